@@ -1,0 +1,172 @@
+//! When: runs a prompt under interventions and returns the logits that follow.
+//!
+//! [`Engine`] is what everything above sees, so a [`Mock`] can stand in for a model.
+//! [`Straightforward`] computes every cell by a full forward pass: slow, simple, and the oracle
+//! for anything faster.
+
+mod logits;
+mod mock;
+mod prompt;
+mod straightforward;
+
+use std::sync::Arc;
+
+pub use logits::{argmax, kl, log_softmax, rank, top};
+pub use mock::Mock;
+pub use prompt::{Prompt, PromptError};
+pub use straightforward::Straightforward;
+
+use crate::hook::Touched;
+use crate::intervention::{Intervention, PlanError, States};
+use crate::runtime::{Facts, RuntimeError, Token};
+
+/// An error of an engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// llama.cpp or the hook failed.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// An intervention does not fit the model.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A prompt or a part of it cannot be used.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+}
+
+/// One text to run: a prompt, what to do to its prior tokens, and tokens that follow.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The prompt's tokens; the last one is not prior.
+    pub tokens: Vec<Token>,
+    /// What is done, in this order where several act on one row. Empty for a clean run.
+    pub plan: Vec<Intervention>,
+    /// Tokens appended one by one after the prompt. Each is clean while it is the last one and
+    /// manipulated from the next step on, as in the paper's reference code.
+    pub continuation: Vec<Token>,
+    /// Where to cut the prompt into several batches: batch shapes change rounding, which is how
+    /// the noise floor is measured. Empty for one batch.
+    pub cuts: Vec<usize>,
+}
+
+impl Request {
+    /// A clean run of a prompt.
+    pub fn new(prompt: &Prompt) -> Self {
+        Self {
+            tokens: prompt.tokens.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The same with one more intervention.
+    pub fn with(mut self, intervention: Intervention) -> Self {
+        self.plan.push(intervention);
+        self
+    }
+}
+
+/// What a run gave.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Logits over the vocabulary after the prompt, then after each token of the continuation.
+    pub logits: Vec<Vec<f32>>,
+    /// Tensors written to, and how many rows of each.
+    pub touched: Vec<Touched>,
+}
+
+impl Outcome {
+    /// The likeliest token after the prompt.
+    pub fn argmax(&self) -> Token {
+        argmax(&self.logits[0])
+    }
+}
+
+/// The difference between clean runs of the same prompt in different batch shapes: an effect
+/// below it is none.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct NoiseFloor {
+    /// Where the prompt was cut.
+    pub shape: String,
+    /// Prompts measured.
+    pub prompts: usize,
+    /// Largest difference of a logit.
+    pub max_logit: f64,
+    /// Mean KL divergence from the run in one batch, in nats.
+    pub mean_kl: f64,
+    /// Largest KL divergence, in nats.
+    pub max_kl: f64,
+    /// How often the likeliest token changed.
+    pub argmax_changes: usize,
+}
+
+/// Runs prompts under interventions.
+pub trait Engine {
+    /// The model's facts.
+    fn facts(&self) -> &Facts;
+
+    /// Tokenizes a text.
+    ///
+    /// # Errors
+    /// A model without vocabulary, an empty text.
+    fn prompt(&self, text: &str) -> Result<Prompt, EngineError>;
+
+    /// The text of a token.
+    fn piece(&self, token: Token) -> String;
+
+    /// Runs a request.
+    ///
+    /// # Errors
+    /// [`EngineError`]; an intervention that did not touch what it names is one.
+    fn run(&mut self, request: &Request) -> Result<Outcome, EngineError>;
+
+    /// The states entering every layer, of every token, in a clean run of the prompt.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError>;
+
+    /// Measures the noise floor on `prompts`, for a cut after the seventh token (or the middle
+    /// of a shorter prompt) and for one before the last token.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn noise_floor(&mut self, prompts: &[Prompt]) -> Result<Vec<NoiseFloor>, EngineError> {
+        let early = |n: usize| if n > 14 { 7 } else { n / 2 };
+        let shapes: [(&str, &dyn Fn(usize) -> usize); 2] = [
+            ("cut after the first seven tokens", &early),
+            ("cut before the last token", &|n| n - 1),
+        ];
+        let mut floors = Vec::new();
+        for (shape, cut) in shapes {
+            let mut floor = NoiseFloor {
+                shape: shape.to_string(),
+                prompts: 0,
+                max_logit: 0.0,
+                mean_kl: 0.0,
+                max_kl: 0.0,
+                argmax_changes: 0,
+            };
+            for prompt in prompts.iter().filter(|p| p.tokens.len() >= 2) {
+                let whole = self.run(&Request::new(prompt))?;
+                let mut request = Request::new(prompt);
+                request.cuts = vec![cut(prompt.tokens.len())];
+                let pieces = self.run(&request)?;
+                let (a, b) = (&whole.logits[0], &pieces.logits[0]);
+                let difference = a
+                    .iter()
+                    .zip(b)
+                    .map(|(x, y)| f64::from((x - y).abs()))
+                    .fold(0.0, f64::max);
+                let divergence = kl(a, b);
+                floor.prompts += 1;
+                floor.max_logit = floor.max_logit.max(difference);
+                floor.mean_kl += divergence;
+                floor.max_kl = floor.max_kl.max(divergence);
+                floor.argmax_changes += usize::from(argmax(a) != argmax(b));
+            }
+            floor.mean_kl /= floor.prompts.max(1) as f64;
+            floors.push(floor);
+        }
+        Ok(floors)
+    }
+}

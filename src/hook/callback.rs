@@ -1,0 +1,152 @@
+//! The one function that llama.cpp calls, and the slot behind it.
+//!
+//! The callback is registered once, with the context; what it does is swapped inside its slot.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use llama_cpp_sys_2 as sys;
+
+use super::pass::{Observed, Pass};
+use super::recording::Recording;
+use super::tensor::Tensor;
+use super::HookFault;
+
+enum Mode {
+    Idle,
+    Recording(Recording),
+    Editing(Box<Pass>),
+}
+
+struct State {
+    mode: Mode,
+    fault: Option<HookFault>,
+    calls: u64,
+}
+
+/// What the callback does at the moment. One for each context; outlives it.
+pub struct Slot(Mutex<State>);
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            mode: Mode::Idle,
+            fault: None,
+            calls: 0,
+        }))
+    }
+}
+
+impl Slot {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic inside the callback is caught before it could poison anything half-done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, mode: Mode) {
+        let mut state = self.state();
+        state.mode = mode;
+        state.fault = None;
+        state.calls = 0;
+    }
+
+    fn end(&self) -> (Mode, Option<HookFault>, u64) {
+        let mut state = self.state();
+        let mode = std::mem::replace(&mut state.mode, Mode::Idle);
+        (mode, state.fault.take(), state.calls)
+    }
+
+    /// From now on nodes are written down.
+    pub fn begin_recording(&self) {
+        self.begin(Mode::Recording(Recording::default()));
+    }
+
+    /// The recording, and the slot idle again.
+    ///
+    /// # Errors
+    /// A fault met on the way.
+    pub fn end_recording(&self) -> Result<Recording, HookFault> {
+        match self.end() {
+            (_, Some(fault), _) => Err(fault),
+            (Mode::Recording(recording), None, _) => Ok(recording),
+            _ => Ok(Recording::default()),
+        }
+    }
+
+    /// From now on rows are rewritten by `pass`.
+    pub fn begin_pass(&self, pass: Pass) {
+        self.begin(Mode::Editing(Box::new(pass)));
+    }
+
+    /// What the pass observed, and the slot idle again.
+    ///
+    /// # Errors
+    /// A fault met on the way, or rows that never went through.
+    pub fn end_pass(&self) -> Result<Observed, HookFault> {
+        match self.end() {
+            (_, Some(fault), _) => Err(fault),
+            (Mode::Editing(pass), None, _) => pass.finish(),
+            _ => Ok(Observed::default()),
+        }
+    }
+
+    fn on_node(&self, node: Tensor<'_>, ask: bool) -> bool {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        if state.fault.is_some() {
+            return !ask;
+        }
+        state.calls += 1;
+        let mode = &mut state.mode;
+        // Unwind safety: on a panic the mode is dropped unread, only the fault is reported.
+        let outcome = catch_unwind(AssertUnwindSafe(|| match mode {
+            Mode::Idle => Ok(false),
+            Mode::Recording(recording) => {
+                if ask {
+                    recording.add_node(node);
+                }
+                Ok(false)
+            }
+            Mode::Editing(pass) if ask => pass.ask(node),
+            Mode::Editing(pass) => pass.computed(node).map(|()| true),
+        }));
+        match outcome {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(fault)) => {
+                state.fault = Some(fault);
+                !ask
+            }
+            Err(panic) => {
+                let message = panic
+                    .downcast_ref::<&str>()
+                    .map(ToString::to_string)
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_else(|| "no message".to_string());
+                state.fault = Some(HookFault::Panicked(message));
+                !ask
+            }
+        }
+    }
+}
+
+/// ggml's eval callback: asked before each node whether its data is wanted (`ask`), and called
+/// again once a wanted node has been computed.
+///
+/// # Safety
+/// Called by ggml's scheduler only, with a live node, and with the `user_data` that the context
+/// was made with: a pointer to a [`Slot`] that outlives the context.
+pub unsafe extern "C" fn trampoline(
+    node: *mut sys::ggml_tensor,
+    ask: bool,
+    user_data: *mut std::ffi::c_void,
+) -> bool {
+    // SAFETY: the context was made with a pointer to a Slot that is freed after the context.
+    let Some(slot) = (unsafe { user_data.cast::<Slot>().as_ref() }) else {
+        return !ask;
+    };
+    // SAFETY: ggml passes a live node (ggml_backend_sched_compute_splits).
+    match unsafe { Tensor::from_raw(node) } {
+        Some(node) => slot.on_node(node, ask),
+        None => !ask,
+    }
+}

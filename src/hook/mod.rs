@@ -1,0 +1,87 @@
+//! How a manipulation happens inside the graph: ggml's eval callback, the search for the right
+//! nodes, and the map from tensor rows to tokens. Talks to ggml tensors only.
+
+mod anatomy;
+mod callback;
+mod pass;
+mod recording;
+mod tensor;
+
+pub use anatomy::{Anatomy, AnatomyError, Site};
+pub use callback::{Slot, trampoline};
+pub use pass::{Capture, Observed, Pass, Row, Touched};
+pub use recording::{Record, Recording};
+pub use tensor::Tensor;
+
+use crate::intervention::Missed;
+
+/// What went wrong inside the callback. llama.cpp reports success all the same, so the decode
+/// wrapper asks for this after every decode.
+#[derive(Debug, Clone, thiserror::Error, PartialEq)]
+pub enum HookFault {
+    /// The graph is not the one that was analysed; record it anew.
+    #[error("the graph changed: node {index} is '{found}', '{expected}' was recorded")]
+    GraphChanged {
+        /// Index in ask order.
+        index: usize,
+        /// Name recorded.
+        expected: String,
+        /// Name found.
+        found: String,
+    },
+    /// A tensor that should hold rows of `f32` does not.
+    #[error("tensor '{tensor}' of shape {shape:?} is not made of rows of f32 that can be rewritten")]
+    Layout {
+        /// The tensor's name.
+        tensor: String,
+        /// Its shape, innermost first.
+        shape: [i64; 4],
+    },
+    /// A tensor has neither a row for each token nor one for each output.
+    #[error("tensor '{tensor}' has {found} rows, the micro-batch {rows} with {outputs} outputs")]
+    RowCount {
+        /// The tensor's name.
+        tensor: String,
+        /// Rows of the tensor.
+        found: usize,
+        /// Tokens in the micro-batch.
+        rows: usize,
+        /// Tokens whose logits were asked for.
+        outputs: usize,
+    },
+    /// llama.cpp put the rows in another order than the batch.
+    #[error("row {row} of the micro-batch holds {what} {found}, the batch has {expected} there")]
+    RowOrder {
+        /// The row within the micro-batch.
+        row: usize,
+        /// What was compared: `token` or `position`.
+        what: &'static str,
+        /// The value in the graph's own input.
+        found: i32,
+        /// The value in the batch.
+        expected: i32,
+    },
+    /// Fewer or more rows went through the graph than the batch holds.
+    #[error("{found} rows went through the graph, the batch holds {expected}")]
+    RowTotal {
+        /// Rows seen.
+        found: usize,
+        /// Rows of the batch.
+        expected: usize,
+    },
+    /// The layer has no attention contribution that could be found.
+    #[error("layer {0} has no attention contribution that could be found in this architecture's graph, so skip-attention cannot work there")]
+    NoAttention(u32),
+    /// An intervention did not find what it needed.
+    #[error("{0}")]
+    Missed(String),
+    /// Code called from the callback panicked.
+    #[error("a row function panicked: {0}")]
+    Panicked(String),
+}
+
+impl From<Missed> for HookFault {
+    fn from(missed: Missed) -> Self {
+        HookFault::Missed(missed.to_string())
+    }
+}

@@ -1,0 +1,101 @@
+//! One evaluation's graph, written down as the callback was asked about its nodes.
+
+use std::collections::HashMap;
+
+use llama_cpp_sys_2 as sys;
+
+use super::tensor::Tensor;
+
+/// A tensor of the recorded graph: a node, or a leaf (weight, input, cache) that a node reads.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Name given by the graph builder; often repeated, sometimes empty.
+    pub name: String,
+    /// `GGML_OP_*`; `GGML_OP_NONE` for leaves.
+    pub op: sys::ggml_op,
+    /// Whether the elements are `f32`.
+    pub is_f32: bool,
+    /// Whether the elements are `i32`.
+    pub is_i32: bool,
+    /// Elements in each dimension, innermost first.
+    pub shape: [i64; 4],
+    /// Whether the tensor is marked as a graph input.
+    pub is_input: bool,
+    /// Operands, as indices into [`Recording::tensors`].
+    pub sources: Vec<usize>,
+    /// The tensor that owns the memory, for views.
+    pub root: Option<usize>,
+}
+
+/// The nodes of one evaluation in the order in which the scheduler asked about them.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    /// Nodes and the leaves they read.
+    pub tensors: Vec<Record>,
+    /// Nodes in ask order, as indices into `tensors`.
+    pub nodes: Vec<usize>,
+    by_id: HashMap<usize, usize>,
+}
+
+impl Recording {
+    /// Adds a node. A node that starts a new evaluation (the token embedding look-up again)
+    /// clears what was recorded of the one before: each micro-batch evaluates the graph anew.
+    pub fn add_node(&mut self, node: Tensor<'_>) {
+        if !self.nodes.is_empty() && self.starts_again(node) {
+            *self = Self::default();
+        }
+        let index = self.intern(node);
+        self.nodes.push(index);
+    }
+
+    fn starts_again(&self, node: Tensor<'_>) -> bool {
+        let first = &self.tensors[self.nodes[0]];
+        node.op() == first.op && node.is_named(&first.name)
+    }
+
+    fn intern(&mut self, tensor: Tensor<'_>) -> usize {
+        if let Some(&index) = self.by_id.get(&tensor.id()) {
+            return index;
+        }
+        let sources = tensor
+            .sources()
+            .map(|source| match self.original_of_copy(source) {
+                Some(original) => original,
+                None => self.intern(source),
+            })
+            .collect();
+        let mut root = tensor.view_source();
+        while let Some(deeper) = root.and_then(|r| r.view_source()) {
+            root = Some(deeper);
+        }
+        let root = root.map(|r| self.intern(r));
+        let index = self.tensors.len();
+        self.tensors.push(Record {
+            name: tensor.name(),
+            op: tensor.op(),
+            is_f32: tensor.element_type() == sys::GGML_TYPE_F32,
+            is_i32: tensor.element_type() == sys::GGML_TYPE_I32,
+            shape: tensor.shape(),
+            is_input: tensor.is_input(),
+            sources,
+            root,
+        });
+        self.by_id.insert(tensor.id(), index);
+        index
+    }
+
+    /// Between backends the scheduler replaces a source by a copy named `backend#name#n`
+    /// (ggml_backend_sched_split_graph); the edge continues at the node of that name.
+    fn original_of_copy(&self, source: Tensor<'_>) -> Option<usize> {
+        if source.op() != sys::GGML_OP_NONE || self.by_id.contains_key(&source.id()) {
+            return None;
+        }
+        let name = source.name();
+        let original = name.split('#').nth(1)?;
+        self.nodes
+            .iter()
+            .rev()
+            .copied()
+            .find(|&n| self.tensors[n].name == original)
+    }
+}

@@ -1,0 +1,189 @@
+//! A ggml tensor as the callback sees it: shape, edges, and rows read and written through the
+//! backend, never through a raw data pointer (the memory may not be the host's).
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use llama_cpp_sys_2 as sys;
+
+use super::HookFault;
+
+/// A tensor, valid for the duration of one callback.
+#[derive(Clone, Copy)]
+pub struct Tensor<'a> {
+    raw: NonNull<sys::ggml_tensor>,
+    life: PhantomData<&'a sys::ggml_tensor>,
+}
+
+/// `GGML_TENSOR_FLAG_INPUT` of ggml.h.
+const FLAG_INPUT: i32 = 1;
+
+impl<'a> Tensor<'a> {
+    /// Wraps the pointer that ggml passed to the callback.
+    ///
+    /// # Safety
+    /// `raw` is null or a live `ggml_tensor` for `'a`, and so are its `src` and `view_src`.
+    pub unsafe fn from_raw(raw: *mut sys::ggml_tensor) -> Option<Self> {
+        NonNull::new(raw).map(|raw| Self {
+            raw,
+            life: PhantomData,
+        })
+    }
+
+    fn get(&self) -> &'a sys::ggml_tensor {
+        // SAFETY: `from_raw` requires a live tensor for 'a; the scheduler does not move or free
+        // graph nodes while the callback runs.
+        unsafe { self.raw.as_ref() }
+    }
+
+    /// Identity of the tensor within one evaluation of a graph.
+    pub fn id(&self) -> usize {
+        self.raw.as_ptr() as usize
+    }
+
+    /// The tensor's name, as llama.cpp's graph builders set it.
+    pub fn name(&self) -> String {
+        // SAFETY: ggml keeps `name` NUL-terminated (ggml_set_name, ggml_format_name).
+        let name = unsafe { CStr::from_ptr(self.get().name.as_ptr()) };
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Whether the tensor has this name, without allocating.
+    pub fn is_named(&self, name: &str) -> bool {
+        // SAFETY: as in `name`.
+        let own = unsafe { CStr::from_ptr(self.get().name.as_ptr()) };
+        own.to_bytes() == name.as_bytes()
+    }
+
+    /// The operation that makes the tensor (`GGML_OP_*`).
+    pub fn op(&self) -> sys::ggml_op {
+        self.get().op
+    }
+
+    /// The element type (`GGML_TYPE_*`).
+    pub fn element_type(&self) -> sys::ggml_type {
+        self.get().type_
+    }
+
+    /// Elements in each dimension, innermost first.
+    pub fn shape(&self) -> [i64; 4] {
+        self.get().ne
+    }
+
+    /// Whether llama.cpp marked the tensor as a graph input.
+    pub fn is_input(&self) -> bool {
+        self.get().flags & FLAG_INPUT != 0
+    }
+
+    /// The operands, without gaps.
+    pub fn sources(&self) -> impl Iterator<Item = Tensor<'a>> + use<'a> {
+        let sources = self.get().src;
+        sources.into_iter().filter_map(|raw| {
+            // SAFETY: the sources of a live node are live (rule of `from_raw`).
+            unsafe { Tensor::from_raw(raw) }
+        })
+    }
+
+    /// The tensor whose memory this one is a view of.
+    pub fn view_source(&self) -> Option<Tensor<'a>> {
+        // SAFETY: the viewed tensor of a live view is live (rule of `from_raw`).
+        unsafe { Tensor::from_raw(self.get().view_src) }
+    }
+
+    fn has_memory(&self) -> bool {
+        let own = !self.get().buffer.is_null();
+        own || self
+            .view_source()
+            .is_some_and(|viewed| !viewed.get().buffer.is_null())
+    }
+
+    /// (row width, rows) of a two-dimensional contiguous tensor of `f32`.
+    ///
+    /// # Errors
+    /// [`HookFault::Layout`] for anything else: it is refused rather than guessed at.
+    pub fn rows_f32(&self) -> Result<(usize, usize), HookFault> {
+        let t = self.get();
+        let contiguous = t.nb[0] == 4 && t.nb[1] == 4 * t.ne[0] as usize;
+        let flat = t.ne[2] == 1 && t.ne[3] == 1;
+        if t.type_ != sys::GGML_TYPE_F32 || !contiguous || !flat || !self.has_memory() {
+            return Err(HookFault::Layout {
+                tensor: self.name(),
+                shape: t.ne,
+            });
+        }
+        Ok((t.ne[0] as usize, t.ne[1] as usize))
+    }
+
+    /// Reads the whole tensor into `out` (see [`Self::rows_f32`]).
+    ///
+    /// # Errors
+    /// [`HookFault::Layout`].
+    pub fn read_f32(&self, out: &mut Vec<f32>) -> Result<(usize, usize), HookFault> {
+        let (width, rows) = self.rows_f32()?;
+        out.resize(width * rows, 0.0);
+        if rows > 0 {
+            // SAFETY: `rows_f32` checked type, contiguity and that a buffer is there, so
+            // width * rows * 4 bytes from offset 0 lie within the tensor; `out` is that long.
+            unsafe {
+                sys::ggml_backend_tensor_get(
+                    self.raw.as_ptr(),
+                    out.as_mut_ptr().cast(),
+                    0,
+                    out.len() * size_of::<f32>(),
+                );
+            }
+        }
+        Ok((width, rows))
+    }
+
+    /// Writes `values`, whole rows of `width`, from row `first` on.
+    ///
+    /// # Errors
+    /// [`HookFault::Layout`], also when the rows do not fit.
+    pub fn write_rows(&self, first: usize, values: &[f32]) -> Result<(), HookFault> {
+        let (width, rows) = self.rows_f32()?;
+        if !values.len().is_multiple_of(width) || first + values.len() / width > rows {
+            return Err(HookFault::Layout {
+                tensor: self.name(),
+                shape: self.shape(),
+            });
+        }
+        // SAFETY: offset + size is within the tensor (checked above against its rows), and
+        // graph nodes are never read-only memory: weights are leaves, and leaves are not nodes.
+        unsafe {
+            sys::ggml_backend_tensor_set(
+                self.raw.as_ptr(),
+                values.as_ptr().cast(),
+                first * width * size_of::<f32>(),
+                size_of_val(values),
+            );
+        }
+        Ok(())
+    }
+
+    /// Reads the first `n` values of an `i32` input, or `None` where the host cannot read it
+    /// without a device transfer.
+    pub fn read_i32_input(&self, n: usize) -> Option<Vec<i32>> {
+        let t = self.get();
+        let available = t.ne.iter().product::<i64>() as usize;
+        if t.type_ != sys::GGML_TYPE_I32 || t.nb[0] != 4 || available < n || t.buffer.is_null() {
+            return None;
+        }
+        // SAFETY: the buffer is not null and belongs to a live tensor.
+        if !unsafe { sys::ggml_backend_buffer_is_host(t.buffer) } {
+            return None;
+        }
+        let mut values = vec![0i32; n];
+        // SAFETY: at least n contiguous i32 are there (checked above).
+        unsafe {
+            sys::ggml_backend_tensor_get(
+                self.raw.as_ptr(),
+                values.as_mut_ptr().cast(),
+                0,
+                n * size_of::<i32>(),
+            );
+        }
+        Some(values)
+    }
+}

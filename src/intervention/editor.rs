@@ -1,0 +1,303 @@
+//! Carries a list of interventions out on the rows of one sequence, and keeps the books.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Action, Intervention, noise};
+
+/// One sequence's interventions, the states they have saved, and which rows they have touched.
+///
+/// The caller shows it every row of every layer that it asks for, in order of layers.
+pub struct Editor {
+    plan: Arc<[Intervention]>,
+    n_layer: u32,
+    /// For each freeze, the saved state of each position.
+    saved: Vec<BTreeMap<u32, Vec<f32>>>,
+    /// For each intervention, rows touched at each layer.
+    touched: Vec<BTreeMap<u32, usize>>,
+}
+
+/// An intervention that did not touch what it should have.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum Missed {
+    /// No tensor was met at a layer, or with too few rows.
+    #[error(
+        "{action} touched {touched} of {expected} rows at layer {layer}: this model's graph does not offer the tensor where it was looked for"
+    )]
+    Rows {
+        /// The action, for the message.
+        action: String,
+        /// The layer at fault.
+        layer: u32,
+        /// Rows touched there.
+        touched: usize,
+        /// Rows that should have been.
+        expected: usize,
+    },
+    /// A given row is missing.
+    #[error("no state was given for layer {layer}, position {position}")]
+    NotGiven {
+        /// The layer.
+        layer: u32,
+        /// The position.
+        position: u32,
+    },
+    /// A given row has another width than the model.
+    #[error("the state given for layer {layer}, position {position} has {given} values, the model {width}")]
+    Width {
+        /// The layer.
+        layer: u32,
+        /// The position.
+        position: u32,
+        /// Values given.
+        given: usize,
+        /// Values needed.
+        width: usize,
+    },
+    /// Freeze met a row whose lower state had not been seen.
+    #[error("freeze has no saved state for position {position} at layer {layer}")]
+    NotSaved {
+        /// The layer.
+        layer: u32,
+        /// The position.
+        position: u32,
+    },
+}
+
+impl Editor {
+    /// An editor for one sequence of a model with `n_layer` layers.
+    pub fn new(plan: Arc<[Intervention]>, n_layer: u32) -> Self {
+        let n = plan.len();
+        Self {
+            plan,
+            n_layer,
+            saved: vec![BTreeMap::new(); n],
+            touched: vec![BTreeMap::new(); n],
+        }
+    }
+
+    /// Whether it must see the states entering `layer`.
+    pub fn needs_input(&self, layer: u32) -> bool {
+        self.plan.iter().any(|i| {
+            (i.action.rewrites_input() && i.layers.contains(layer)) || saves_at(i, layer)
+        })
+    }
+
+    /// Whether it must see the attention sub-layer's contribution at `layer`.
+    pub fn needs_attention(&self, layer: u32) -> bool {
+        self.plan
+            .iter()
+            .any(|i| !i.action.rewrites_input() && i.layers.contains(layer))
+    }
+
+    /// Rewrites one row entering `layer`; `prior` is false for the text's last token.
+    /// Returns whether the row was written.
+    ///
+    /// # Errors
+    /// [`Missed`] when a state that should be written is not there.
+    pub fn edit_input(
+        &mut self,
+        layer: u32,
+        position: u32,
+        prior: bool,
+        row: &mut [f32],
+    ) -> Result<bool, Missed> {
+        let mut written = false;
+        if !prior {
+            return Ok(false);
+        }
+        for (n, intervention) in self.plan.iter().enumerate() {
+            if !intervention.layers.contains(layer) || !intervention.tokens.contains(position) {
+                continue;
+            }
+            match &intervention.action {
+                Action::SkipAttention => continue,
+                Action::Freeze => {
+                    let saved = self.saved[n]
+                        .get(&position)
+                        .ok_or(Missed::NotSaved { layer, position })?;
+                    row.copy_from_slice(saved);
+                }
+                Action::Random { seed } => noise::random_row(*seed, layer, position, row),
+                Action::Shuffle { seed } => noise::shuffle_row(*seed, layer, position, row),
+                Action::Given(states) => {
+                    let given = states
+                        .get(layer, position)
+                        .ok_or(Missed::NotGiven { layer, position })?;
+                    if given.len() != row.len() {
+                        return Err(Missed::Width {
+                            layer,
+                            position,
+                            given: given.len(),
+                            width: row.len(),
+                        });
+                    }
+                    row.copy_from_slice(given);
+                }
+                Action::Custom(f) => f(layer, position, row),
+            }
+            *self.touched[n].entry(layer).or_default() += 1;
+            written = true;
+        }
+        // Saved after all rewriting at this layer: "the state that entered layer k - 1".
+        for (n, intervention) in self.plan.iter().enumerate() {
+            if saves_at(intervention, layer) && intervention.tokens.contains(position) {
+                self.saved[n].insert(position, row.to_vec());
+            }
+        }
+        Ok(written)
+    }
+
+    /// Rewrites one row of the attention sub-layer's contribution at `layer`. Returns whether
+    /// the row was written.
+    pub fn edit_attention(&mut self, layer: u32, position: u32, row: &mut [f32]) -> bool {
+        let mut written = false;
+        for (n, intervention) in self.plan.iter().enumerate() {
+            if matches!(intervention.action, Action::SkipAttention)
+                && intervention.layers.contains(layer)
+                && intervention.tokens.contains(position)
+            {
+                row.fill(0.0);
+                *self.touched[n].entry(layer).or_default() += 1;
+                written = true;
+            }
+        }
+        written
+    }
+
+    /// Checks, after a forward pass over `rows` = (position, prior), that every intervention
+    /// touched every row it names at every layer of its span, and clears the books.
+    ///
+    /// The attention contribution of the last layer exists only for rows whose logits were asked
+    /// for, so skip-attention must have touched at least one row of each layer when it names any.
+    ///
+    /// # Errors
+    /// [`Missed::Rows`] for the first layer that fell short.
+    pub fn settle(&mut self, rows: &[(u32, bool)]) -> Result<(), Missed> {
+        let touched = std::mem::take(&mut self.touched);
+        self.touched = vec![BTreeMap::new(); self.plan.len()];
+        for (intervention, touched) in self.plan.iter().zip(&touched) {
+            let all = intervention.action.touches_last();
+            let named = rows
+                .iter()
+                .filter(|(position, prior)| {
+                    (*prior || all) && intervention.tokens.contains(*position)
+                })
+                .count();
+            for layer in (0..self.n_layer).filter(|l| intervention.layers.contains(*l)) {
+                let touched = touched.get(&layer).copied().unwrap_or(0);
+                let last_layer = all && layer + 1 == self.n_layer;
+                let expected = if last_layer { named.min(1) } else { named };
+                // The last layer's rows are those with logits; a set that names none of them
+                // has nothing to touch there.
+                let excused = last_layer && !names_an_output(intervention, rows);
+                if touched < expected && !excused {
+                    return Err(Missed::Rows {
+                        action: format!("{:?}", intervention.action),
+                        layer,
+                        touched,
+                        expected,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last token is the one whose logits are always asked for.
+fn names_an_output(intervention: &Intervention, rows: &[(u32, bool)]) -> bool {
+    rows.iter()
+        .any(|(position, prior)| !prior && intervention.tokens.contains(*position))
+}
+
+fn saves_at(intervention: &Intervention, layer: u32) -> bool {
+    matches!(intervention.action, Action::Freeze) && layer + 1 == intervention.layers.first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PositionSet, States};
+    use super::*;
+
+    fn editor(plan: Vec<Intervention>) -> Editor {
+        Editor::new(plan.into(), 4)
+    }
+
+    #[test]
+    fn freeze_copies_the_state_below_and_spares_the_last_token() {
+        let mut editor = editor(vec![Intervention::freeze(2)]);
+        assert!(!editor.needs_input(0) && editor.needs_input(1) && editor.needs_input(3));
+        let mut row = [1.0, 2.0];
+        assert!(!editor.edit_input(1, 0, true, &mut row).unwrap());
+        for layer in 2..4 {
+            let mut row = [9.0, 9.0];
+            assert!(editor.edit_input(layer, 0, true, &mut row).unwrap());
+            assert_eq!(row, [1.0, 2.0]);
+            let mut last = [5.0, 5.0];
+            assert!(!editor.edit_input(layer, 1, false, &mut last).unwrap());
+            assert_eq!(last, [5.0, 5.0]);
+        }
+        assert_eq!(editor.settle(&[(0, true), (1, false)]), Ok(()));
+    }
+
+    #[test]
+    fn stacked_freeze_keeps_what_was_injected_below() {
+        let mut states = States::new();
+        states.insert(1, 0, vec![7.0, 7.0]);
+        // Listed in either order, the freeze saves the state that really entered layer 1.
+        let inject = Intervention::given(1, Arc::new(states), PositionSet::ranges([0..1]));
+        for plan in [
+            vec![inject.clone(), Intervention::freeze(2)],
+            vec![Intervention::freeze(2), inject.clone()],
+        ] {
+            let mut editor = editor(plan);
+            editor.edit_input(1, 0, true, &mut [1.0, 2.0]).unwrap();
+            let mut row = [9.0, 9.0];
+            editor.edit_input(2, 0, true, &mut row).unwrap();
+            assert_eq!(row, [7.0, 7.0]);
+        }
+    }
+
+    #[test]
+    fn a_layer_never_shown_is_a_miss() {
+        let mut editor = editor(vec![Intervention::random(2, 1)]);
+        let error = editor.settle(&[(0, true), (1, false)]).unwrap_err();
+        assert!(matches!(
+            error,
+            Missed::Rows {
+                layer: 2,
+                touched: 0,
+                expected: 1,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn skip_attention_touches_every_row_and_the_outputs_of_the_last_layer() {
+        let mut editor = editor(vec![Intervention::skip_attention(3)]);
+        assert!(editor.needs_attention(3) && !editor.needs_attention(2));
+        let mut row = [1.0];
+        assert!(editor.edit_attention(3, 1, &mut row));
+        assert_eq!(row, [0.0]);
+        assert_eq!(editor.settle(&[(0, true), (1, false)]), Ok(()));
+        assert!(editor.settle(&[(0, true), (1, false)]).is_err());
+    }
+
+    #[test]
+    fn given_rows_must_be_there_and_fit() {
+        let mut states = States::new();
+        states.insert(1, 0, vec![7.0]);
+        let plan = vec![Intervention::given(1, Arc::new(states), PositionSet::all())];
+        let mut editor = editor(plan);
+        assert!(matches!(
+            editor.edit_input(1, 0, true, &mut [1.0, 2.0]),
+            Err(Missed::Width { .. })
+        ));
+        assert!(matches!(
+            editor.edit_input(1, 1, true, &mut [1.0, 2.0]),
+            Err(Missed::NotGiven { .. })
+        ));
+    }
+}

@@ -1,0 +1,221 @@
+//! What is done to the rows: manipulations, layer spans, token sets and noise.
+//!
+//! Pure arithmetic on rows of `f32`; nothing here knows llama.cpp. The vocabulary is that of
+//! Ben-Artzy & Schwartz 2024, "Attend First, Consolidate Later" (arXiv 2409.03621): `h[l][i]` is
+//! the hidden state of token `i` *entering* layer `l`, prior tokens are all tokens of a text but
+//! the last, and `k` is the layer at which a manipulation begins.
+
+mod editor;
+mod layers;
+mod noise;
+mod tokens;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+pub use editor::{Editor, Missed};
+pub use layers::{LayerList, LayerListError, LayerSpan};
+pub use noise::{permutation, random_row, shuffle_row};
+pub use tokens::PositionSet;
+
+/// A function on one hidden state: `|layer, position, row|`, where `row` is the state of the
+/// token at `position` entering `layer` (as many values as the model is wide).
+pub type RowFunction = dyn Fn(u32, u32, &mut [f32]) + Send + Sync;
+
+/// Hidden states by (layer, position), each as wide as the model.
+#[derive(Clone, Default, Debug, PartialEq)]
+pub struct States {
+    rows: HashMap<(u32, u32), Arc<[f32]>>,
+}
+
+impl States {
+    /// No states.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The state entering `layer` at `position`, if there is one.
+    pub fn get(&self, layer: u32, position: u32) -> Option<&[f32]> {
+        self.rows.get(&(layer, position)).map(|row| &**row)
+    }
+
+    /// Stores the state entering `layer` at `position`, replacing an earlier one.
+    pub fn insert(&mut self, layer: u32, position: u32, row: impl Into<Arc<[f32]>>) {
+        self.rows.insert((layer, position), row.into());
+    }
+
+    /// Takes over another's states; they win where both have one.
+    pub fn extend(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+    }
+
+    /// How many states are held.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no state is held.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The same states at other positions: `moves` holds (from, to) pairs, other positions are
+    /// left out. This is how a donor's tokens are aligned with the tokens they replace.
+    pub fn moved(&self, moves: &[(u32, u32)]) -> Self {
+        let mut moved = Self::new();
+        for (&(layer, position), row) in &self.rows {
+            for &(from, to) in moves {
+                if from == position {
+                    moved.rows.insert((layer, to), row.clone());
+                }
+            }
+        }
+        moved
+    }
+}
+
+/// What happens to a row.
+#[derive(Clone)]
+pub enum Action {
+    /// `h[l][i]` becomes the state that entered layer `k - 1`, for every layer of the span
+    /// (`k` is the span's first layer, so it must be at least 1).
+    Freeze,
+    /// A standard normal vector rescaled to the L2 norm of the row it replaces, a pure function
+    /// of (seed, layer, position).
+    Random {
+        /// Seed of the draw.
+        seed: u64,
+    },
+    /// A random permutation of the row's own dimensions, a pure function of
+    /// (seed, layer, position).
+    Shuffle {
+        /// Seed of the permutation.
+        seed: u64,
+    },
+    /// The row becomes the given one; positions of the token set without a given row are an
+    /// error. Injection from a donor prompt is this with the donor's states.
+    Given(Arc<States>),
+    /// The attention sub-layer adds nothing to the residual stream; the MLP runs as usual.
+    SkipAttention,
+    /// The caller's own function.
+    Custom(Arc<RowFunction>),
+}
+
+impl Action {
+    /// Whether the action applies to every token, the last one included.
+    pub fn touches_last(&self) -> bool {
+        matches!(self, Action::SkipAttention)
+    }
+
+    /// Whether the action rewrites the state entering a layer (as opposed to the attention
+    /// sub-layer's contribution).
+    pub fn rewrites_input(&self) -> bool {
+        !matches!(self, Action::SkipAttention)
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Freeze => write!(f, "freeze"),
+            Action::Random { seed } => write!(f, "random(seed {seed})"),
+            Action::Shuffle { seed } => write!(f, "shuffle(seed {seed})"),
+            Action::Given(states) => write!(f, "given({} rows)", states.len()),
+            Action::SkipAttention => write!(f, "skip-attention"),
+            Action::Custom(_) => write!(f, "custom"),
+        }
+    }
+}
+
+/// One manipulation of one text: what, at which layers, at which positions.
+#[derive(Clone, Debug)]
+pub struct Intervention {
+    /// What happens to each row.
+    pub action: Action,
+    /// At which layers.
+    pub layers: LayerSpan,
+    /// At which positions. The last token is left alone whatever this says, except by
+    /// [`Action::SkipAttention`].
+    pub tokens: PositionSet,
+}
+
+impl Intervention {
+    /// An intervention on all prior tokens.
+    pub fn new(action: Action, layers: LayerSpan) -> Self {
+        Self {
+            action,
+            layers,
+            tokens: PositionSet::all(),
+        }
+    }
+
+    /// The same intervention at other positions.
+    pub fn at(mut self, tokens: PositionSet) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
+    /// Freezes all prior tokens from layer `k` up, `k >= 1`.
+    pub fn freeze(k: u32) -> Self {
+        Self::new(Action::Freeze, LayerSpan::from(k))
+    }
+
+    /// Replaces all prior tokens' states entering layer `k` by noise of the same norm.
+    pub fn random(k: u32, seed: u64) -> Self {
+        Self::new(Action::Random { seed }, LayerSpan::only(k))
+    }
+
+    /// Permutes the dimensions of all prior tokens' states entering layer `k`.
+    pub fn shuffle(k: u32, seed: u64) -> Self {
+        Self::new(Action::Shuffle { seed }, LayerSpan::only(k))
+    }
+
+    /// Silences attention in the layers from `k` up, for all tokens.
+    pub fn skip_attention(k: u32) -> Self {
+        Self::new(Action::SkipAttention, LayerSpan::from(k))
+    }
+
+    /// Replaces states entering layer `k` by given ones at `tokens`.
+    pub fn given(k: u32, states: Arc<States>, tokens: PositionSet) -> Self {
+        Self::new(Action::Given(states), LayerSpan::only(k)).at(tokens)
+    }
+
+    /// Applies a function of the caller to all prior tokens' states entering layer `k`.
+    pub fn custom(k: u32, f: impl Fn(u32, u32, &mut [f32]) + Send + Sync + 'static) -> Self {
+        Self::new(Action::Custom(Arc::new(f)), LayerSpan::only(k))
+    }
+
+    /// Checks the intervention against a model of `n_layer` layers.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the layer and the limit.
+    pub fn check(&self, n_layer: u32) -> Result<(), PlanError> {
+        if self.layers.first >= n_layer {
+            return Err(PlanError::LayerOutOfRange {
+                layer: self.layers.first,
+                last: n_layer.saturating_sub(1),
+            });
+        }
+        if matches!(self.action, Action::Freeze) && self.layers.first == 0 {
+            return Err(PlanError::FreezeAtZero);
+        }
+        Ok(())
+    }
+}
+
+/// An intervention that cannot be carried out on a model.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// The layer does not exist.
+    #[error("layer {layer} is out of range: the model's layers are 0 to {last} (--layers)")]
+    LayerOutOfRange {
+        /// The layer asked for.
+        layer: u32,
+        /// The model's last layer.
+        last: u32,
+    },
+    /// Freeze copies the state that entered the layer below.
+    #[error("freeze is not defined at layer 0: there is no state below it to copy; use --layers 1 or higher")]
+    FreezeAtZero,
+}

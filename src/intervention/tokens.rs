@@ -1,0 +1,73 @@
+//! Sets of token positions.
+
+use std::ops::Range;
+
+/// Positions of a text, as sorted disjoint half-open ranges. The set speaks about positions
+/// only; that the last token is left alone is the rule of the place that applies it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PositionSet(Vec<Range<u32>>);
+
+impl PositionSet {
+    /// Every position, tokens generated later included.
+    pub fn all() -> Self {
+        Self(vec![0..u32::MAX])
+    }
+
+    /// No position.
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Every position but the first `n` (attention sinks).
+    pub fn all_but_first(n: u32) -> Self {
+        Self(vec![n..u32::MAX])
+    }
+
+    /// Every position below `end`: a prompt's tokens without those generated later.
+    pub fn below(end: u32) -> Self {
+        Self(vec![0..end])
+    }
+
+    /// The positions of several ranges.
+    pub fn ranges(ranges: impl IntoIterator<Item = Range<u32>>) -> Self {
+        let mut ranges: Vec<_> = ranges.into_iter().filter(|r| r.start < r.end).collect();
+        ranges.sort_by_key(|r| r.start);
+        let mut merged: Vec<Range<u32>> = Vec::new();
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+        }
+        Self(merged)
+    }
+
+    /// Whether the set holds `position`.
+    pub fn contains(&self, position: u32) -> bool {
+        self.0.iter().any(|r| r.contains(&position))
+    }
+
+    /// How many positions below `end` the set holds.
+    pub fn count_below(&self, end: u32) -> u32 {
+        self.0
+            .iter()
+            .map(|r| r.end.min(end).saturating_sub(r.start))
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::single_range_in_vec_init)]
+    fn ranges_merge() {
+        let set = PositionSet::ranges([5..7, 0..2, 6..9, 3..3]);
+        assert_eq!(set, PositionSet(vec![0..2, 5..9]));
+        assert!(set.contains(8) && !set.contains(9) && !set.contains(3));
+        assert_eq!(set.count_below(6), 3);
+        assert_eq!(PositionSet::none().count_below(9), 0);
+        assert_eq!(PositionSet::all_but_first(4).count_below(10), 6);
+    }
+}

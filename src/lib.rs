@@ -1,0 +1,6 @@
+//! midlayer
+pub mod engine;
+pub mod hook;
+pub mod intervention;
+pub mod models;
+pub mod runtime;

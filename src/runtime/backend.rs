@@ -1,0 +1,142 @@
+//! The llama.cpp library as a whole: start, version, devices, log.
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_sys_2 as sys;
+
+use super::RuntimeError;
+
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+const KEPT_LINES: usize = 40;
+
+/// Whether llama.cpp's own log goes to stderr.
+pub fn set_verbose(on: bool) {
+    VERBOSE.store(on, Ordering::Relaxed);
+}
+
+unsafe extern "C" fn log(level: sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
+    if text.is_null() {
+        return;
+    }
+    // SAFETY: ggml passes a NUL-terminated line that lives for the call (ggml_log_callback).
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    if VERBOSE.load(Ordering::Relaxed) {
+        eprint!("{text}");
+    }
+    if level == sys::GGML_LOG_LEVEL_ERROR || level == sys::GGML_LOG_LEVEL_WARN {
+        let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == KEPT_LINES {
+            recent.pop_front();
+        }
+        recent.push_back(text.trim().to_string());
+    }
+}
+
+/// Forgets earlier log lines, so that [`reason`] speaks of what follows.
+pub(super) fn forget_log() {
+    RECENT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clear();
+}
+
+/// The most telling recent line of llama.cpp's log: the first error, without its function name.
+pub(super) fn reason() -> String {
+    let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = recent
+        .iter()
+        .find(|line| line.contains("error") || line.contains("failed") || line.contains("invalid"))
+        .or(recent.back());
+    match line {
+        None => "llama.cpp gave no reason".to_string(),
+        Some(line) => match line.split_once(": ") {
+            Some((function, rest)) if !function.contains(' ') => rest.to_string(),
+            _ => line.clone(),
+        },
+    }
+}
+
+/// The one backend of the process, started on first use.
+pub(super) fn backend() -> Result<&'static LlamaBackend, RuntimeError> {
+    static BACKEND: OnceLock<Result<LlamaBackend, String>> = OnceLock::new();
+    BACKEND
+        .get_or_init(|| {
+            // SAFETY: `log` is a plain function that never unwinds and needs no user data.
+            unsafe { sys::llama_log_set(Some(log), std::ptr::null_mut()) };
+            LlamaBackend::init().map_err(|e| e.to_string())
+        })
+        .as_ref()
+        .map_err(|e| RuntimeError::Backend(e.clone()))
+}
+
+/// llama.cpp's version, with ggml's.
+pub fn llama_cpp_version() -> String {
+    // SAFETY: both return static strings.
+    let version = unsafe { sys::llama_version() };
+    // SAFETY: as above.
+    let ggml = unsafe { sys::ggml_version() };
+    format!("{} (ggml {})", text(version), text(ggml))
+}
+
+fn text(pointer: *const c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: callers pass NUL-terminated strings that live for the program.
+    unsafe { CStr::from_ptr(pointer) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A device that the compiled-in backends found.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Short name, as `CUDA0`.
+    pub name: String,
+    /// What the driver calls it.
+    pub description: String,
+    /// The backend it belongs to.
+    pub backend: String,
+    /// Total memory in bytes, as far as the driver tells.
+    pub memory: usize,
+}
+
+/// The devices found.
+///
+/// # Errors
+/// [`RuntimeError::Backend`] when llama.cpp could not start.
+pub fn devices() -> Result<Vec<Device>, RuntimeError> {
+    backend()?;
+    Ok(llama_cpp_2::list_llama_ggml_backend_devices()
+        .into_iter()
+        .map(|d| Device {
+            name: d.name,
+            description: d.description,
+            backend: d.backend,
+            memory: d.memory_total,
+        })
+        .collect())
+}
+
+/// The instruction sets that the compiled CPU kernels use, as ggml names them.
+///
+/// # Errors
+/// [`RuntimeError::Backend`] when llama.cpp could not start.
+pub fn cpu_features() -> Result<Vec<String>, RuntimeError> {
+    backend()?;
+    // SAFETY: returns a string in static storage, rewritten only by another call of the same.
+    let info = text(unsafe { sys::llama_print_system_info() });
+    Ok(info
+        .split('|')
+        .filter_map(|part| {
+            let part = part.rsplit(':').next()?.trim();
+            let (name, value) = part.split_once(" = ")?;
+            (value.trim() != "0").then(|| name.trim().to_string())
+        })
+        .collect())
+}

@@ -1,0 +1,402 @@
+//! Contexts: a K/V cache, a graph, and the callback.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ptr::NonNull;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use llama_cpp_sys_2 as sys;
+use serde::{Deserialize, Serialize};
+
+use super::backend::{backend, forget_log, reason};
+use super::{Model, RuntimeError};
+use crate::hook::{Anatomy, Capture, Observed, Pass, Row, Slot, trampoline};
+use crate::intervention::Editor;
+
+/// When flash attention is used (`-fa`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlashAttention {
+    /// Never.
+    Off,
+    /// Always.
+    On,
+    /// Where the backend supports it.
+    Auto,
+}
+
+/// Element type of the K or V cache (`-ctk`, `-ctv`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // ggml's type names
+pub enum CacheType {
+    F32,
+    F16,
+    Bf16,
+    Q8_0,
+    Q5_1,
+    Q5_0,
+    Q4_1,
+    Q4_0,
+}
+
+impl CacheType {
+    const ALL: [(CacheType, &'static str, sys::ggml_type); 8] = [
+        (CacheType::F32, "f32", sys::GGML_TYPE_F32),
+        (CacheType::F16, "f16", sys::GGML_TYPE_F16),
+        (CacheType::Bf16, "bf16", sys::GGML_TYPE_BF16),
+        (CacheType::Q8_0, "q8_0", sys::GGML_TYPE_Q8_0),
+        (CacheType::Q5_1, "q5_1", sys::GGML_TYPE_Q5_1),
+        (CacheType::Q5_0, "q5_0", sys::GGML_TYPE_Q5_0),
+        (CacheType::Q4_1, "q4_1", sys::GGML_TYPE_Q4_1),
+        (CacheType::Q4_0, "q4_0", sys::GGML_TYPE_Q4_0),
+    ];
+
+    fn entry(self) -> (CacheType, &'static str, sys::ggml_type) {
+        Self::ALL[self as usize]
+    }
+
+    fn is_quantized(self) -> bool {
+        self as usize > CacheType::Bf16 as usize
+    }
+}
+
+impl fmt::Display for CacheType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.entry().1)
+    }
+}
+
+impl FromStr for CacheType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .iter()
+            .find(|(_, name, _)| *name == text)
+            .map(|(kind, _, _)| *kind)
+            .ok_or_else(|| {
+                let names: Vec<_> = Self::ALL.iter().map(|(_, name, _)| *name).collect();
+                format!("'{text}' is not a cache type; choose one of {}", names.join(", "))
+            })
+    }
+}
+
+/// How a context is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextOptions {
+    /// Positions that fit (`-c`).
+    pub n_ctx: u32,
+    /// Rows in one decode (`-b`).
+    pub n_batch: u32,
+    /// Rows computed at once (`-ub`).
+    pub n_ubatch: u32,
+    /// Sequences that can be held at once.
+    pub n_seq_max: u32,
+    /// Threads (`-t`).
+    pub threads: u32,
+    /// Flash attention (`-fa`).
+    pub flash_attention: FlashAttention,
+    /// Type of the K cache (`-ctk`).
+    pub cache_k: CacheType,
+    /// Type of the V cache (`-ctv`).
+    pub cache_v: CacheType,
+}
+
+impl Default for ContextOptions {
+    /// 2048 positions, one sequence, one thread a core, F16 caches.
+    fn default() -> Self {
+        Self {
+            n_ctx: 2048,
+            n_batch: 2048,
+            n_ubatch: 512,
+            n_seq_max: 1,
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+            flash_attention: FlashAttention::Auto,
+            cache_k: CacheType::F16,
+            cache_v: CacheType::F16,
+        }
+    }
+}
+
+/// A K/V cache and the graphs that fill it, with the callback registered for good.
+pub struct Context {
+    raw: NonNull<sys::llama_context>,
+    slot: *mut Slot,
+    anatomy: Option<Arc<Anatomy>>,
+    outputs: Vec<bool>,
+    options: ContextOptions,
+    model: Arc<Model>,
+}
+
+// SAFETY: a llama_context may be used from any one thread at a time; `&mut self` sees to that.
+// The slot is behind a mutex.
+unsafe impl Send for Context {}
+
+impl Context {
+    /// Makes a context and analyses the model's graph once.
+    ///
+    /// # Errors
+    /// [`RuntimeError`], [`RuntimeError::Anatomy`] for a graph without a residual stream that
+    /// could be found.
+    pub fn new(model: Arc<Model>, options: &ContextOptions) -> Result<Self, RuntimeError> {
+        let mut context = Self::make(model, options, true)?;
+        context.anatomy = Some(Arc::new(context.record()?));
+        Ok(context)
+    }
+
+    /// Makes a context with no callback at all, for comparison.
+    ///
+    /// # Errors
+    /// [`RuntimeError`].
+    pub fn without_callback(
+        model: Arc<Model>,
+        options: &ContextOptions,
+    ) -> Result<Self, RuntimeError> {
+        Self::make(model, options, false)
+    }
+
+    fn make(
+        model: Arc<Model>,
+        options: &ContextOptions,
+        callback: bool,
+    ) -> Result<Self, RuntimeError> {
+        backend()?;
+        if options.cache_v.is_quantized() && options.flash_attention == FlashAttention::Off {
+            return Err(RuntimeError::QuantizedV);
+        }
+        // SAFETY: no arguments, returns a plain struct.
+        let mut params = unsafe { sys::llama_context_default_params() };
+        params.n_ctx = options.n_ctx;
+        params.n_batch = options.n_batch;
+        params.n_ubatch = options.n_ubatch.min(options.n_batch);
+        params.n_seq_max = options.n_seq_max;
+        params.n_threads = options.threads as i32;
+        params.n_threads_batch = options.threads as i32;
+        params.flash_attn_type = match options.flash_attention {
+            FlashAttention::Off => sys::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+            FlashAttention::On => sys::LLAMA_FLASH_ATTN_TYPE_ENABLED,
+            FlashAttention::Auto => sys::LLAMA_FLASH_ATTN_TYPE_AUTO,
+        };
+        params.type_k = options.cache_k.entry().2;
+        params.type_v = options.cache_v.entry().2;
+        // Rows follow the batch only in a unified cache; cells outside a sliding window must
+        // survive for anything that decodes a position again.
+        params.kv_unified = true;
+        params.swa_full = true;
+        params.no_perf = true;
+        let slot = Box::into_raw(Box::new(Slot::default()));
+        if callback {
+            params.cb_eval = Some(trampoline);
+            params.cb_eval_user_data = slot.cast();
+        }
+        forget_log();
+        // SAFETY: the model is live (and kept alive by the Arc), the parameters are defaults
+        // with checked changes.
+        let raw = unsafe { sys::llama_init_from_model(model.pointer(), params) };
+        let Some(raw) = NonNull::new(raw) else {
+            // SAFETY: no context was made, so nothing else holds the slot.
+            drop(unsafe { Box::from_raw(slot) });
+            return Err(RuntimeError::Context {
+                n_ctx: options.n_ctx,
+                reason: reason(),
+            });
+        };
+        Ok(Self {
+            raw,
+            slot,
+            anatomy: None,
+            outputs: Vec::new(),
+            options: options.clone(),
+            model,
+        })
+    }
+
+    /// Decodes three tokens, writes the graph down and looks for the sites in it.
+    fn record(&mut self) -> Result<Anatomy, RuntimeError> {
+        let facts = self.model.facts().clone();
+        let n = 3.min(self.options.n_batch.min(self.options.n_ubatch));
+        let rows: Vec<Row> = (0..n)
+            .map(|i| Row {
+                sequence: 0,
+                position: i,
+                token: (i % facts.n_vocab.max(1)) as i32,
+                prior: i + 1 < n,
+                output: i + 1 == n,
+            })
+            .collect();
+        self.slot().begin_recording();
+        let decoded = self.raw_decode(&rows);
+        let recording = self.slot().end_recording();
+        self.clear();
+        decoded?;
+        Ok(Anatomy::of(&recording?, facts.n_layer, facts.n_embd)?)
+    }
+
+    fn slot(&self) -> &Slot {
+        // SAFETY: the slot was leaked in `make` and is freed only in `drop`.
+        unsafe { &*self.slot }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// How the context was made.
+    pub fn options(&self) -> &ContextOptions {
+        &self.options
+    }
+
+    /// Where the sites are in this model's graph.
+    pub fn anatomy(&self) -> Option<&Anatomy> {
+        self.anatomy.as_deref()
+    }
+
+    /// Runs `rows` through the model, rewriting what the editors (by sequence) say.
+    ///
+    /// # Errors
+    /// [`RuntimeError`]; after one the cache holds an unknown part of the rows, so clear it.
+    pub fn decode(
+        &mut self,
+        rows: &[Row],
+        editors: HashMap<u32, Editor>,
+        capture: Option<Capture>,
+    ) -> Result<Observed, RuntimeError> {
+        if editors.is_empty() && capture.is_none() {
+            self.raw_decode(rows)?;
+            return Ok(Observed::default());
+        }
+        let anatomy = self.anatomy.clone().ok_or(RuntimeError::NoCallback)?;
+        let pass = Pass::new(anatomy, rows.to_vec(), editors, capture)?;
+        self.slot().begin_pass(pass);
+        let decoded = self.raw_decode(rows);
+        let observed = self.slot().end_pass();
+        decoded?;
+        Ok(observed?)
+    }
+
+    /// `llama_decode` with everything checked that it would assert on or read out of bounds.
+    fn raw_decode(&mut self, rows: &[Row]) -> Result<(), RuntimeError> {
+        let options = &self.options;
+        if rows.is_empty() {
+            return Err(RuntimeError::EmptyBatch);
+        }
+        if rows.len() > options.n_batch as usize {
+            return Err(RuntimeError::BatchTooLarge {
+                rows: rows.len(),
+                n_batch: options.n_batch,
+            });
+        }
+        let n_vocab = self.model.facts().n_vocab;
+        for row in rows {
+            if row.sequence >= options.n_seq_max {
+                return Err(RuntimeError::Sequence {
+                    sequence: row.sequence,
+                    n_seq_max: options.n_seq_max,
+                });
+            }
+            if row.position >= options.n_ctx {
+                return Err(RuntimeError::TooLong {
+                    tokens: row.position as usize + 1,
+                    n_ctx: options.n_ctx,
+                });
+            }
+            if row.token < 0 || row.token >= n_vocab as i32 {
+                return Err(RuntimeError::Token {
+                    token: row.token,
+                    n_vocab,
+                });
+            }
+        }
+        let mut tokens: Vec<i32> = rows.iter().map(|r| r.token).collect();
+        let mut positions: Vec<i32> = rows.iter().map(|r| r.position as i32).collect();
+        let mut sequences: Vec<i32> = rows.iter().map(|r| r.sequence as i32).collect();
+        let mut counts = vec![1i32; rows.len()];
+        let mut sequence_pointers: Vec<*mut i32> = sequences.iter_mut().map(|s| &raw mut *s).collect();
+        let mut logits: Vec<i8> = rows.iter().map(|r| i8::from(r.output)).collect();
+        let batch = sys::llama_batch {
+            n_tokens: rows.len() as i32,
+            token: tokens.as_mut_ptr(),
+            embd: std::ptr::null_mut(),
+            pos: positions.as_mut_ptr(),
+            n_seq_id: counts.as_mut_ptr(),
+            seq_id: sequence_pointers.as_mut_ptr(),
+            logits: logits.as_mut_ptr(),
+        };
+        forget_log();
+        self.outputs.clear();
+        // SAFETY: every array of the batch has n_tokens entries and lives until the call
+        // returns; tokens, sequences and the number of rows were checked above.
+        let code = unsafe { sys::llama_decode(self.raw.as_ptr(), batch) };
+        match code {
+            0 => {
+                self.outputs = rows.iter().map(|r| r.output).collect();
+                Ok(())
+            }
+            1 => Err(RuntimeError::CacheFull {
+                n_ctx: options.n_ctx,
+            }),
+            code => Err(RuntimeError::Decode {
+                code,
+                reason: reason(),
+            }),
+        }
+    }
+
+    /// The logits of row `row` of the latest decode, one for each token of the vocabulary.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NoLogits`] when they were not asked for.
+    pub fn logits(&self, row: usize) -> Result<&[f32], RuntimeError> {
+        if !self.outputs.get(row).copied().unwrap_or(false) {
+            return Err(RuntimeError::NoLogits(row));
+        }
+        // SAFETY: the row was flagged as an output in the latest decode (checked above).
+        let logits = unsafe { sys::llama_get_logits_ith(self.raw.as_ptr(), row as i32) };
+        if logits.is_null() {
+            return Err(RuntimeError::NoLogits(row));
+        }
+        let n_vocab = self.model.facts().n_vocab as usize;
+        // SAFETY: a row of logits has n_vocab values and is valid until the next decode, which
+        // needs `&mut self`.
+        Ok(unsafe { std::slice::from_raw_parts(logits, n_vocab) })
+    }
+
+    fn memory(&self) -> sys::llama_memory_t {
+        // SAFETY: the context is live.
+        unsafe { sys::llama_get_memory(self.raw.as_ptr()) }
+    }
+
+    /// Empties the cache.
+    pub fn clear(&mut self) {
+        // SAFETY: the memory belongs to the live context; `false` keeps the buffers, which are
+        // never read for cells that hold no sequence.
+        unsafe { sys::llama_memory_clear(self.memory(), false) };
+    }
+
+    /// Drops the positions of `sequence` from `first` on.
+    ///
+    /// # Errors
+    /// [`RuntimeError::CannotRewind`] for recurrent memory.
+    pub fn rewind(&mut self, sequence: u32, first: u32) -> Result<(), RuntimeError> {
+        // SAFETY: the memory belongs to the live context.
+        let dropped =
+            unsafe { sys::llama_memory_seq_rm(self.memory(), sequence as i32, first as i32, -1) };
+        if dropped {
+            Ok(())
+        } else {
+            Err(RuntimeError::CannotRewind)
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: made by llama_init_from_model, freed once; the model outlives it (Arc).
+        unsafe { sys::llama_free(self.raw.as_ptr()) };
+        // SAFETY: leaked in `make`; the context that called into it is gone.
+        drop(unsafe { Box::from_raw(self.slot) });
+    }
+}

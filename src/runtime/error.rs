@@ -1,0 +1,66 @@
+//! What can go wrong between here and llama.cpp.
+
+use std::path::PathBuf;
+
+use crate::hook::{AnatomyError, HookFault};
+
+/// An error of the runtime. Messages name the option to change where there is one.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum RuntimeError {
+    #[error("model file {0} does not exist (-m)")]
+    NoSuchModel(PathBuf),
+    #[error("cannot read model file {path} (-m): {source}")]
+    UnreadableModel {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{0} is not a GGUF file: it does not begin with the bytes GGUF (-m)")]
+    NotGguf(PathBuf),
+    #[error("{0} holds a vocabulary only, no weights: give a full model (-m)")]
+    VocabularyOnly(PathBuf),
+    #[error("{path} could not be loaded (-m): {reason}")]
+    Load { path: PathBuf, reason: String },
+    #[error("{path} is an encoder ({architecture}): its tokens see later ones, so there are no prior tokens to manipulate; give a decoder (-m)")]
+    Encoder { path: PathBuf, architecture: String },
+    #[error("llama.cpp could not start: {0}")]
+    Backend(String),
+    #[error("the model has no vocabulary, so text cannot be turned into tokens; give token ids")]
+    NoVocabulary,
+    #[error("the context could not be made with n_ctx {n_ctx}: {reason} (-c, -ctk, -ctv, -fa)")]
+    Context { n_ctx: u32, reason: String },
+    #[error("a quantized V cache needs flash attention: add -fa on, or use -ctv f16")]
+    QuantizedV,
+    #[error("{tokens} tokens do not fit the context of {n_ctx}: shorten the prompt or raise -c")]
+    TooLong { tokens: usize, n_ctx: u32 },
+    #[error("{rows} rows in one batch, at most {n_batch} are allowed: raise -b")]
+    BatchTooLarge { rows: usize, n_batch: u32 },
+    #[error("sequence {sequence} in a batch of a context made for {n_seq_max}")]
+    Sequence { sequence: u32, n_seq_max: u32 },
+    #[error("token {token} is not in the vocabulary of {n_vocab}")]
+    Token { token: i32, n_vocab: u32 },
+    #[error("an empty batch cannot be decoded")]
+    EmptyBatch,
+    #[error("llama.cpp found no room in the K/V cache of {n_ctx} cells: raise -c")]
+    CacheFull { n_ctx: u32 },
+    #[error("llama.cpp could not decode the batch (code {code}): {reason}")]
+    Decode { code: i32, reason: String },
+    #[error("no logits were computed for row {0}")]
+    NoLogits(usize),
+    #[error("this model's memory cannot drop its newest position (recurrent state), so text cannot be continued under manipulation")]
+    CannotRewind,
+    #[error("manipulation failed: {0}")]
+    Hook(#[from] HookFault),
+    #[error("this model cannot be manipulated: {0}")]
+    Anatomy(#[from] AnatomyError),
+    #[error("this context was made without a callback")]
+    NoCallback,
+    #[error("{path} could not be quantized to {level}: {reason}")]
+    Quantize {
+        path: PathBuf,
+        level: String,
+        reason: String,
+    },
+    #[error("the synthetic model could not be made: {0}")]
+    Synthetic(String),
+}

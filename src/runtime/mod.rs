@@ -1,0 +1,18 @@
+//! llama.cpp behind safe Rust: backend, models, contexts, quantizer.
+//!
+//! Everything here checks first, in Rust, what llama.cpp would assert on (and abort the process).
+
+mod backend;
+mod context;
+mod error;
+mod model;
+mod quantize;
+mod synthetic;
+
+pub use backend::{Device, cpu_features, devices, llama_cpp_version, set_verbose};
+pub use context::{CacheType, Context, ContextOptions, FlashAttention};
+pub use error::RuntimeError;
+pub use llama_cpp_2::token::LlamaToken as Token;
+pub use model::{Facts, Model, ModelOptions};
+pub use quantize::{Level, quantize};
+pub use synthetic::{Architecture, Synthetic, Vocabulary};

@@ -1,0 +1,237 @@
+//! Models: loaded from a GGUF file, or made in memory.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_sys_2 as sys;
+
+use super::backend::{backend, forget_log, reason};
+use super::{RuntimeError, Token};
+
+/// How a model is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct ModelOptions {
+    /// Layers to put on a GPU (`-ngl`); `None` is llama.cpp's default.
+    pub gpu_layers: Option<u32>,
+}
+
+/// What a model says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Facts {
+    /// `general.architecture`.
+    pub architecture: String,
+    /// `general.name`, or the file's name.
+    pub name: String,
+    /// Number of layers.
+    pub n_layer: u32,
+    /// Width of the residual stream.
+    pub n_embd: u32,
+    /// Vocabulary size.
+    pub n_vocab: u32,
+    /// Context length of its training.
+    pub n_ctx_train: u32,
+    /// Quantization as the file states it, such as `Q8_0`.
+    pub quantization: String,
+    /// Size of all tensors in bytes.
+    pub bytes: u64,
+}
+
+/// A model with its weights.
+#[derive(Debug)]
+pub struct Model {
+    inner: LlamaModel,
+    facts: Facts,
+    has_vocabulary: bool,
+}
+
+// `LlamaModel` is `repr(transparent)` over its pointer and keeps that pointer private; the two
+// functions below are the only place that relies on it.
+const _: () = {
+    assert!(size_of::<LlamaModel>() == size_of::<*mut sys::llama_model>());
+    assert!(align_of::<LlamaModel>() == align_of::<*mut sys::llama_model>());
+};
+
+fn pointer_of(model: &LlamaModel) -> *mut sys::llama_model {
+    // SAFETY: same size and alignment (asserted above), transparent over a non-null pointer.
+    unsafe { std::mem::transmute_copy(model) }
+}
+
+/// # Safety
+/// `pointer` is a non-null model that nothing else frees.
+unsafe fn model_of(pointer: *mut sys::llama_model) -> LlamaModel {
+    // SAFETY: same size and alignment (asserted above), transparent over a non-null pointer.
+    unsafe { std::mem::transmute(pointer) }
+}
+
+impl Model {
+    /// Loads a GGUF file.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] for a file that is missing, not GGUF, without weights, refused by
+    /// llama.cpp, or not a decoder.
+    pub fn load(path: &Path, options: &ModelOptions) -> Result<Self, RuntimeError> {
+        check_header(path)?;
+        let backend = backend()?;
+        let mut params = LlamaModelParams::default();
+        if let Some(layers) = options.gpu_layers {
+            params = params.with_n_gpu_layers(layers);
+        }
+        forget_log();
+        let inner =
+            LlamaModel::load_from_file(backend, path, &params).map_err(|_| RuntimeError::Load {
+                path: path.to_path_buf(),
+                reason: reason(),
+            })?;
+        let file_name = path
+            .file_stem()
+            .map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let model = Self::describe(inner, &file_name);
+        if model.is_encoder() {
+            return Err(RuntimeError::Encoder {
+                path: path.to_path_buf(),
+                architecture: model.facts.architecture.clone(),
+            });
+        }
+        Ok(model)
+    }
+
+    /// Takes over a model that llama.cpp made in memory.
+    ///
+    /// # Safety
+    /// `pointer` is a non-null model that nothing else frees.
+    pub(super) unsafe fn from_pointer(pointer: *mut sys::llama_model, name: &str) -> Self {
+        // SAFETY: the caller's promise.
+        let inner = unsafe { model_of(pointer) };
+        Self::describe(inner, name)
+    }
+
+    fn describe(inner: LlamaModel, file_name: &str) -> Self {
+        let pointer = pointer_of(&inner);
+        let meta = |key: &str| inner.meta_val_str(key).ok();
+        // SAFETY: the model is live.
+        let ftype = unsafe { sys::llama_model_ftype(pointer) };
+        // SAFETY: returns a static string for every value.
+        let quantization = unsafe { sys::llama_ftype_name(ftype) };
+        // SAFETY: not null, NUL-terminated, static.
+        let quantization = unsafe { std::ffi::CStr::from_ptr(quantization) };
+        // SAFETY: the model is live.
+        let vocab = unsafe { sys::llama_model_get_vocab(pointer) };
+        // SAFETY: a model always has a vocabulary object, if only an empty one.
+        let vocab_type = unsafe { sys::llama_vocab_type(vocab) };
+        // SAFETY: as above.
+        let n_vocab = unsafe { sys::llama_vocab_n_tokens(vocab) };
+        let facts = Facts {
+            architecture: meta("general.architecture").unwrap_or_default(),
+            name: meta("general.name").unwrap_or_else(|| file_name.to_string()),
+            n_layer: inner.n_layer(),
+            n_embd: inner.n_embd().unsigned_abs(),
+            n_vocab: n_vocab.unsigned_abs(),
+            n_ctx_train: inner.n_ctx_train(),
+            quantization: quantization.to_string_lossy().into_owned(),
+            bytes: inner.size(),
+        };
+        Self {
+            facts,
+            has_vocabulary: vocab_type != sys::LLAMA_VOCAB_TYPE_NONE,
+            inner,
+        }
+    }
+
+    fn is_encoder(&self) -> bool {
+        let causal = format!("{}.attention.causal", self.facts.architecture);
+        // SAFETY: the model is live.
+        let decodes = unsafe { sys::llama_model_has_decoder(self.pointer()) };
+        // SAFETY: the model is live.
+        let encodes = unsafe { sys::llama_model_has_encoder(self.pointer()) };
+        let looks_ahead = self.inner.meta_val_str(&causal).is_ok_and(|v| v == "false");
+        !decodes || encodes || looks_ahead
+    }
+
+    pub(super) fn pointer(&self) -> *mut sys::llama_model {
+        pointer_of(&self.inner)
+    }
+
+    /// What the model says of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Number of layers.
+    pub fn n_layer(&self) -> u32 {
+        self.facts.n_layer
+    }
+
+    /// Turns text into tokens, with the special tokens (BOS) that the model expects, and special
+    /// tokens spelled out in the text recognised, as llama.cpp's own tools do.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NoVocabulary`].
+    pub fn tokenize(&self, text: &str) -> Result<Vec<Token>, RuntimeError> {
+        if !self.has_vocabulary {
+            return Err(RuntimeError::NoVocabulary);
+        }
+        Ok(self.inner.vocab().tokenize(text.as_bytes(), true, true))
+    }
+
+    /// The bytes that a token stands for; special tokens are spelled out. Empty for a model
+    /// without a vocabulary.
+    pub fn piece(&self, token: Token) -> Vec<u8> {
+        let known = (0..self.facts.n_vocab as i32).contains(&token.0);
+        if !self.has_vocabulary || !known {
+            return Vec::new();
+        }
+        self.inner.vocab().token_to_piece(token, true, None)
+    }
+
+    /// Whether a token is one that the tokenizer puts around a text by itself (BOS and the like).
+    pub fn is_control(&self, token: Token) -> bool {
+        self.has_vocabulary && self.inner.vocab().is_control(token)
+    }
+
+    /// Writes the model to a GGUF file.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Synthetic`] for a path that cannot be passed to llama.cpp.
+    pub fn save(&self, path: &Path) -> Result<(), RuntimeError> {
+        let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())
+            .map_err(|e| RuntimeError::Synthetic(e.to_string()))?;
+        // SAFETY: the model is live and the path NUL-terminated.
+        unsafe { sys::llama_model_save_to_file(self.pointer(), name.as_ptr()) };
+        Ok(())
+    }
+}
+
+/// The first 24 bytes of a GGUF file: magic, version, number of tensors, number of keys.
+fn check_header(path: &Path) -> Result<(), RuntimeError> {
+    let unreadable = |source: std::io::Error| RuntimeError::UnreadableModel {
+        path: path.to_path_buf(),
+        source,
+    };
+    if !path.exists() {
+        return Err(RuntimeError::NoSuchModel(path.to_path_buf()));
+    }
+    let mut header = Vec::new();
+    File::open(path)
+        .map_err(unreadable)?
+        .take(24)
+        .read_to_end(&mut header)
+        .map_err(unreadable)?;
+    let path: PathBuf = path.to_path_buf();
+    if !header.starts_with(b"GGUF") {
+        return Err(RuntimeError::NotGguf(path));
+    }
+    if header.len() < 24 {
+        return Err(RuntimeError::Load {
+            path,
+            reason: "the file is truncated within its header".into(),
+        });
+    }
+    if header[8..16] == [0; 8] {
+        return Err(RuntimeError::VocabularyOnly(path));
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! Golden numbers from the paper's own public code: see tests/golden/README.md.
+//!
+//! The default model, requantized to F32, with F32 caches and flash attention off, must give
+//! the reference's logits. A layer off by one or rows shifted by one must not.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Golden, GoldenEntry, golden_engine, npy_f32, npy_u16};
+use midlayer::engine::{Engine, Prompt, Request, argmax, kl};
+use midlayer::intervention::{Action, Intervention, LayerSpan, PositionSet, States};
+use midlayer::runtime::Token;
+
+/// Largest difference between our logits and the reference's, over the entry's tokens.
+fn distance(entry: &GoldenEntry, logits: &[f32]) -> f32 {
+    entry
+        .top
+        .iter()
+        .map(|(id, logit)| (logits[*id as usize] - logit).abs())
+        .fold(0.0, f32::max)
+}
+
+fn check(entry: &GoldenEntry, logits: &[f32], tolerance: f32, what: &str) {
+    let found = distance(entry, logits);
+    assert!(found <= tolerance, "{what}: logits differ by {found}");
+    let margin = entry.top[0].1 - entry.top[1].1;
+    if margin > 2.0 * tolerance {
+        assert_eq!(argmax(logits), Token(entry.argmax), "{what}: argmax");
+    }
+}
+
+/// Runs every entry of a golden file and compares.
+fn compare(file: &str, tolerance: f32, plan: impl Fn(u32) -> Intervention) {
+    let golden = Golden::read(file);
+    let mut engine = golden_engine();
+    let prompt = engine.prompt(&golden.prompt).unwrap();
+    assert_eq!(prompt.tokens, golden.tokens(), "tokenization");
+    let clean = engine.run(&Request::new(&prompt)).unwrap();
+    let mut compared = 0;
+    for entry in &golden.entries {
+        let request = Request::new(&prompt).with(plan(entry.k));
+        let outcome = engine.run(&request).unwrap();
+        let what = format!("{file} at layer {}", entry.k);
+        check(entry, &outcome.logits[0], tolerance, &what);
+        // KL is a steep function of the logits where it is large: compare relatively.
+        let divergence = kl(&clean.logits[0], &outcome.logits[0]);
+        let slack = 4.0 * f64::from(tolerance) + 1e-3 * entry.kl;
+        assert!((divergence - entry.kl).abs() <= slack, "{what}: KL {divergence} for {}", entry.kl);
+        compared += 1;
+    }
+    assert!(compared >= 7, "{file} holds too few entries");
+}
+
+#[test]
+fn clean() {
+    for file in ["P1_clean", "P3_clean"] {
+        let golden = Golden::read(file);
+        let mut engine = golden_engine();
+        let prompt = engine.prompt(&golden.prompt).unwrap();
+        let outcome = engine.run(&Request::new(&prompt)).unwrap();
+        check(&golden.entries[0], &outcome.logits[0], 1e-3, file);
+    }
+}
+
+#[test]
+fn freeze() {
+    compare("P1_freeze", 1e-3, Intervention::freeze);
+    compare("P3_freeze", 1e-3, Intervention::freeze);
+}
+
+#[test]
+fn skip_attention() {
+    compare("P1_skip", 5e-3, Intervention::skip_attention);
+    compare("P3_skip", 5e-3, Intervention::skip_attention);
+}
+
+#[test]
+fn inject_the_recorded_state() {
+    let (shape, hidden) = npy_f32("injection_germany_hidden");
+    let mut states = States::new();
+    for k in 0..shape[0] {
+        states.insert(k as u32, 21, &hidden[k * shape[1]..(k + 1) * shape[1]]);
+    }
+    let states = Arc::new(states);
+    let at = PositionSet::ranges([21..22; 1]);
+    compare("P1_injection", 1e-3, |k| {
+        Intervention::given(k, states.clone(), at.clone())
+    });
+}
+
+#[test]
+fn inject_the_donors_own_state() {
+    let mut engine = golden_engine();
+    let donor = engine.prompt("The country Germany").unwrap();
+    let states = engine.states(&donor).unwrap();
+    let (shape, hidden) = npy_f32("injection_germany_hidden");
+    for k in 0..shape[0] {
+        let ours = states.get(k as u32, 2).unwrap();
+        let reference = &hidden[k * shape[1]..(k + 1) * shape[1]];
+        let norm = reference.iter().map(|x| x * x).sum::<f32>().sqrt();
+        for (a, b) in ours.iter().zip(reference) {
+            assert!((a - b).abs() <= 1e-5 * norm.max(1.0), "layer {k}: {a} {b}");
+        }
+    }
+    let moved = Arc::new(states.moved(&[(2, 21)]));
+    let at = PositionSet::ranges([21..22; 1]);
+    compare("P1_injection", 1e-3, |k| {
+        Intervention::given(k, moved.clone(), at.clone())
+    });
+}
+
+#[test]
+fn shuffle_with_the_recorded_permutations() {
+    let golden = Golden::read("P1_shuffle");
+    let (shape, permutations) = npy_u16("P1_shuffle_permutations");
+    let permutations = Arc::new(permutations);
+    let (tokens, width) = (shape[1], shape[2]);
+    let ks: Vec<u32> = golden.entries.iter().map(|e| e.k).collect();
+    compare("P1_shuffle", 5e-3, |k| {
+        let n = ks.iter().position(|x| *x == k).unwrap();
+        let permutations = permutations.clone();
+        Intervention::custom(k, move |_, position, row| {
+            let at = (n * tokens + position as usize) * width;
+            let old = row.to_vec();
+            for (x, from) in row.iter_mut().zip(&permutations[at..at + width]) {
+                *x = old[usize::from(*from)];
+            }
+        })
+    });
+}
+
+#[test]
+fn random_with_the_recorded_draws() {
+    let (shape, draws) = npy_f32("P1_random_seed0_draws");
+    let (draws, width) = (Arc::new(draws), shape[1]);
+    compare("P1_random_seed0", 5e-3, |k| {
+        let draws = draws.clone();
+        Intervention::custom(k, move |_, position, row| {
+            let at = position as usize * width;
+            let draw = &draws[at..at + width];
+            let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let scale = norm(row) / norm(draw);
+            for (x, d) in row.iter_mut().zip(draw) {
+                *x = d * scale;
+            }
+        })
+    });
+}
+
+/// The paper's generation: a token is clean while it is the last one, manipulated afterwards.
+#[test]
+fn generation_under_freeze() {
+    let golden = common::generations();
+    let mut engine = golden_engine();
+    for run in golden {
+        let clean = Golden::read(&format!("{}_clean", run.prompt_id));
+        let tokens = clean.tokens();
+        let mut request = Request {
+            tokens,
+            ..Request::default()
+        };
+        if let Some(k) = run.k {
+            request.plan.push(Intervention::freeze(k));
+        }
+        // Forcing the reference's tokens and comparing the likeliest at each step is the same
+        // as generating, up to the first difference.
+        request.continuation = run.new_ids[..run.new_ids.len() - 1]
+            .iter()
+            .map(|id| Token(*id))
+            .collect();
+        let outcome = engine.run(&request).unwrap();
+        for (step, (logits, id)) in outcome.logits.iter().zip(&run.new_ids).enumerate() {
+            assert_eq!(argmax(logits), Token(*id), "{} step {step}", run.run);
+        }
+    }
+}
+
+/// Negative controls: the same comparison fails when the manipulation is off by one.
+#[test]
+fn off_by_one_is_seen() {
+    let golden = Golden::read("P1_freeze");
+    let mut engine = golden_engine();
+    let prompt = engine.prompt(&golden.prompt).unwrap();
+    let by_k = |k: u32| golden.entries.iter().find(|e| e.k == k).unwrap();
+    for k in [5, 15, 25] {
+        let layer_off = Request::new(&prompt).with(Intervention::freeze(k + 1));
+        let outcome = engine.run(&layer_off).unwrap();
+        let found = distance(by_k(k), &outcome.logits[0]);
+        assert!(found > 0.05, "layer off by one moved the logits by {found} only");
+        // Row i gets the state of token i + 1.
+        let outcome = run_with_shifted_rows(&mut engine, &prompt, k);
+        let found = distance(by_k(k), &outcome);
+        assert!(found > 0.05, "rows off by one moved the logits by {found} only");
+    }
+}
+
+fn run_with_shifted_rows(engine: &mut impl Engine, prompt: &Prompt, k: u32) -> Vec<f32> {
+    let clean = engine.states(prompt).unwrap();
+    let last = prompt.tokens.len() as u32 - 1;
+    let n_layer = engine.facts().n_layer;
+    let frozen = |shift: u32| {
+        let mut states = States::new();
+        for layer in k..n_layer {
+            for position in 0..last {
+                let from = (position + shift).min(last);
+                states.insert(layer, position, clean.get(k - 1, from).unwrap());
+            }
+        }
+        Intervention::new(Action::Given(Arc::new(states)), LayerSpan::from(k))
+    };
+    // Without the shift it is freeze by another way, which must agree with freeze itself.
+    let exact = Request::new(prompt).with(frozen(0));
+    let freeze = Request::new(prompt).with(Intervention::freeze(k));
+    assert_eq!(
+        engine.run(&exact).unwrap().logits,
+        engine.run(&freeze).unwrap().logits
+    );
+    let shifted = Request::new(prompt).with(frozen(1));
+    engine.run(&shifted).unwrap().logits.remove(0)
+}
