@@ -1,6 +1,6 @@
 //! An engine without a model, for tests of what lies above.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::{Engine, EngineError, Outcome, Prompt, PromptError, Request};
 use crate::hook::Touched;
@@ -8,9 +8,12 @@ use crate::intervention::States;
 use crate::runtime::{Facts, Token};
 
 /// Answers from a hash of the request: the same request gives the same logits, another layer,
-/// seed or text gives others. A token is a byte.
+/// seed or text gives others. A token is a word with the space before it, or a single other
+/// character.
 pub struct Mock {
     facts: Facts,
+    /// The words met so far; a word's index is its token.
+    words: Mutex<Vec<String>>,
     /// Requests run so far.
     pub runs: usize,
 }
@@ -24,15 +27,29 @@ impl Mock {
                 name: "mock".into(),
                 n_layer,
                 n_embd: 8,
-                n_vocab: 256,
+                n_vocab: VOCABULARY as u32,
                 n_ctx_train: 4096,
                 quantization: "none".into(),
                 bytes: 0,
             },
+            words: Mutex::default(),
             runs: 0,
         }
     }
+
+    fn word(&self, word: &str) -> Token {
+        let mut words = self.words.lock().expect("no panic while held");
+        let known = words.iter().position(|w| w == word);
+        let id = known.unwrap_or_else(|| {
+            words.push(word.to_string());
+            words.len() - 1
+        });
+        assert!(id < VOCABULARY, "the mock has met too many words");
+        Token(id as i32)
+    }
 }
+
+const VOCABULARY: usize = 1024;
 
 fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |h, b| {
@@ -49,12 +66,22 @@ impl Engine for Mock {
         if text.is_empty() {
             return Err(PromptError::Empty.into());
         }
-        let tokens = text.bytes().map(|b| Token(i32::from(b))).collect();
-        Ok(Prompt::new(text, tokens, |t| vec![t.0 as u8]))
+        let mut words: Vec<String> = Vec::new();
+        for c in text.chars() {
+            match words.last_mut() {
+                Some(word) if c.is_alphanumeric() && !word.ends_with(['\n', ':', '?']) => {
+                    word.push(c);
+                }
+                _ => words.push(c.to_string()),
+            }
+        }
+        let tokens = words.iter().map(|w| self.word(w)).collect();
+        Ok(Prompt::new(text, tokens, |t| self.piece(t).into_bytes()))
     }
 
     fn piece(&self, token: Token) -> String {
-        String::from_utf8_lossy(&[token.0 as u8]).into_owned()
+        let words = self.words.lock().expect("no panic while held");
+        words.get(token.0 as usize).cloned().unwrap_or_default()
     }
 
     fn run(&mut self, request: &Request) -> Result<Outcome, EngineError> {
@@ -66,8 +93,8 @@ impl Engine for Mock {
         let logits = (0..=request.continuation.len())
             .map(|n| {
                 let text = request.tokens.iter().chain(&request.continuation[..n]);
-                let key = hash(text.map(|t| t.0 as u8).chain(plan.bytes()));
-                (0..256u64)
+                let key = hash(text.flat_map(|t| t.0.to_le_bytes()).chain(plan.bytes()));
+                (0..VOCABULARY as u64)
                     .map(|id| (hash((key ^ id).to_le_bytes()) % 1000) as f32 / 100.0)
                     .collect()
             })

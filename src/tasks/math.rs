@@ -1,0 +1,141 @@
+//! Math: addition and subtraction of one- and two-digit numbers, `7 + 5 = 12\n3 + 4 =`.
+
+use std::collections::BTreeSet;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Item, ItemSet, Scoring, answer_after};
+use crate::engine::{Engine, EngineError};
+
+/// The math task.
+#[derive(Clone, Copy, Debug)]
+pub struct Math {
+    /// Examples before the question.
+    pub shots: usize,
+    /// The largest operand.
+    pub max: u32,
+    /// Seed of the questions and of the examples.
+    pub seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Sum {
+    a: u32,
+    b: u32,
+    minus: bool,
+}
+
+impl Sum {
+    fn question(&self) -> String {
+        let sign = if self.minus { '-' } else { '+' };
+        format!("{} {sign} {} =", self.a, self.b)
+    }
+
+    fn answer(&self) -> u32 {
+        if self.minus {
+            self.a - self.b
+        } else {
+            self.a + self.b
+        }
+    }
+}
+
+impl Math {
+    /// Makes the items for the engine's tokenizer: `limit` questions, or all that there are.
+    /// Differences are never negative, no question is asked twice or shown as an example.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn items(&self, engine: &dyn Engine, limit: usize) -> Result<ItemSet, EngineError> {
+        let mut sums = self.sums(self.shots + limit).into_iter();
+        let examples: String = sums
+            .by_ref()
+            .take(self.shots)
+            .map(|s| format!("{} {}\n", s.question(), s.answer()))
+            .collect();
+        let mut set = ItemSet::default();
+        for sum in sums {
+            let prompt = engine.prompt(&format!("{examples}{}", sum.question()))?;
+            let id = sum.question().replace([' ', '='], "");
+            match answer_after(engine, &prompt, &sum.answer().to_string(), &[])? {
+                Err(reason) => set.left_out.push((id, reason)),
+                Ok(answer) => set.items.push(Item {
+                    id,
+                    prompt,
+                    answer,
+                    scoring: Scoring::WholeAnswer,
+                    swap: None,
+                }),
+            }
+        }
+        Ok(set)
+    }
+
+    /// The first `n` distinct sums of the seed. One number does not depend on how many follow.
+    fn sums(&self, n: usize) -> Vec<Sum> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        // Half of the pairs for subtraction, all of them for addition.
+        let side = self.max as usize + 1;
+        let possible = side * side + side * (side + 1) / 2;
+        let mut seen = BTreeSet::new();
+        let mut sums = Vec::new();
+        while sums.len() < n.min(possible) {
+            let (x, y) = (
+                rng.random_range(0..=self.max),
+                rng.random_range(0..=self.max),
+            );
+            let minus = rng.random_bool(0.5);
+            let (a, b) = if minus { (x.max(y), x.min(y)) } else { (x, y) };
+            let sum = Sum { a, b, minus };
+            if seen.insert(sum) {
+                sums.push(sum);
+            }
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Mock;
+
+    #[test]
+    fn questions_are_distinct_right_and_stable() {
+        let math = Math {
+            shots: 3,
+            max: 20,
+            seed: 1,
+        };
+        let engine = Mock::new(4);
+        let few = math.items(&engine, 5).unwrap().items;
+        let many = math.items(&engine, 60).unwrap().items;
+        let ids: BTreeSet<_> = many.iter().map(|i| &i.id).collect();
+        assert_eq!((few.len(), many.len(), ids.len()), (5, 60, 60));
+        for (a, b) in few.iter().zip(&many) {
+            assert_eq!((&a.prompt, &a.answer), (&b.prompt, &b.answer));
+        }
+        assert_eq!(few[0].prompt.text.lines().count(), 4);
+        for item in &many {
+            let (sign, at) = match item.id.find('+') {
+                Some(at) => (1, at),
+                None => (-1, item.id.find('-').unwrap()),
+            };
+            let a: i64 = item.id[..at].parse().unwrap();
+            let b: i64 = item.id[at + 1..].parse().unwrap();
+            assert_eq!(item.answer.text, (a + sign * b).to_string());
+        }
+    }
+
+    #[test]
+    fn a_small_range_runs_out() {
+        let math = Math {
+            shots: 1,
+            max: 1,
+            seed: 1,
+        };
+        // 4 additions and 3 subtractions, one of them the example.
+        assert_eq!(math.items(&Mock::new(4), 100).unwrap().items.len(), 6);
+    }
+}
