@@ -79,7 +79,7 @@ fn rewriting_a_row_with_itself_is_bit_equal_to_clean() {
             assert_eq!(outcome.logits, clean.logits, "{architecture:?} {k}");
             assert_eq!(outcome.touched[0].rows, 19, "{architecture:?} {k}");
             let noise = run(&mut engine, vec![Intervention::random(k, 1)]);
-            let moved = distance(&noise.logits[0], &clean.logits[0]);
+            let moved = distance(&noise.logits, &clean.logits);
             assert!(moved > FAR, "{architecture:?} {k}: noise moved {moved}");
         }
     }
@@ -151,12 +151,12 @@ fn freeze_at_the_last_layer_acts_through_its_attention_alone() {
         let last = N_LAYER - 1;
         let clean = run(&mut engine, vec![]);
         let frozen = run(&mut engine, vec![Intervention::freeze(last)]);
-        assert!(distance(&frozen.logits[0], &clean.logits[0]) > FAR);
+        assert!(distance(&frozen.logits, &clean.logits) > FAR);
         let skip = || Intervention::skip_attention(last);
         let silent = run(&mut engine, vec![skip()]);
         let both = run(&mut engine, vec![Intervention::freeze(last), skip()]);
         assert_eq!(both.logits, silent.logits, "{architecture:?}");
-        assert!(distance(&silent.logits[0], &clean.logits[0]) > FAR);
+        assert!(distance(&silent.logits, &clean.logits) > FAR);
     }
 }
 
@@ -174,11 +174,11 @@ fn without_attention_prior_tokens_do_not_matter() {
         others[..19].rotate_left(3);
         let a = engine.run(&skip(tokens(20), 0)).unwrap();
         let b = engine.run(&skip(others.clone(), 0)).unwrap();
-        let moved = distance(&a.logits[0], &b.logits[0]);
+        let moved = distance(&a.logits, &b.logits);
         assert!(moved < CLOSE, "{architecture:?}: {moved}");
         let a = engine.run(&skip(tokens(20), 1)).unwrap();
         let b = engine.run(&skip(others, 1)).unwrap();
-        assert!(distance(&a.logits[0], &b.logits[0]) > FAR, "{architecture:?}");
+        assert!(distance(&a.logits, &b.logits) > FAR, "{architecture:?}");
         // From layer k up, what prior tokens hold does not matter either.
         let noise = vec![Intervention::random(2, 1), Intervention::skip_attention(2)];
         let noise = run(&mut engine, noise);
@@ -228,7 +228,7 @@ fn several_micro_batches_equal_one() {
             let what = format!("{architecture:?} {plan:?}");
             let a = run(&mut whole, plan.clone());
             let b = run(&mut pieces, plan);
-            let moved = distance(&a.logits[0], &b.logits[0]);
+            let moved = distance(&a.logits, &b.logits);
             assert!(moved < CLOSE, "{what}: {moved}");
             let rows = |o: &Outcome| o.touched.iter().map(|t| t.rows).sum::<usize>();
             assert_eq!(rows(&a), rows(&b), "{what}");
@@ -247,7 +247,7 @@ fn two_batches_equal_one() {
                 let mut cut_request = request(plan.clone());
                 cut_request.cuts = vec![cut];
                 let pieces = engine.run(&cut_request).unwrap();
-                let moved = distance(&whole.logits[0], &pieces.logits[0]);
+                let moved = distance(&whole.logits, &pieces.logits);
                 assert!(moved < CLOSE, "{architecture:?} {plan:?} cut at {cut}: {moved}");
             }
         }
@@ -270,13 +270,13 @@ fn continuing_equals_running_the_longer_text() {
         let continuation: Vec<Token> = [40, 50, 60].map(Token).to_vec();
         for plan in plans {
             let mut steps = request(plan.clone());
-            steps.continuation = continuation.clone();
+            steps.continuations = vec![continuation.clone()];
             let steps = engine.run(&steps).unwrap();
             for n in 0..=continuation.len() {
                 let mut text = request(plan.clone());
                 text.tokens.extend(&continuation[..n]);
                 let rerun = engine.run(&text).unwrap();
-                let moved = distance(&steps.logits[n], &rerun.logits[0]);
+                let moved = distance(steps.after(0, n), &rerun.logits);
                 assert!(moved < CLOSE, "{architecture:?} {plan:?} step {n}: {moved}");
             }
         }
@@ -321,7 +321,7 @@ fn several_sequences_equal_one_at_a_time() {
                     ..Request::default()
                 })
                 .unwrap();
-            let moved = distance(&together[n], &single.logits[0]);
+            let moved = distance(&together[n], &single.logits);
             assert!(moved < CLOSE, "{architecture:?} sequence {n}: {moved}");
         }
         // Negative control: with the plans handed to the wrong sequences it does not hold.
@@ -390,7 +390,7 @@ fn recurrent_models_refuse_what_they_cannot_do() {
         EngineError::Runtime(RuntimeError::Hook(HookFault::NoAttention(1)))
     ));
     let mut step = request(vec![]);
-    step.continuation = vec![Token(5)];
+    step.continuations = vec![vec![Token(5)]];
     assert!(matches!(
         engine.run(&step).unwrap_err(),
         EngineError::Runtime(RuntimeError::CannotRewind)
@@ -400,7 +400,7 @@ fn recurrent_models_refuse_what_they_cannot_do() {
     let itself = run(&mut engine, vec![Intervention::custom(1, |_, _, _| {})]);
     assert_eq!(itself.logits, clean.logits);
     let noise = run(&mut engine, vec![Intervention::random(1, 1)]);
-    assert!(distance(&noise.logits[0], &clean.logits[0]) > FAR);
+    assert!(distance(&noise.logits, &clean.logits) > FAR);
 }
 
 #[test]

@@ -90,14 +90,18 @@ impl Engine for Mock {
             intervention.check(self.facts.n_layer)?;
         }
         let plan = format!("{:?}", request.plan);
-        let logits = (0..=request.continuation.len())
-            .map(|n| {
-                let text = request.tokens.iter().chain(&request.continuation[..n]);
-                let key = hash(text.flat_map(|t| t.0.to_le_bytes()).chain(plan.bytes()));
-                (0..VOCABULARY as u64)
-                    .map(|id| (hash((key ^ id).to_le_bytes()) % 1000) as f32 / 100.0)
-                    .collect()
-            })
+        let logits_after = |continuation: &[Token]| -> Vec<f32> {
+            let text = request.tokens.iter().chain(continuation);
+            let key = hash(text.flat_map(|t| t.0.to_le_bytes()).chain(plan.bytes()));
+            (0..VOCABULARY as u64)
+                .map(|id| (hash((key ^ id).to_le_bytes()) % 1000) as f32 / 100.0)
+                .collect()
+        };
+        let logits = logits_after(&[]);
+        let branches = request
+            .continuations
+            .iter()
+            .map(|c| (1..=c.len()).map(|n| logits_after(&c[..n])).collect())
             .collect();
         let touched = request
             .plan
@@ -107,7 +111,11 @@ impl Engine for Mock {
                 rows: 1,
             })
             .collect();
-        Ok(Outcome { logits, touched })
+        Ok(Outcome {
+            logits,
+            branches,
+            touched,
+        })
     }
 
     fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {

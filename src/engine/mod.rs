@@ -7,6 +7,7 @@
 mod logits;
 mod mock;
 mod prompt;
+mod select;
 mod straightforward;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub use logits::{argmax, kl, log_softmax, rank, top};
 pub use mock::Mock;
 pub use prompt::{Prompt, PromptError};
+pub use select::TokenSelector;
 pub use straightforward::Straightforward;
 
 use crate::hook::Touched;
@@ -41,9 +43,10 @@ pub struct Request {
     pub tokens: Vec<Token>,
     /// What is done, in this order where several act on one row. Empty for a clean run.
     pub plan: Vec<Intervention>,
-    /// Tokens appended one by one after the prompt. Each is clean while it is the last one and
-    /// manipulated from the next step on, as in the paper's reference code.
-    pub continuation: Vec<Token>,
+    /// Texts appended after the prompt, each on its own and token by token. A token is clean
+    /// while it is the last one and manipulated from the next step on, as in the paper's
+    /// reference code.
+    pub continuations: Vec<Vec<Token>>,
     /// Where to cut the prompt into several batches: batch shapes change rounding, which is how
     /// the noise floor is measured. Empty for one batch.
     pub cuts: Vec<usize>,
@@ -68,8 +71,10 @@ impl Request {
 /// What a run gave.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Logits over the vocabulary after the prompt, then after each token of the continuation.
-    pub logits: Vec<Vec<f32>>,
+    /// Logits over the vocabulary after the prompt.
+    pub logits: Vec<f32>,
+    /// For each continuation, the logits after each of its tokens.
+    pub branches: Vec<Vec<Vec<f32>>>,
     /// Tensors written to, and how many rows of each.
     pub touched: Vec<Touched>,
 }
@@ -77,7 +82,15 @@ pub struct Outcome {
 impl Outcome {
     /// The likeliest token after the prompt.
     pub fn argmax(&self) -> Token {
-        argmax(&self.logits[0])
+        argmax(&self.logits)
+    }
+
+    /// The logits after the first `n` tokens of a continuation.
+    pub fn after(&self, continuation: usize, n: usize) -> &[f32] {
+        match n.checked_sub(1) {
+            None => &self.logits,
+            Some(n) => &self.branches[continuation][n],
+        }
     }
 }
 
@@ -151,7 +164,7 @@ pub trait Engine {
                 let mut request = Request::new(prompt);
                 request.cuts = vec![cut(prompt.tokens.len())];
                 let pieces = self.run(&request)?;
-                let (a, b) = (&whole.logits[0], &pieces.logits[0]);
+                let (a, b) = (&whole.logits, &pieces.logits);
                 let difference = a
                     .iter()
                     .zip(b)

@@ -33,6 +33,17 @@ pub enum PromptError {
         /// Occurrences.
         count: usize,
     },
+    /// The position is that of the last token, or beyond.
+    #[error("position {position} is not a prior token: prior tokens are 0 to {}, the last token is never manipulated (--tokens)", prior.saturating_sub(1))]
+    NotPrior {
+        /// The position.
+        position: u32,
+        /// Number of prior tokens.
+        prior: u32,
+    },
+    /// A selector without tokens.
+    #[error("'{0}' selects no prior token of this prompt (--tokens)")]
+    NothingSelected(String),
     /// The substring begins or ends inside a token.
     #[error("{text:?} begins or ends inside a token; the whole tokens there are {whole:?} (--inject-at, --tokens text:)")]
     PartialToken {

@@ -141,26 +141,23 @@ impl Engine for Straightforward {
         for intervention in &request.plan {
             intervention.check(n_layer)?;
         }
-        self.check(request.tokens.len() + request.continuation.len())?;
+        let longest = request.continuations.iter().map(Vec::len).max();
+        self.check(request.tokens.len())?;
+        self.check(request.tokens.len() + longest.unwrap_or(0))?;
         self.context.clear();
         let mut session = Session::new(request, n_layer);
         let tokens = &request.tokens;
         self.prefill(tokens, &request.cuts, &mut session, None)?;
-        let last_batch = tokens.len() - 1 - self.last_batch_start(tokens.len(), &request.cuts);
-        let mut logits = vec![self.context.logits(last_batch)?.to_vec()];
-        let mut newest = *tokens.last().expect("not empty");
-        for (n, &token) in request.continuation.iter().enumerate() {
-            // The newest token was clean while it was the last one; it is decoded again, now
-            // prior, together with the token that follows it.
-            let position = tokens.len() - 1 + n;
-            self.context.rewind(SEQUENCE, position as u32)?;
-            let rows = [row(position, newest, false), row(position + 1, token, true)];
-            session.decode(&mut self.context, &rows, None)?;
-            logits.push(self.context.logits(1)?.to_vec());
-            newest = token;
-        }
+        let last_row = tokens.len() - 1 - self.last_batch_start(tokens.len(), &request.cuts);
+        let logits = self.context.logits(last_row)?.to_vec();
+        let branches = request
+            .continuations
+            .iter()
+            .map(|continuation| self.continue_with(tokens, continuation, &mut session))
+            .collect::<Result<_, _>>()?;
         Ok(Outcome {
             logits,
+            branches,
             touched: session.touched,
         })
     }
@@ -180,6 +177,30 @@ impl Engine for Straightforward {
 }
 
 impl Straightforward {
+    /// The logits after each token of a continuation. The newest token was clean while it was
+    /// the last one; it is decoded again, now prior, together with the token that follows it.
+    fn continue_with(
+        &mut self,
+        tokens: &[Token],
+        continuation: &[Token],
+        session: &mut Session,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let mut newest = *tokens.last().expect("checked not to be empty");
+        let mut logits = Vec::new();
+        for (n, &token) in continuation.iter().enumerate() {
+            let position = tokens.len() - 1 + n;
+            self.context.rewind(SEQUENCE, position as u32)?;
+            let rows = [
+                row(position, newest, false),
+                row(position + 1, token, true),
+            ];
+            session.decode(&mut self.context, &rows, None)?;
+            logits.push(self.context.logits(1)?.to_vec());
+            newest = token;
+        }
+        Ok(logits)
+    }
+
     /// Where the batch that holds the last token begins.
     fn last_batch_start(&self, n: usize, cuts: &[usize]) -> usize {
         let n_batch = self.context.options().n_batch as usize;

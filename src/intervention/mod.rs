@@ -6,6 +6,7 @@
 //! the last, and `k` is the layer at which a manipulation begins.
 
 mod editor;
+mod kind;
 mod layers;
 mod noise;
 mod tokens;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use editor::{Editor, Missed};
+pub use kind::{Extent, Kind};
 pub use layers::{LayerList, LayerListError, LayerSpan};
 pub use noise::{permutation, random_row, shuffle_row};
 pub use tokens::PositionSet;

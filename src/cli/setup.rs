@@ -1,0 +1,127 @@
+//! From arguments to a loaded model, and the syntax of stacked manipulations.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::args::ModelArgs;
+use super::output::{say, spinner};
+use midlayer::engine::Straightforward;
+use midlayer::intervention::Kind;
+use midlayer::models::resolve;
+use midlayer::runtime::{ContextOptions, Model, ModelOptions};
+
+/// A loaded model and where it came from.
+pub struct Loaded {
+    pub path: PathBuf,
+    pub model: Arc<Model>,
+    pub options: ContextOptions,
+}
+
+impl Loaded {
+    pub fn engine(&self) -> anyhow::Result<Straightforward> {
+        Ok(Straightforward::new(self.model.clone(), &self.options)?)
+    }
+}
+
+/// Finds and loads the model.
+pub fn load(args: &ModelArgs) -> anyhow::Result<Loaded> {
+    let path = find(&args.model)?;
+    let waiting = spinner(format!("loading {}", path.display()));
+    let options = ModelOptions {
+        gpu_layers: args.n_gpu_layers,
+    };
+    let model = Model::load(&path, &options);
+    waiting.finish_and_clear();
+    Ok(Loaded {
+        path,
+        model: Arc::new(model?),
+        options: context_options(args),
+    })
+}
+
+/// Finds a model's file, requantizing where the name asks for it.
+pub fn find(name: &str) -> anyhow::Result<PathBuf> {
+    Ok(resolve(name, &mut say)?)
+}
+
+pub fn context_options(args: &ModelArgs) -> ContextOptions {
+    let defaults = ContextOptions::default();
+    ContextOptions {
+        n_ctx: args.ctx_size,
+        n_batch: args.batch_size.min(args.ctx_size),
+        n_ubatch: args.ubatch_size.min(args.batch_size),
+        threads: args.threads.unwrap_or(defaults.threads),
+        flash_attention: args.flash_attn.into(),
+        cache_k: args.cache_type_k,
+        cache_v: args.cache_type_v,
+        ..defaults
+    }
+}
+
+/// Manipulations of one run: `inject@8+freeze`. Those without a layer move with `--layers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack(pub Vec<(Kind, Option<u32>)>);
+
+impl FromStr for Stack {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = |part: &str| match part.split_once('@') {
+            None => Ok((part.parse()?, None)),
+            Some((kind, layer)) => match layer.parse() {
+                Ok(layer) => Ok((kind.parse()?, Some(layer))),
+                Err(_) => Err(format!("'{layer}' after @ is not a layer")),
+            },
+        };
+        text.split('+').map(one).collect::<Result<_, String>>().map(Stack)
+    }
+}
+
+impl Stack {
+    /// Whether every manipulation has its layer.
+    pub fn is_fixed(&self) -> bool {
+        self.0.iter().all(|(_, layer)| layer.is_some())
+    }
+
+    /// The lowest layer at which the moving manipulations are all defined.
+    pub fn first_layer(&self) -> u32 {
+        let moving = self.0.iter().filter(|(_, layer)| layer.is_none());
+        moving.map(|(kind, _)| kind.first_layer()).max().unwrap_or(0)
+    }
+
+    pub fn has_seed(&self) -> bool {
+        self.0.iter().any(|(kind, _)| kind.has_seed())
+    }
+
+    pub fn injects(&self) -> bool {
+        self.0.iter().any(|(kind, _)| *kind == Kind::Inject)
+    }
+
+    pub fn name(&self) -> String {
+        let parts: Vec<String> = self
+            .0
+            .iter()
+            .map(|(kind, layer)| match layer {
+                Some(layer) if self.0.len() > 1 => format!("{kind}@{layer}"),
+                _ => kind.to_string(),
+            })
+            .collect();
+        parts.join("+")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks() {
+        let stack: Stack = "inject@8+freeze".parse().unwrap();
+        assert_eq!(stack.0, [(Kind::Inject, Some(8)), (Kind::Freeze, None)]);
+        assert_eq!((stack.is_fixed(), stack.first_layer()), (false, 1));
+        assert_eq!(stack.name(), "inject@8+freeze");
+        assert!("freeze@x".parse::<Stack>().is_err());
+        assert!("melt".parse::<Stack>().unwrap_err().contains("choose from"));
+    }
+}

@@ -1,0 +1,257 @@
+//! `midlayer try`.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::json;
+
+use super::Usage;
+use super::args::{Format, TryArgs};
+use super::output::{print, say};
+use super::setup::{Stack, load};
+use midlayer::engine::{Engine, Outcome, Prompt, Request, kl, log_softmax, rank, top};
+use midlayer::intervention::{Kind, PositionSet, States};
+
+/// One run to show.
+struct Run {
+    name: String,
+    layer: u32,
+    seed: Option<u64>,
+    request: Request,
+}
+
+impl Run {
+    fn label(&self) -> String {
+        match self.seed {
+            Some(seed) => format!("{} at {} (seed {seed})", self.name, self.layer),
+            None => format!("{} at {}", self.name, self.layer),
+        }
+    }
+}
+
+/// Donor states, already moved to the prompt's positions, and those positions.
+type Donor = (Arc<States>, PositionSet);
+
+pub fn run(args: TryArgs) -> anyhow::Result<()> {
+    // Before the model is loaded: what can be known to be wrong without it.
+    let text = args.prompt.replace("\\n", "\n").replace("\\t", "\t");
+    let moving = args.manipulate.iter().any(|stack| !stack.is_fixed());
+    if moving && args.layers.is_none() {
+        return Err(Usage("say at which layers: --layers 15, --layers all, or freeze@15".into()).into());
+    }
+    let injects = args.manipulate.iter().any(Stack::injects);
+    let donor_texts = match (&args.inject_from, &args.inject_at) {
+        (Some(from), Some(at)) => Some((from, at)),
+        (None, None) => None,
+        _ => return Err(Usage("--inject-from and --inject-at go together".into()).into()),
+    };
+    if injects != donor_texts.is_some() {
+        return Err(Usage(
+            "inject needs --inject-from (the donor prompt) and --inject-at (the part replaced), and they need --manipulate inject".into(),
+        )
+        .into());
+    }
+    let mut engine = load(&args.model)?.engine()?;
+    let prompt = engine.prompt(&text)?;
+    let donor = match donor_texts {
+        Some((from, at)) => Some(donor(&mut engine, &prompt, from, at)?),
+        None => None,
+    };
+    let runs = runs(&args, &engine, &prompt, donor.as_ref())?;
+    let clean = engine.run(&Request::new(&prompt))?;
+    if args.output == Format::Json {
+        print(&json_line(&engine, "clean", None, None, &clean, &clean))?;
+        for run in &runs {
+            let outcome = engine.run(&run.request)?;
+            let layer = Some(run.layer);
+            print(&json_line(&engine, &run.name, layer, run.seed, &clean, &outcome))?;
+        }
+        return Ok(());
+    }
+    if let [run] = &runs[..] {
+        let outcome = engine.run(&run.request)?;
+        return print(&side_by_side(&engine, run, &clean, &outcome));
+    }
+    let answer = engine.piece(clean.argmax());
+    print(&format!("clean answer {answer:?}\n"))?;
+    let width = runs.iter().map(|r| r.label().len()).max().unwrap_or(0);
+    for run in &runs {
+        let outcome = engine.run(&run.request)?;
+        print(&one_line(&engine, run, width, &clean, &outcome))?;
+    }
+    Ok(())
+}
+
+/// The states of the donor's last tokens, as many as the replaced part has.
+fn donor(
+    engine: &mut impl Engine,
+    prompt: &Prompt,
+    from: &str,
+    at: &str,
+) -> anyhow::Result<Donor> {
+    let place = prompt.find(at)?;
+    if place.end == prompt.tokens.len() {
+        return Err(Usage(format!(
+            "{at:?} ends the prompt; its last token is never manipulated (--inject-at)"
+        ))
+        .into());
+    }
+    let donor = engine.prompt(from)?;
+    let first = donor.tokens.len().checked_sub(place.len()).ok_or_else(|| {
+        Usage(format!(
+            "{at:?} has {} tokens, the donor prompt only {} (--inject-from)",
+            place.len(),
+            donor.tokens.len()
+        ))
+    })?;
+    let moves: Vec<(u32, u32)> = (first as u32..).zip(place.clone().map(|p| p as u32)).collect();
+    let states = engine.states(&donor)?.moved(&moves);
+    let positions = PositionSet::ranges([place.start as u32..place.end as u32; 1]);
+    Ok((Arc::new(states), positions))
+}
+
+/// Every stack at every layer and seed.
+fn runs(
+    args: &TryArgs,
+    engine: &impl Engine,
+    prompt: &Prompt,
+    donor: Option<&Donor>,
+) -> anyhow::Result<Vec<Run>> {
+    let n_layer = engine.facts().n_layer;
+    let asked = match &args.layers {
+        Some(layers) => layers.resolve(n_layer)?,
+        None => Vec::new(),
+    };
+    let selected = args.place.tokens.positions(prompt)?;
+    let mut runs = Vec::new();
+    for stack in &args.manipulate {
+        let mut layers = asked.clone();
+        if stack.is_fixed() {
+            layers = stack.0.iter().filter_map(|(_, layer)| *layer).max().into_iter().collect();
+        }
+        let first = stack.first_layer();
+        if layers.len() > 1 && layers[0] < first {
+            say(&format!("{} is not defined at layer 0 and is left out there", stack.name()));
+            layers.retain(|layer| *layer >= first);
+        }
+        let seeds = if stack.has_seed() { &args.seed[..] } else { &[0] };
+        for &layer in &layers {
+            for &seed in seeds {
+                let mut request = Request::new(prompt);
+                for &(kind, fixed) in &stack.0 {
+                    let (states, tokens) = match donor {
+                        Some((states, at)) if kind == Kind::Inject => (Some(states.clone()), at),
+                        _ => (None, &selected),
+                    };
+                    let k = fixed.unwrap_or(layer);
+                    let intervention =
+                        kind.intervention(k, seed, args.place.extent, tokens.clone(), states);
+                    intervention.check(n_layer)?;
+                    request.plan.push(intervention);
+                }
+                runs.push(Run {
+                    name: stack.name(),
+                    layer,
+                    seed: stack.has_seed().then_some(seed),
+                    request,
+                });
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn json_line(
+    engine: &impl Engine,
+    name: &str,
+    layer: Option<u32>,
+    seed: Option<u64>,
+    clean: &Outcome,
+    outcome: &Outcome,
+) -> String {
+    let likeliest = outcome.argmax();
+    let top: Vec<_> = top(&outcome.logits, 20)
+        .into_iter()
+        .map(|(token, logit)| json!([token.0, logit]))
+        .collect();
+    let mut line = json!({
+        "manipulation": name,
+        "layer": layer,
+        "argmax": {"id": likeliest.0, "text": engine.piece(likeliest)},
+        "kl": kl(&clean.logits, &outcome.logits),
+        "clean_answer": {
+            "rank": rank(&outcome.logits, clean.argmax()),
+            "logprob": log_softmax(&outcome.logits)[clean.argmax().0 as usize],
+        },
+        "top": top,
+    });
+    if let Some(seed) = seed {
+        line["seed"] = json!(seed);
+    }
+    format!("{line}\n")
+}
+
+fn side_by_side(engine: &impl Engine, run: &Run, clean: &Outcome, outcome: &Outcome) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["clean", "%", &run.label(), "%"]);
+    let column = |outcome: &Outcome| -> Vec<(String, String)> {
+        let probabilities = log_softmax(&outcome.logits);
+        top(&outcome.logits, 10)
+            .into_iter()
+            .map(|(token, _)| {
+                let p = 100.0 * probabilities[token.0 as usize].exp();
+                (format!("{:?}", engine.piece(token)), format!("{p:.2}"))
+            })
+            .collect()
+    };
+    for ((a, p), (b, q)) in column(clean).into_iter().zip(column(outcome)) {
+        table.add_row([a, p, b, q]);
+    }
+    for n in [1, 3] {
+        if let Some(column) = table.column_mut(n) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut text = format!("{table}\n");
+    writeln!(text, "{}", measures(engine, clean, outcome)).expect("writing to a String");
+    let rows: usize = outcome.touched.iter().map(|t| t.rows).sum();
+    let names: Vec<&str> = outcome.touched.iter().map(|t| t.tensor.as_str()).collect();
+    let shown = match names[..] {
+        [] => "no tensor".to_string(),
+        [first] => first.to_string(),
+        [first, .., last] => format!("{} tensors, {first} to {last}", names.len()),
+    };
+    writeln!(text, "wrote {rows} rows of {shown}").expect("writing to a String");
+    text
+}
+
+fn measures(engine: &impl Engine, clean: &Outcome, outcome: &Outcome) -> String {
+    let answer = clean.argmax();
+    format!(
+        "KL {:.4} nats; the clean answer {:?} now has rank {} and log-probability {:.3}",
+        kl(&clean.logits, &outcome.logits),
+        engine.piece(answer),
+        rank(&outcome.logits, answer),
+        log_softmax(&outcome.logits)[answer.0 as usize],
+    )
+}
+
+fn one_line(
+    engine: &impl Engine,
+    run: &Run,
+    width: usize,
+    clean: &Outcome,
+    outcome: &Outcome,
+) -> String {
+    let answer = clean.argmax();
+    format!(
+        "{:width$}  {:<16} KL {:>9.4}  clean answer: rank {:>5}, log-probability {:>8.3}\n",
+        run.label(),
+        format!("{:?}", engine.piece(outcome.argmax())),
+        kl(&clean.logits, &outcome.logits),
+        rank(&outcome.logits, answer),
+        log_softmax(&outcome.logits)[answer.0 as usize],
+    )
+}

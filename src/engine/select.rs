@@ -1,0 +1,144 @@
+//! Which tokens of a prompt a manipulation acts on.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Prompt, PromptError};
+use crate::intervention::PositionSet;
+
+/// A choice among a prompt's prior tokens, as a user writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSelector {
+    /// All prior tokens.
+    Prior,
+    /// All prior tokens but the first so many (attention sinks).
+    AllButFirst(u32),
+    /// Positions from 0, both ends included.
+    Ranges(Vec<(u32, u32)>),
+    /// The tokens of a part of the text that occurs once.
+    Text(String),
+}
+
+impl TokenSelector {
+    /// The positions in `prompt`.
+    ///
+    /// # Errors
+    /// [`PromptError`] when the selector names the last token, a position outside the prompt,
+    /// no token at all, or text that cannot be placed.
+    pub fn positions(&self, prompt: &Prompt) -> Result<PositionSet, PromptError> {
+        let prior = prompt.tokens.len() as u32 - 1;
+        let set = match self {
+            TokenSelector::Prior => return Ok(PositionSet::all()),
+            TokenSelector::AllButFirst(n) => PositionSet::all_but_first(*n),
+            TokenSelector::Ranges(ranges) => {
+                if let Some((_, last)) = ranges.iter().find(|(_, last)| *last >= prior) {
+                    return Err(PromptError::NotPrior {
+                        position: *last,
+                        prior,
+                    });
+                }
+                PositionSet::ranges(ranges.iter().map(|(first, last)| *first..last + 1))
+            }
+            TokenSelector::Text(text) => {
+                let found = prompt.find(text)?;
+                if found.end as u32 > prior {
+                    return Err(PromptError::NotPrior {
+                        position: found.end as u32 - 1,
+                        prior,
+                    });
+                }
+                PositionSet::ranges([found.start as u32..found.end as u32; 1])
+            }
+        };
+        if set.count_below(prior) == 0 {
+            return Err(PromptError::NothingSelected(self.to_string()));
+        }
+        Ok(set)
+    }
+}
+
+impl fmt::Display for TokenSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenSelector::Prior => write!(f, "prior"),
+            TokenSelector::AllButFirst(n) => write!(f, "skip:{n}"),
+            TokenSelector::Text(text) => write!(f, "text:{text}"),
+            TokenSelector::Ranges(ranges) => {
+                let parts: Vec<_> = ranges.iter().map(|(a, b)| format!("{a}-{b}")).collect();
+                f.write_str(&parts.join(","))
+            }
+        }
+    }
+}
+
+impl FromStr for TokenSelector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "prior" {
+            return Ok(TokenSelector::Prior);
+        }
+        if let Some(part) = text.strip_prefix("text:") {
+            return Ok(TokenSelector::Text(part.to_string()));
+        }
+        let wrong = || {
+            format!("'{text}' selects no tokens; write prior, skip:N, 3-7, 0,5-9 or 'text: France'")
+        };
+        if let Some(n) = text.strip_prefix("skip:") {
+            return n.parse().map(TokenSelector::AllButFirst).map_err(|_| wrong());
+        }
+        let mut ranges = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let first: u32 = first.trim().parse().map_err(|_| wrong())?;
+            let last: u32 = last.trim().parse().map_err(|_| wrong())?;
+            if last < first {
+                return Err(wrong());
+            }
+            ranges.push((first, last));
+        }
+        Ok(TokenSelector::Ranges(ranges))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Token;
+
+    fn positions(selector: &str) -> Result<PositionSet, PromptError> {
+        let pieces = ["a", " b", " c", " d"];
+        let prompt = Prompt::new("a b c d", (0..4).map(Token).collect(), |t| {
+            pieces[t.0 as usize].as_bytes().to_vec()
+        });
+        selector.parse::<TokenSelector>().unwrap().positions(&prompt)
+    }
+
+    #[test]
+    fn selects_prior_tokens() {
+        assert_eq!(positions("prior").unwrap(), PositionSet::all());
+        assert_eq!(positions("skip:1").unwrap().count_below(3), 2);
+        assert_eq!(positions("0-1,2").unwrap().count_below(3), 3);
+        assert!(positions("text: b").unwrap().contains(1));
+    }
+
+    #[test]
+    fn refuses_the_last_token_and_nothing() {
+        assert!(matches!(
+            positions("2-3"),
+            Err(PromptError::NotPrior { position: 3, prior: 3 })
+        ));
+        assert!(matches!(positions("text: d"), Err(PromptError::NotPrior { .. })));
+        assert!(matches!(positions("skip:3"), Err(PromptError::NothingSelected(_))));
+        for wrong in ["", "x", "5-3", "skip:", "1,,2"] {
+            assert!(wrong.parse::<TokenSelector>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn displays_as_it_is_written() {
+        for text in ["prior", "skip:4", "3-7,9-9", "text: France"] {
+            assert_eq!(text.parse::<TokenSelector>().unwrap().to_string(), text);
+        }
+    }
+}

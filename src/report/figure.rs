@@ -1,0 +1,169 @@
+//! Figures as SVG.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::series::{Curve, TaskSeries};
+use crate::intervention::Kind;
+use crate::store::StoredRun;
+
+/// The palette of Okabe and Ito, told apart by colour-blind readers too.
+fn colour(kind: Kind) -> RGBColor {
+    match kind {
+        Kind::Freeze => RGBColor(0, 114, 178),
+        Kind::Random => RGBColor(213, 94, 0),
+        Kind::Shuffle => RGBColor(230, 159, 0),
+        Kind::SkipAttention => RGBColor(0, 158, 115),
+        Kind::Inject => RGBColor(204, 121, 167),
+    }
+}
+
+/// Drawing into a string cannot fail.
+const INFALLIBLE: &str = "an SVG string takes any drawing";
+
+fn on_svg(
+    (width, height): (u32, u32),
+    draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>),
+) -> String {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
+        root.fill(&WHITE).expect(INFALLIBLE);
+        draw(&root);
+        root.present().expect(INFALLIBLE);
+    }
+    svg
+}
+
+/// Accuracy against layer: a line a manipulation with its interval shaded, the clean run dashed.
+pub fn accuracy_svg(run: &StoredRun, task: &TaskSeries) -> String {
+    let facts = &run.spec.model.facts;
+    let last = f64::from(facts.n_layer.saturating_sub(1).max(1));
+    on_svg((860, 480), |root| {
+        let title = format!("{} on {} ({})", task.task, facts.name, facts.quantization);
+        let mut chart = ChartBuilder::on(root)
+            .caption(title, ("sans-serif", 18))
+            .margin(12)
+            .margin_right(24)
+            .x_label_area_size(42)
+            .y_label_area_size(56)
+            .build_cartesian_2d(0.0..last, 0.0..1.0)
+            .expect(INFALLIBLE);
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc("manipulated layer k")
+            .y_desc("accuracy")
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| format!("{:.0} %", 100.0 * y))
+            .label_style(("sans-serif", 13))
+            .draw()
+            .expect(INFALLIBLE);
+        let clean = task.clean.value;
+        let dashes = DashedLineSeries::new(
+            [(0.0, clean), (last, clean)],
+            6,
+            4,
+            BLACK.stroke_width(1),
+        );
+        chart
+            .draw_series(dashes)
+            .expect(INFALLIBLE)
+            .label("clean")
+            .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], BLACK));
+        for curve in &task.curves {
+            let colour = colour(curve.kind);
+            chart
+                .draw_series(std::iter::once(Polygon::new(band(curve), colour.mix(0.14))))
+                .expect(INFALLIBLE);
+            let line = curve
+                .points
+                .iter()
+                .map(|p| (f64::from(p.layer), p.accuracy.value));
+            chart
+                .draw_series(LineSeries::new(line, colour.stroke_width(2)).point_size(3))
+                .expect(INFALLIBLE)
+                .label(label(curve.kind))
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3))
+                });
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.85))
+            .border_style(BLACK.mix(0.2))
+            .label_font(("sans-serif", 13))
+            .draw()
+            .expect(INFALLIBLE);
+    })
+}
+
+fn label(kind: Kind) -> String {
+    match kind {
+        Kind::Inject => "inject (original answer)".into(),
+        kind => kind.to_string(),
+    }
+}
+
+/// The outline of the interval: along the upper ends, back along the lower ones.
+fn band(curve: &Curve) -> Vec<(f64, f64)> {
+    let at = |y: fn(&super::Share) -> f64| {
+        curve
+            .points
+            .iter()
+            .map(move |p| (f64::from(p.layer), y(&p.accuracy)))
+    };
+    at(|s| s.high).chain(at(|s| s.low).rev()).collect()
+}
+
+/// What is answered after injection, by layer: the original country's capital or the donor's.
+/// `None` where `inject` was not run.
+pub fn injection_svg(run: &StoredRun, task: &TaskSeries) -> Option<String> {
+    const ROW: i32 = 22;
+    const COLUMN: i32 = 150;
+    let curve = task.curves.iter().find(|c| c.kind == Kind::Inject)?;
+    let facts = &run.spec.model.facts;
+    let rows = curve.points.len() as i32;
+    let (left, top) = (70, 64);
+    let size = ((left + 2 * COLUMN + 24) as u32, (top + rows * ROW + 24) as u32);
+    let centred = |size: i32, colour: RGBColor| {
+        ("sans-serif", size)
+            .into_font()
+            .color(&colour)
+            .pos(Pos::new(HPos::Center, VPos::Center))
+    };
+    Some(on_svg(size, |root| {
+        let put = |text: String, x: i32, y: i32, style: &TextStyle<'_>| {
+            root.draw(&Text::new(text, (x, y), style.clone()))
+                .expect(INFALLIBLE);
+        };
+        let dark = centred(13, BLACK);
+        let title = format!("inject: {} ({})", facts.name, facts.quantization);
+        put(title, left + COLUMN, 18, &centred(15, BLACK));
+        put("layer".into(), left / 2, 46, &dark);
+        put("original answer".into(), left + COLUMN / 2, 46, &dark);
+        put("donor's answer".into(), left + COLUMN + COLUMN / 2, 46, &dark);
+        for (n, point) in curve.points.iter().rev().enumerate() {
+            let y = top + n as i32 * ROW;
+            put(point.layer.to_string(), left / 2, y + ROW / 2, &dark);
+            let modified = point.modified.map_or(f64::NAN, |share| share.value);
+            for (column, value) in [point.accuracy.value, modified].into_iter().enumerate() {
+                let x = left + column as i32 * COLUMN;
+                let cell = Rectangle::new([(x, y), (x + COLUMN - 2, y + ROW - 2)], heat(value).filled());
+                root.draw(&cell).expect(INFALLIBLE);
+                let ink = if value > 0.55 { WHITE } else { BLACK };
+                let text = format!("{:.0} %", 100.0 * value);
+                put(text, x + COLUMN / 2, y + ROW / 2 - 1, &centred(13, ink));
+            }
+        }
+    }))
+}
+
+/// White to dark blue.
+fn heat(value: f64) -> RGBColor {
+    let v = if value.is_nan() { 0.0 } else { value };
+    let mix = |from: f64, to: f64| (from + (to - from) * v).round() as u8;
+    RGBColor(mix(247.0, 8.0), mix(251.0, 69.0), mix(255.0, 148.0))
+}

@@ -1,0 +1,59 @@
+//! What a run shows: accuracy against layer, tables, figures.
+//!
+//! Exporters are pure, rows in and text out; [`write()`] puts the files into the run's folder.
+
+mod figure;
+mod series;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+pub use figure::{accuracy_svg, injection_svg};
+pub use series::{Curve, Point, Share, TaskSeries, series};
+pub use table::{markdown, terminal};
+
+use crate::store::StoredRun;
+
+/// A file of the report could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} cannot be written: {source} (--out)")]
+pub struct ReportError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// Writes `report.md`, a figure a task, and a heat map where `inject` was run, into the run's
+/// folder. Returns the files.
+///
+/// # Errors
+/// [`ReportError`].
+pub fn write(run: &StoredRun) -> Result<Vec<PathBuf>, ReportError> {
+    let mut files = Vec::new();
+    let mut put = |name: String, text: String| {
+        let path = run.folder.join(name);
+        replace(&path, &text).map_err(|source| ReportError {
+            path: path.clone(),
+            source,
+        })?;
+        files.push(path);
+        Ok(())
+    };
+    put("report.md".into(), markdown(run))?;
+    for task in series(run) {
+        put(format!("accuracy-{}.svg", task.task), accuracy_svg(run, &task))?;
+        if let Some(svg) = injection_svg(run, &task) {
+            put(format!("inject-{}.svg", task.task), svg)?;
+        }
+    }
+    Ok(files)
+}
+
+/// Writes a file so that it is there whole or not at all.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut part = tempfile::NamedTempFile::new_in(folder)?;
+    part.write_all(text.as_bytes())?;
+    part.persist(path)?;
+    Ok(())
+}

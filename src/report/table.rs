@@ -1,0 +1,215 @@
+//! Tables: Markdown for the file, plain for the terminal.
+
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::series::{Curve, Share, TaskSeries, series};
+use crate::intervention::{Extent, Kind};
+use crate::store::StoredRun;
+
+/// A share in percent with its interval; a dash where there is nothing.
+fn percent(share: &Share) -> String {
+    if share.n == 0 {
+        return "-".into();
+    }
+    let p = |x: f64| (100.0 * x).round();
+    format!("{} ({}-{})", p(share.value), p(share.low), p(share.high))
+}
+
+struct Grid {
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+/// One row a layer, one column a manipulation.
+fn by_layer(
+    task: &TaskSeries,
+    curves: &[&Curve],
+    show: impl Fn(&super::Point) -> String,
+) -> Grid {
+    let mut layers: Vec<u32> = task
+        .curves
+        .iter()
+        .flat_map(|c| c.points.iter().map(|p| p.layer))
+        .collect();
+    layers.sort_unstable();
+    layers.dedup();
+    let mut head = vec!["layer".to_string()];
+    head.extend(curves.iter().map(|c| c.kind.to_string()));
+    let rows = layers
+        .into_iter()
+        .map(|layer| {
+            let mut row = vec![layer.to_string()];
+            row.extend(curves.iter().map(|curve| {
+                let point = curve.points.iter().find(|p| p.layer == layer);
+                point.map_or("-".into(), &show)
+            }));
+            row
+        })
+        .collect();
+    Grid { head, rows }
+}
+
+/// `inject` shows what was answered, original and modified; the others accuracy.
+fn accuracy_grid(task: &TaskSeries) -> Grid {
+    let plain: Vec<&Curve> = task.curves.iter().collect();
+    let mut grid = by_layer(task, &plain, |p| percent(&p.accuracy));
+    if let Some(inject) = task.curves.iter().find(|c| c.kind == Kind::Inject) {
+        let modified = by_layer(task, &[inject], |p| {
+            p.modified.as_ref().map_or("-".into(), percent)
+        });
+        for (row, mut extra) in grid.rows.iter_mut().zip(modified.rows) {
+            row.push(extra.remove(1));
+        }
+        for name in &mut grid.head {
+            if name == "inject" {
+                *name = "inject: original".into();
+            }
+        }
+        grid.head.push("inject: modified".into());
+    }
+    grid
+}
+
+fn clean_line(task: &TaskSeries) -> String {
+    format!(
+        "{}: clean accuracy {} % of {} items, mean log-probability of the answer {:.2}",
+        task.task,
+        percent(&task.clean),
+        task.clean.n,
+        task.clean_logprob
+    )
+}
+
+/// The tables of a run for a terminal: accuracy in percent, 95% Wilson intervals.
+pub fn terminal(run: &StoredRun) -> String {
+    let mut text = String::new();
+    for task in series(run) {
+        let grid = accuracy_grid(&task);
+        let mut table = Table::new();
+        table
+            .load_style(presets::UTF8_HORIZONTAL_ONLY)
+            .set_content_arrangement(ContentArrangement::Disabled)
+            .set_header(grid.head);
+        table.add_rows(grid.rows);
+        for column in table.column_iter_mut() {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(text, "{}\n{table}", clean_line(&task)).expect("writing to a String");
+    }
+    text.push_str(&floor_line(run));
+    text
+}
+
+fn floor_line(run: &StoredRun) -> String {
+    let worst = run
+        .noise_floor
+        .iter()
+        .map(|f| f.mean_kl)
+        .fold(f64::NAN, f64::max);
+    if worst.is_nan() {
+        return String::new();
+    }
+    format!(
+        "noise floor: the clean run differs from itself by a mean KL of {worst:.1e} when its batch is cut; a smaller effect is none\n"
+    )
+}
+
+fn markdown_grid(text: &mut String, grid: &Grid) {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    text.push_str(&line(&grid.head));
+    text.push_str(&line(&vec!["---:".to_string(); grid.head.len()]));
+    for row in &grid.rows {
+        text.push_str(&line(row));
+    }
+    text.push('\n');
+}
+
+/// The whole report in Markdown.
+pub fn markdown(run: &StoredRun) -> String {
+    let spec = &run.spec;
+    let facts = &spec.model.facts;
+    let mut text = String::new();
+    let mut line = |s: String| {
+        text.push_str(&s);
+        text.push('\n');
+    };
+    line(format!("# {} ({})\n", facts.name, facts.quantization));
+    line(format!(
+        "What prior tokens' hidden states are worth from layer k up: {} layers, manipulated one layer at a time. Accuracy in percent with 95% Wilson intervals over items; retention counts only the items that the clean model gets right.\n",
+        facts.n_layer
+    ));
+    for task in series(run) {
+        line(format!("## {}\n\n{}.\n", task.task, clean_line(&task)));
+        line(format!("![accuracy against layer](accuracy-{}.svg)\n", task.task));
+        let mut tables = String::new();
+        markdown_grid(&mut tables, &accuracy_grid(&task));
+        let curves: Vec<&Curve> = task.curves.iter().collect();
+        tables.push_str("Retention, percent:\n\n");
+        markdown_grid(&mut tables, &by_layer(&task, &curves, |p| percent(&p.retention)));
+        tables.push_str("Mean KL divergence from the clean next-token distribution, nats:\n\n");
+        markdown_grid(&mut tables, &by_layer(&task, &curves, |p| format!("{:.3}", p.kl)));
+        tables.push_str("Mean log-probability of the whole answer, nats:\n\n");
+        markdown_grid(&mut tables, &by_layer(&task, &curves, |p| format!("{:.2}", p.logprob)));
+        line(tables);
+        if task.curves.iter().any(|c| c.kind == Kind::Inject) {
+            line(format!("![what is answered after injection](inject-{}.svg)\n", task.task));
+        }
+    }
+    line("## Noise floor\n\nThe same clean prompts decoded in other batch shapes. An effect below this is none.\n".into());
+    line("| shape | prompts | largest logit difference | mean KL | largest KL | argmax changed |\n| --- | ---: | ---: | ---: | ---: | ---: |".into());
+    for f in &run.noise_floor {
+        line(format!(
+            "| {} | {} | {:.2e} | {:.2e} | {:.2e} | {} |",
+            f.shape, f.prompts, f.max_logit, f.mean_kl, f.max_kl, f.argmax_changes
+        ));
+    }
+    line(provenance(run));
+    text
+}
+
+fn provenance(run: &StoredRun) -> String {
+    let spec = &run.spec;
+    let c = &spec.context;
+    let mut text = String::from("\n## Provenance\n\n");
+    let mut item = |name: &str, value: String| {
+        writeln!(text, "- {name}: {value}").expect("writing to a String");
+    };
+    item("model SHA-256", spec.model.sha256.clone());
+    item("llama.cpp", spec.llama_cpp.clone());
+    item("devices", spec.devices.join(", "));
+    item("program revisions", run.revisions.join(", "));
+    item("strategy", spec.strategy.clone());
+    item(
+        "settings",
+        format!(
+            "{} threads, context {}, batch {}, micro-batch {}, flash attention {:?}, cache K {} V {}",
+            c.threads, c.n_ctx, c.n_batch, c.n_ubatch, c.flash_attention, c.cache_k, c.cache_v
+        ),
+    );
+    for task in &spec.tasks {
+        let mut value = format!(
+            "version {}, {} shots, limit {}",
+            task.version, task.shots, task.limit
+        );
+        if let (Some(max), Some(seed)) = (task.math_max, task.math_seed) {
+            write!(value, ", operands to {max}, seed {seed}").expect("writing to a String");
+        }
+        item(&task.task.to_string(), value);
+    }
+    item("seeds of random and shuffle", format!("{:?}", spec.seeds));
+    item("tokens", spec.tokens.clone());
+    if spec.extent != Extent::Paper {
+        item("layers acted on", format!("{:?}", spec.extent));
+    }
+    for ((task, what), n) in &run.left_out {
+        let whom = if what == "item" {
+            "items left out".to_string()
+        } else {
+            format!("items left out by {what}")
+        };
+        item(&format!("{task}, {whom}"), n.to_string());
+    }
+    text
+}

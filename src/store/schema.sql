@@ -1,0 +1,72 @@
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+
+-- One row for each time the program worked on the run.
+CREATE TABLE sessions (
+    session  INTEGER PRIMARY KEY,
+    started  TEXT NOT NULL, -- UTC, ISO 8601
+    revision TEXT NOT NULL, -- of the program
+    host     TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE noise_floor (
+    shape          TEXT PRIMARY KEY,
+    prompts        INTEGER NOT NULL,
+    max_logit      REAL NOT NULL,
+    mean_kl        REAL NOT NULL, -- nats
+    max_kl         REAL NOT NULL, -- nats
+    argmax_changes INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE cells (
+    cell         INTEGER PRIMARY KEY,
+    task         TEXT NOT NULL,
+    manipulation TEXT NOT NULL, -- 'clean' for the clean run
+    layer        INTEGER,       -- NULL for the clean run
+    seed         INTEGER,       -- NULL where the manipulation has none
+    UNIQUE (task, manipulation, layer, seed)
+) STRICT;
+
+-- Tensors of the graph that a cell wrote to, with rows written for the first item.
+CREATE TABLE touched (
+    cell   INTEGER NOT NULL REFERENCES cells,
+    tensor TEXT NOT NULL,
+    rows   INTEGER NOT NULL,
+    PRIMARY KEY (cell, tensor)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE items (
+    item            INTEGER PRIMARY KEY,
+    task            TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    prompt          TEXT NOT NULL,
+    prompt_sha256   TEXT NOT NULL,
+    answer          TEXT NOT NULL,
+    donor           TEXT, -- prompt that inject takes states from
+    modified_answer TEXT, -- right if the model believes the donor
+    UNIQUE (task, name)
+) STRICT;
+
+CREATE TABLE left_out (
+    task   TEXT NOT NULL,
+    name   TEXT NOT NULL,
+    what   TEXT NOT NULL, -- 'item', or the manipulation that leaves it out
+    reason TEXT NOT NULL,
+    PRIMARY KEY (task, name, what)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE results (
+    item             INTEGER NOT NULL REFERENCES items,
+    cell             INTEGER NOT NULL REFERENCES cells,
+    correct          INTEGER NOT NULL,
+    logprob          REAL NOT NULL, -- of the whole answer, nats
+    rank             INTEGER NOT NULL, -- of the answer's first token, 1 is the likeliest
+    kl               REAL NOT NULL, -- from the clean next-token distribution, nats
+    argmax           INTEGER NOT NULL, -- token id
+    argmax_text      TEXT NOT NULL,
+    modified_correct INTEGER,
+    modified_logprob REAL,
+    PRIMARY KEY (item, cell)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,109 @@
+//! The cells of a run.
+
+use serde::{Deserialize, Serialize};
+
+use super::Spec;
+use crate::intervention::Kind;
+use crate::tasks::TaskName;
+
+/// One cell of the grid. An item's result under it is one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// The manipulation, or `None` for the clean run.
+    pub manipulation: Option<Kind>,
+    /// Its layer `k`; 0 for the clean run.
+    pub layer: u32,
+    /// Its seed; 0 where it has none.
+    pub seed: u64,
+}
+
+/// All cells of a run, in the order in which they run for each item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// For each task, its cells; the clean run first.
+    pub tasks: Vec<(TaskName, Vec<Cell>)>,
+    /// What was left out of the grid, and why.
+    pub notes: Vec<String>,
+}
+
+/// A grid without a cell.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum GridError {
+    /// A manipulation that no layer of the list admits.
+    #[error("{kind} is not defined at any of the layers asked for; use layers from {first} up (--layers)")]
+    NoLayer {
+        /// The manipulation.
+        kind: Kind,
+        /// Its lowest layer.
+        first: u32,
+    },
+    /// A task without a manipulation.
+    #[error("task {0} knows no donors, so inject alone leaves nothing to run; add another manipulation (--manipulate)")]
+    NothingForTask(TaskName),
+}
+
+impl Grid {
+    /// The grid of a specification.
+    ///
+    /// # Errors
+    /// [`GridError`].
+    pub fn of(spec: &Spec) -> Result<Self, GridError> {
+        let mut notes = Vec::new();
+        for &kind in &spec.manipulations {
+            let first = kind.first_layer();
+            let left: Vec<u32> = spec.layers.iter().copied().filter(|l| *l < first).collect();
+            if left.len() == spec.layers.len() {
+                return Err(GridError::NoLayer { kind, first });
+            }
+            if !left.is_empty() {
+                notes.push(format!(
+                    "{kind} is not defined at layer {left:?} and is left out there"
+                ));
+            }
+        }
+        let mut tasks = Vec::new();
+        for task in &spec.tasks {
+            let mut cells = vec![Cell {
+                manipulation: None,
+                layer: 0,
+                seed: 0,
+            }];
+            for &kind in &spec.manipulations {
+                if kind == Kind::Inject && task.task != TaskName::Capitals {
+                    notes.push(format!("{} knows no donors: inject is left out", task.task));
+                    continue;
+                }
+                let seeds: &[u64] = if kind.has_seed() { &spec.seeds } else { &[0] };
+                for &layer in spec.layers.iter().filter(|l| **l >= kind.first_layer()) {
+                    cells.extend(seeds.iter().map(|&seed| Cell {
+                        manipulation: Some(kind),
+                        layer,
+                        seed,
+                    }));
+                }
+            }
+            if cells.len() == 1 {
+                return Err(GridError::NothingForTask(task.task));
+            }
+            tasks.push((task.task, cells));
+        }
+        Ok(Self { tasks, notes })
+    }
+}
+
+impl Grid {
+    /// All cells with their task, in the order of their numbers.
+    pub fn cells(&self) -> impl Iterator<Item = (TaskName, &Cell)> {
+        self.tasks
+            .iter()
+            .flat_map(|(task, cells)| cells.iter().map(|cell| (*task, cell)))
+    }
+
+    /// A task's cells with their numbers.
+    pub fn cells_of(&self, task: TaskName) -> impl Iterator<Item = (usize, &Cell)> {
+        self.cells()
+            .enumerate()
+            .filter(move |(_, (of, _))| *of == task)
+            .map(|(number, (_, cell))| (number, cell))
+    }
+}

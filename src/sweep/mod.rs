@@ -1,0 +1,10 @@
+//! The grid tasks x manipulations x layers x seeds: which cells there are, in what order they
+//! run, and that an interrupted run goes on where it stopped.
+
+mod grid;
+mod run;
+mod spec;
+
+pub use grid::{Cell, Grid, GridError};
+pub use run::{Progress, Summary, SweepError, run};
+pub use spec::{ModelIdentity, Spec, TaskSpec};

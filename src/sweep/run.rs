@@ -1,0 +1,309 @@
+//! Runs a grid: item by item, each item under all its cells, each unit committed as a whole.
+
+use std::sync::Arc;
+
+use super::{Cell, Grid, GridError, Spec};
+use crate::engine::{
+    Engine, EngineError, Outcome, PromptError, Request, TokenSelector, argmax, kl, log_softmax,
+    rank,
+};
+use crate::intervention::{Kind, PositionSet, States};
+use crate::store::{ItemRow, Row, Store, StoreError, Unit};
+use crate::tasks::{Answer, Item, ItemSet, Scoring, TaskName};
+
+/// What can stop a sweep.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The engine failed.
+    #[error("{task}, item {item}: {source}")]
+    Item {
+        /// The task.
+        task: TaskName,
+        /// The item.
+        item: String,
+        /// Why.
+        source: EngineError,
+    },
+    /// The engine failed before any item.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The results could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is nothing to run.
+    #[error(transparent)]
+    Grid(#[from] GridError),
+    /// The user stopped it. Everything committed stays.
+    #[error("interrupted; repeat the command to go on where it stopped")]
+    Interrupted,
+    /// The token selector does not fit sweeps.
+    #[error("{0}")]
+    Tokens(String),
+}
+
+/// Follows a sweep. All methods do nothing by default.
+pub trait Progress {
+    /// `cells` are to be run in all, `done` of them are there from an earlier session.
+    fn begin(&mut self, cells: usize, done: usize) {
+        let _ = (cells, done);
+    }
+    /// A cell has run.
+    fn cell(&mut self, task: TaskName, item: &str) {
+        let _ = (task, item);
+    }
+    /// Something the user should know.
+    fn note(&mut self, text: &str) {
+        let _ = text;
+    }
+    /// Whether to stop.
+    fn stopped(&self) -> bool {
+        false
+    }
+}
+
+impl Progress for () {}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Items run in this session.
+    pub items: usize,
+    /// Items that were there already.
+    pub resumed: usize,
+}
+
+/// Prompts on which the noise floor is measured.
+const FLOOR_PROMPTS: usize = 5;
+
+/// Runs what is missing of a grid.
+///
+/// # Errors
+/// [`SweepError`]; what was committed before stays and is not run again.
+pub fn run(
+    spec: &Spec,
+    grid: &Grid,
+    engine: &mut dyn Engine,
+    store: &mut Store,
+    progress: &mut dyn Progress,
+) -> Result<Summary, SweepError> {
+    let selector: TokenSelector = spec.tokens.parse().map_err(SweepError::Tokens)?;
+    if matches!(selector, TokenSelector::Text(_)) {
+        return Err(SweepError::Tokens(
+            "text: selects tokens of one prompt; a sweep has many: use prior, skip:N or positions (--tokens)".into(),
+        ));
+    }
+    let mut work: Vec<(TaskName, ItemSet)> = Vec::new();
+    for task in &spec.tasks {
+        work.push((task.task, task.items(engine)?));
+    }
+    measure_noise_floor(&work, engine, store)?;
+    let mut summary = Summary {
+        items: 0,
+        resumed: 0,
+    };
+    let mut pending = Vec::new();
+    let (mut cells, mut done_cells) = (0, 0);
+    for (task, set) in &work {
+        note_left_out(*task, set, grid, store, progress)?;
+        let done = store.done(*task)?;
+        for item in &set.items {
+            let n = cells_for(item, grid, *task).count();
+            cells += n;
+            if done.contains(&item.id) {
+                summary.resumed += 1;
+                done_cells += n;
+            } else {
+                pending.push((*task, item));
+            }
+        }
+    }
+    progress.begin(cells, done_cells);
+    for (task, item) in pending {
+        let unit = run_item(spec, &selector, grid, task, item, engine, progress)?;
+        store.commit(&unit)?;
+        summary.items += 1;
+    }
+    Ok(summary)
+}
+
+fn measure_noise_floor(
+    work: &[(TaskName, ItemSet)],
+    engine: &mut dyn Engine,
+    store: &mut Store,
+) -> Result<(), SweepError> {
+    if store.has_noise_floor()? {
+        return Ok(());
+    }
+    let prompts: Vec<_> = work
+        .iter()
+        .flat_map(|(_, set)| set.items.iter().take(FLOOR_PROMPTS))
+        .map(|item| item.prompt.clone())
+        .collect();
+    let floors = engine.noise_floor(&prompts)?;
+    store.put_noise_floor(&floors)?;
+    Ok(())
+}
+
+fn note_left_out(
+    task: TaskName,
+    set: &ItemSet,
+    grid: &Grid,
+    store: &mut Store,
+    progress: &mut dyn Progress,
+) -> Result<(), SweepError> {
+    let injects = grid
+        .cells_of(task)
+        .any(|(_, cell)| cell.manipulation == Some(Kind::Inject));
+    let mut left_out: Vec<(String, &str, String)> = set
+        .left_out
+        .iter()
+        .map(|(id, reason)| (id.clone(), "item", reason.clone()))
+        .collect();
+    if injects {
+        let swaps = set.without_swap.iter();
+        left_out.extend(swaps.map(|(id, reason)| (id.clone(), "inject", reason.clone())));
+        if !set.without_swap.is_empty() {
+            progress.note(&format!(
+                "{task}: inject leaves out {} of {} items (no donor name with as many tokens)",
+                set.without_swap.len(),
+                set.items.len()
+            ));
+        }
+    }
+    store.put_left_out(task, &left_out)?;
+    Ok(())
+}
+
+/// The cells an item runs under: all of the task's, without `inject` where it has no swap.
+fn cells_for<'g>(
+    item: &'g Item,
+    grid: &'g Grid,
+    task: TaskName,
+) -> impl Iterator<Item = (usize, &'g Cell)> {
+    grid.cells_of(task)
+        .filter(|(_, cell)| cell.manipulation != Some(Kind::Inject) || item.swap.is_some())
+}
+
+fn run_item(
+    spec: &Spec,
+    selector: &TokenSelector,
+    grid: &Grid,
+    task: TaskName,
+    item: &Item,
+    engine: &mut dyn Engine,
+    progress: &mut dyn Progress,
+) -> Result<Unit, SweepError> {
+    let in_item = |source: EngineError| SweepError::Item {
+        task,
+        item: item.id.clone(),
+        source,
+    };
+    let tokens = selector
+        .positions(&item.prompt)
+        .map_err(|e: PromptError| in_item(e.into()))?;
+    let mut donor: Option<Arc<States>> = None;
+    let mut clean: Option<Vec<f32>> = None;
+    let mut rows = Vec::new();
+    for (number, cell) in cells_for(item, grid, task) {
+        if progress.stopped() {
+            return Err(SweepError::Interrupted);
+        }
+        let mut request = Request::new(&item.prompt);
+        request.continuations = vec![steps(item, &item.answer)];
+        let mut swap = None;
+        if let Some(kind) = cell.manipulation {
+            let mut at = tokens.clone();
+            if kind == Kind::Inject {
+                let of = item.swap.as_ref().expect("cells_for saw to it");
+                if donor.is_none() {
+                    let states = engine.states(&of.donor).map_err(in_item)?;
+                    donor = Some(Arc::new(states.moved(&of.moves)));
+                }
+                at = PositionSet::ranges(of.moves.iter().map(|(_, to)| *to..to + 1));
+                request.continuations.push(steps(item, &of.answer));
+                swap = Some(of);
+            }
+            request.plan = vec![kind.intervention(
+                cell.layer,
+                cell.seed,
+                spec.extent,
+                at,
+                donor.clone().filter(|_| kind == Kind::Inject),
+            )];
+        }
+        let outcome = engine.run(&request).map_err(in_item)?;
+        let clean = clean.get_or_insert_with(|| outcome.logits.clone());
+        let likeliest = argmax(&outcome.logits);
+        rows.push(Row {
+            cell: number,
+            correct: is_correct(engine, item.scoring, &item.answer, &outcome, 0),
+            logprob: log_probability(&item.answer, &outcome, 0),
+            rank: rank(&outcome.logits, item.answer.tokens[0]),
+            kl: kl(clean, &outcome.logits),
+            argmax: likeliest.0,
+            argmax_text: engine.piece(likeliest),
+            modified: swap.map(|of| {
+                (
+                    is_correct(engine, item.scoring, &of.answer, &outcome, 1),
+                    log_probability(&of.answer, &outcome, 1),
+                )
+            }),
+            touched: outcome.touched,
+        });
+        progress.cell(task, &item.id);
+    }
+    Ok(Unit {
+        item: ItemRow {
+            task,
+            name: item.id.clone(),
+            prompt: item.prompt.text.clone(),
+            answer: item.answer.text.clone(),
+            swap: item
+                .swap
+                .as_ref()
+                .map(|of| (of.donor.text.clone(), of.answer.text.clone())),
+        },
+        rows,
+    })
+}
+
+/// The tokens to force so that the answer can be scored: all but its last give its
+/// log-probability; the last too where what follows the answer matters.
+fn steps(item: &Item, answer: &Answer) -> Vec<crate::runtime::Token> {
+    let n = match item.scoring {
+        Scoring::FirstToken => answer.tokens.len() - 1,
+        Scoring::WholeAnswer => answer.tokens.len(),
+    };
+    answer.tokens[..n].to_vec()
+}
+
+fn is_correct(
+    engine: &dyn Engine,
+    scoring: Scoring,
+    answer: &Answer,
+    outcome: &Outcome,
+    branch: usize,
+) -> bool {
+    match scoring {
+        Scoring::FirstToken => answer.begins_with(&engine.piece(outcome.argmax())),
+        Scoring::WholeAnswer => {
+            let told = answer
+                .tokens
+                .iter()
+                .enumerate()
+                .all(|(n, token)| argmax(outcome.after(branch, n)) == *token);
+            let next = argmax(outcome.after(branch, answer.tokens.len()));
+            told && !engine.piece(next).starts_with(char::is_alphanumeric)
+        }
+    }
+}
+
+/// The sum of the answer's tokens' log-probabilities, each after those before it, nats.
+fn log_probability(answer: &Answer, outcome: &Outcome, branch: usize) -> f64 {
+    answer
+        .tokens
+        .iter()
+        .enumerate()
+        .map(|(n, token)| log_softmax(outcome.after(branch, n))[token.0 as usize])
+        .sum()
+}
