@@ -4,32 +4,37 @@
 //! enter chosen layers, and rewrites those of prior tokens. It replicates and extends
 //! Ben-Artzy & Schwartz 2024, "Attend First, Consolidate Later" (arXiv 2409.03621).
 //!
-//! ```no_run
-//! use std::{path::Path, sync::Arc};
+//! ```
+//! use std::sync::Arc;
 //! use midlayer::engine::{Engine, Request, Straightforward, kl};
 //! use midlayer::intervention::Intervention;
-//! use midlayer::runtime::{ContextOptions, Model, ModelOptions};
+//! use midlayer::runtime::{ContextOptions, Model};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let model = Arc::new(Model::load(Path::new("model.gguf"), &ModelOptions::default())?);
-//! let mut engine = Straightforward::new(model, &ContextOptions::default())?;
-//! let prompt = engine.prompt("Q: What is the capital of France?\nA:")?;
-//! let clean = engine.run(&Request::new(&prompt))?;
+//! // A model is loaded with Model::load(path, &ModelOptions::default()).
+//! fn compare(model: Arc<Model>, k: u32) -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut engine = Straightforward::new(model, &ContextOptions::default())?;
+//!     let prompt = engine.prompt("Q: What is the capital of France?\nA:")?;
+//!     let clean = engine.run(&Request::new(&prompt))?;
 //!
-//! // All prior tokens frozen from layer 20 up, and a row function of one's own at layer 5.
-//! let halve = |_layer, _position, row: &mut [f32]| row.iter_mut().for_each(|x| *x *= 0.5);
-//! let request = Request::new(&prompt)
-//!     .with(Intervention::custom(5, halve))
-//!     .with(Intervention::freeze(20));
-//! let outcome = engine.run(&request)?;
-//! println!("{:?}, KL {:.3}", engine.piece(outcome.argmax()), kl(&clean.logits, &outcome.logits));
-//! # Ok(())
-//! # }
+//!     // A row function of one's own at layer 1, and all prior tokens frozen from layer k up.
+//!     let halve = |_layer, _position, row: &mut [f32]| row.iter_mut().for_each(|x| *x *= 0.5);
+//!     let request = Request::new(&prompt)
+//!         .with(Intervention::custom(1, halve))
+//!         .with(Intervention::freeze(k));
+//!     let outcome = engine.run(&request)?;
+//!     let divergence = kl(&clean.logits, &outcome.logits);
+//!     println!("{:?}, KL {divergence:.3}", engine.piece(outcome.argmax()));
+//!     Ok(())
+//! }
+//! # use midlayer::runtime::{Architecture, Synthetic, Vocabulary};
+//! # let recipe = Synthetic { vocabulary: Vocabulary::Bytes, n_ctx: 2048, ..Synthetic::new(Architecture::Llama) };
+//! # compare(Arc::new(recipe.build().unwrap()), 2).unwrap();
 //! ```
 //!
 //! `ARCHITECTURE.md` says how the parts fit together.
 
 pub mod engine;
+mod files;
 pub mod hook;
 pub mod intervention;
 pub mod models;

@@ -46,7 +46,11 @@ fn compare(file: &str, tolerance: f32, plan: impl Fn(u32) -> Intervention) {
         // KL is a steep function of the logits where it is large: compare relatively.
         let divergence = kl(&clean.logits, &outcome.logits);
         let slack = 4.0 * f64::from(tolerance) + 1e-3 * entry.kl;
-        assert!((divergence - entry.kl).abs() <= slack, "{what}: KL {divergence} for {}", entry.kl);
+        assert!(
+            (divergence - entry.kl).abs() <= slack,
+            "{what}: KL {divergence} for {}",
+            entry.kl
+        );
         compared += 1;
     }
     assert!(compared >= 7, "{file} holds too few entries");
@@ -83,7 +87,7 @@ fn inject_the_recorded_state() {
         states.insert(k as u32, 21, &hidden[k * shape[1]..(k + 1) * shape[1]]);
     }
     let states = Arc::new(states);
-    let at = PositionSet::ranges([21..22; 1]);
+    let at = PositionSet::ranges([21..22]);
     compare("P1_injection", 1e-3, |k| {
         Intervention::given(k, states.clone(), at.clone())
     });
@@ -104,7 +108,7 @@ fn inject_the_donors_own_state() {
         }
     }
     let moved = Arc::new(states.moved(&[(2, 21)]));
-    let at = PositionSet::ranges([21..22; 1]);
+    let at = PositionSet::ranges([21..22]);
     compare("P1_injection", 1e-3, |k| {
         Intervention::given(k, moved.clone(), at.clone())
     });
@@ -186,11 +190,17 @@ fn off_by_one_is_seen() {
         let layer_off = Request::new(&prompt).with(Intervention::freeze(k + 1));
         let outcome = engine.run(&layer_off).unwrap();
         let found = distance(by_k(k), &outcome.logits);
-        assert!(found > 0.05, "layer off by one moved the logits by {found} only");
+        assert!(
+            found > 0.05,
+            "layer off by one moved the logits by {found} only"
+        );
         // Row i gets the state of token i + 1.
         let outcome = run_with_shifted_rows(&mut engine, &prompt, k);
         let found = distance(by_k(k), &outcome);
-        assert!(found > 0.05, "rows off by one moved the logits by {found} only");
+        assert!(
+            found > 0.05,
+            "rows off by one moved the logits by {found} only"
+        );
     }
 }
 

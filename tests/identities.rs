@@ -9,12 +9,8 @@ use std::sync::Arc;
 use common::exact_options;
 use midlayer::engine::{Engine, EngineError, Outcome, Prompt, Request, Straightforward};
 use midlayer::hook::{HookFault, Row};
-use midlayer::intervention::{
-    Action, Editor, Intervention, LayerSpan, PlanError, PositionSet,
-};
-use midlayer::runtime::{
-    Architecture, Context, ContextOptions, RuntimeError, Synthetic, Token,
-};
+use midlayer::intervention::{Action, Editor, Intervention, LayerSpan, PlanError, PositionSet};
+use midlayer::runtime::{Architecture, Context, ContextOptions, RuntimeError, Synthetic, Token};
 
 const N_LAYER: u32 = 4;
 /// Bit-equality is asked for where batch shapes are the same, this elsewhere.
@@ -93,7 +89,7 @@ fn random_on_no_tokens_is_clean() {
         let nothing = Intervention::random(2, 1).at(PositionSet::none());
         let outcome = run(&mut engine, vec![nothing]);
         assert_eq!(outcome.logits, clean.logits, "{architecture:?}");
-        let one = PositionSet::ranges([(5..6)]);
+        let one = PositionSet::ranges([5..6]);
         let one = run(&mut engine, vec![Intervention::random(2, 1).at(one)]);
         assert_ne!(one.logits, clean.logits, "{architecture:?}");
         assert_eq!(one.touched[0].rows, 1);
@@ -132,7 +128,7 @@ fn injection_at_layer_0_is_replacing_the_token() {
         let states = engine
             .states(&Prompt::new("", changed.clone(), |_| Vec::new()))
             .unwrap();
-        let at = PositionSet::ranges([(4..5)]);
+        let at = PositionSet::ranges([4..5]);
         let injected = run(&mut engine, vec![Intervention::given(0, states, at)]);
         let mut direct = request(vec![]);
         direct.tokens = changed;
@@ -241,14 +237,21 @@ fn several_micro_batches_equal_one() {
 fn two_batches_equal_one() {
     for architecture in with_attention() {
         let mut engine = engine(architecture);
-        for plan in [vec![], vec![Intervention::freeze(1)], vec![Intervention::random(2, 3)]] {
+        for plan in [
+            vec![],
+            vec![Intervention::freeze(1)],
+            vec![Intervention::random(2, 3)],
+        ] {
             let whole = run(&mut engine, plan.clone());
             for cut in [7, 19] {
                 let mut cut_request = request(plan.clone());
                 cut_request.cuts = vec![cut];
                 let pieces = engine.run(&cut_request).unwrap();
                 let moved = distance(&whole.logits, &pieces.logits);
-                assert!(moved < CLOSE, "{architecture:?} {plan:?} cut at {cut}: {moved}");
+                assert!(
+                    moved < CLOSE,
+                    "{architecture:?} {plan:?} cut at {cut}: {moved}"
+                );
             }
         }
     }
@@ -413,7 +416,10 @@ fn what_llama_cpp_would_abort_on_is_an_error() {
     };
     assert!(matches!(
         engine.run(&long).unwrap_err(),
-        EngineError::Runtime(RuntimeError::TooLong { tokens: 65, n_ctx: 64 })
+        EngineError::Runtime(RuntimeError::TooLong {
+            tokens: 65,
+            n_ctx: 64
+        })
     ));
     let unknown = Request {
         tokens: vec![Token(96)],
@@ -421,7 +427,10 @@ fn what_llama_cpp_would_abort_on_is_an_error() {
     };
     assert!(matches!(
         engine.run(&unknown).unwrap_err(),
-        EngineError::Runtime(RuntimeError::Token { token: 96, n_vocab: 96 })
+        EngineError::Runtime(RuntimeError::Token {
+            token: 96,
+            n_vocab: 96
+        })
     ));
     assert!(matches!(
         engine.prompt("text").unwrap_err(),
@@ -440,8 +449,14 @@ fn what_llama_cpp_would_abort_on_is_an_error() {
         output: true,
     };
     assert!(matches!(
-        context.decode(&[other_sequence], HashMap::new(), None).err().unwrap(),
-        RuntimeError::Sequence { sequence: 1, n_seq_max: 1 }
+        context
+            .decode(&[other_sequence], HashMap::new(), None)
+            .err()
+            .unwrap(),
+        RuntimeError::Sequence {
+            sequence: 1,
+            n_seq_max: 1
+        }
     ));
     assert!(matches!(context.logits(0), Err(RuntimeError::NoLogits(0))));
     let bad = ContextOptions {
@@ -452,4 +467,33 @@ fn what_llama_cpp_would_abort_on_is_an_error() {
         Context::new(model, &bad).err().unwrap(),
         RuntimeError::QuantizedV
     ));
+}
+
+/// Negative control for the row map: where llama.cpp regroups the rows of a batch, the hook
+/// notices that they no longer follow it and refuses.
+#[test]
+fn rows_in_another_order_are_refused() {
+    for architecture in with_attention() {
+        let model = Arc::new(Synthetic::new(architecture).build().unwrap());
+        let options = ContextOptions {
+            n_seq_max: 2,
+            n_ctx: 128,
+            ..options()
+        };
+        let texts = [tokens(9), tokens(9).into_iter().rev().collect()];
+        let (rows, _) = interleaved(&texts);
+        let editors =
+            || HashMap::from([(0, Editor::new([Intervention::freeze(1)].into(), N_LAYER))]);
+        let mut apart = Context::with_separate_streams(model.clone(), &options).unwrap();
+        let error = apart.decode(&rows, editors(), None).err();
+        assert!(
+            matches!(error, Some(RuntimeError::Hook(HookFault::RowOrder { .. }))),
+            "{architecture:?}: {error:?}"
+        );
+        let mut unified = Context::new(model, &options).unwrap();
+        let observed = unified.decode(&rows, editors(), None).unwrap();
+        assert!(observed.tokens_proved);
+        // All but gpt2's table and phi2's partial rotation name their positions the same way.
+        assert!(observed.positions_proved, "{architecture:?}");
+    }
 }

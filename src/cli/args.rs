@@ -116,10 +116,20 @@ pub struct SweepArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Tasks: capitals, math
-    #[arg(long, value_name = "TASKS", value_delimiter = ',', default_value = "capitals")]
+    #[arg(
+        long,
+        value_name = "TASKS",
+        value_delimiter = ',',
+        default_value = "capitals"
+    )]
     pub task: Vec<TaskName>,
     /// Manipulations: freeze, random, shuffle, skip-attention, inject
-    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "freeze")]
+    #[arg(
+        long,
+        value_name = "KINDS",
+        value_delimiter = ',',
+        default_value = "freeze"
+    )]
     pub manipulate: Vec<Kind>,
     /// Layers k: all, 15, 0,5,10, 0-29, 0-29+3
     #[arg(long, value_name = "LAYERS", default_value = "all")]
@@ -155,7 +165,12 @@ pub struct TryArgs {
     pub prompt: String,
     /// What to do: a comma separates runs, + stacks manipulations in one run, @ fixes a layer
     /// (freeze,random or inject@8+freeze@20)
-    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "freeze")]
+    #[arg(
+        long,
+        value_name = "KINDS",
+        value_delimiter = ',',
+        default_value = "freeze"
+    )]
     pub manipulate: Vec<super::setup::Stack>,
     /// Layers k for the manipulations without @: all, 15, 0,5,10, 0-29, 0-29+3
     #[arg(long, value_name = "LAYERS")]
@@ -276,7 +291,8 @@ mod tests {
 
     #[test]
     fn llama_cpp_names_are_understood() {
-        let line = "midlayer try -m x -p y -ngl 3 -t 2 -c 64 -b 32 -ub 16 -fa off -ctk f32 -ctv q8_0";
+        let line =
+            "midlayer try -m x -p y -ngl 3 -t 2 -c 64 -b 32 -ub 16 -fa off -ctk f32 -ctv q8_0";
         let words = line.split(' ').map(OsString::from);
         let arguments = Arguments::try_parse_from(long_names(words)).ok().unwrap();
         let Command::Try(args) = arguments.command else {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Instant;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 
 use super::args::{BenchArgs, BenchCallbackArgs, BenchCommand, Format};
@@ -12,6 +12,7 @@ use super::output::{print, spinner};
 use super::setup::{Loaded, load};
 use midlayer::hook::Row;
 use midlayer::intervention::{Action, Editor, Intervention, LayerSpan};
+use midlayer::report::STYLE;
 use midlayer::runtime::{Context, RuntimeError};
 
 pub fn run(args: BenchArgs) -> anyhow::Result<()> {
@@ -131,7 +132,7 @@ fn show(
         facts.name, facts.quantization, args.tokens, loaded.options.threads, args.rounds
     )?;
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(STYLE);
     table.set_header(["forward pass", "seconds", "tokens/s", "to no callback"]);
     for ((name, seconds), ratio) in VARIANTS.iter().zip(medians).zip(ratios) {
         table.add_row([

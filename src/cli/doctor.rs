@@ -9,7 +9,12 @@ use midlayer::runtime::{cpu_features, devices, llama_cpp_version};
 pub fn run() -> anyhow::Result<()> {
     let mut text = String::new();
     let features = cpu_features()?;
-    writeln!(text, "midlayer {} ({})", env!("CARGO_PKG_VERSION"), midlayer::REVISION)?;
+    writeln!(
+        text,
+        "midlayer {} ({})",
+        env!("CARGO_PKG_VERSION"),
+        midlayer::REVISION
+    )?;
     writeln!(text, "llama.cpp {}", llama_cpp_version())?;
     writeln!(text, "\nCPU kernels built for: {}", features.join(" "))?;
     let missing: Vec<&str> = processor()
@@ -37,7 +42,10 @@ pub fn run() -> anyhow::Result<()> {
     .collect();
     writeln!(text, "\nGPU backends compiled in: {}", or_none(&compiled))?;
     if compiled.is_empty() {
-        writeln!(text, "  to add one: cargo build --release --features cuda (or vulkan)")?;
+        writeln!(
+            text,
+            "  to add one: cargo build --release --features cuda (or vulkan)"
+        )?;
     }
     writeln!(text, "devices found:")?;
     for device in devices()? {
@@ -55,7 +63,11 @@ pub fn run() -> anyhow::Result<()> {
         if cache_folder().join(&entry.file).is_file() {
             writeln!(text, "  {}: here", entry.alias)?;
         } else {
-            writeln!(text, "  {}: missing; midlayer pull {}", entry.alias, entry.alias)?;
+            writeln!(
+                text,
+                "  {}: missing; midlayer pull {}",
+                entry.alias, entry.alias
+            )?;
         }
     }
     writeln!(text)?;
@@ -92,8 +104,14 @@ fn processor() -> Vec<(&'static str, bool)> {
 #[cfg(target_arch = "aarch64")]
 fn processor() -> Vec<(&'static str, bool)> {
     vec![
-        ("DOTPROD", std::arch::is_aarch64_feature_detected!("dotprod")),
-        ("MATMUL_INT8", std::arch::is_aarch64_feature_detected!("i8mm")),
+        (
+            "DOTPROD",
+            std::arch::is_aarch64_feature_detected!("dotprod"),
+        ),
+        (
+            "MATMUL_INT8",
+            std::arch::is_aarch64_feature_detected!("i8mm"),
+        ),
         ("SVE", std::arch::is_aarch64_feature_detected!("sve")),
     ]
 }

@@ -31,7 +31,11 @@ pub fn run(args: PullArgs) -> anyhow::Result<()> {
     };
     let Some(entry) = manifest.get(&alias) else {
         let known: Vec<_> = manifest.models.iter().map(|e| e.alias.as_str()).collect();
-        return Err(Usage(format!("no model '{alias}'; there are {}", known.join(", "))).into());
+        return Err(Usage(format!(
+            "no model '{alias}'; there are {}",
+            known.join(", ")
+        ))
+        .into());
     };
     let target = folder.join(&entry.file);
     if target.is_file() {
@@ -42,9 +46,15 @@ pub fn run(args: PullArgs) -> anyhow::Result<()> {
     let waiting = spinner(format!("pulling {alias}, {} MB", entry.bytes / 1_000_000));
     let pulled = pull(entry, &folder, &pip, &mut |n, of, part| {
         let megabytes = part.bytes / 1_000_000;
-        waiting.set_message(format!("pulling {alias}, part {} of {of}, {megabytes} MB", n + 1));
+        waiting.set_message(format!(
+            "pulling {alias}, part {} of {of}, {megabytes} MB",
+            n + 1
+        ));
         if waiting.is_hidden() {
-            say(&format!("pulling {alias}, part {} of {of}, {megabytes} MB", n + 1));
+            say(&format!(
+                "pulling {alias}, part {} of {of}, {megabytes} MB",
+                n + 1
+            ));
         }
     });
     waiting.finish_and_clear();

@@ -74,7 +74,10 @@ impl FromStr for Stack {
                 Err(_) => Err(format!("'{layer}' after @ is not a layer")),
             },
         };
-        text.split('+').map(one).collect::<Result<_, String>>().map(Stack)
+        text.split('+')
+            .map(one)
+            .collect::<Result<_, String>>()
+            .map(Stack)
     }
 }
 
@@ -87,7 +90,10 @@ impl Stack {
     /// The lowest layer at which the moving manipulations are all defined.
     pub fn first_layer(&self) -> u32 {
         let moving = self.0.iter().filter(|(_, layer)| layer.is_none());
-        moving.map(|(kind, _)| kind.first_layer()).max().unwrap_or(0)
+        moving
+            .map(|(kind, _)| kind.first_layer())
+            .max()
+            .unwrap_or(0)
     }
 
     pub fn has_seed(&self) -> bool {

@@ -33,7 +33,13 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     for note in &grid.notes {
         say(note);
     }
-    let result = sweep::run(&spec, &grid, &mut engine as &mut dyn Engine, &mut store, &mut progress);
+    let result = sweep::run(
+        &spec,
+        &grid,
+        &mut engine as &mut dyn Engine,
+        &mut store,
+        &mut progress,
+    );
     progress.bar.finish_and_clear();
     let summary = result?;
     drop(store);
@@ -45,7 +51,10 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     for file in report::write(&stored)? {
         say(&format!("wrote {}", file.display()));
     }
-    say(&format!("results are in {}", out.join(midlayer::store::DATABASE).display()));
+    say(&format!(
+        "results are in {}",
+        out.join(midlayer::store::DATABASE).display()
+    ));
     Ok(())
 }
 
@@ -70,9 +79,11 @@ fn specification(args: &SweepArgs, loaded: &Loaded) -> anyhow::Result<Spec> {
     }
     let mut manipulations = args.manipulate.clone();
     let mut seen = Vec::new();
-    manipulations.retain(|kind| !seen.contains(kind) && {
-        seen.push(*kind);
-        true
+    manipulations.retain(|kind| {
+        !seen.contains(kind) && {
+            seen.push(*kind);
+            true
+        }
     });
     let mut seeds = args.seed.clone();
     seeds.sort_unstable();

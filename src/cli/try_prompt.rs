@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use comfy_table::{CellAlignment, Table, presets};
-use serde_json::json;
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
 
 use super::Usage;
 use super::args::{Format, TryArgs};
@@ -12,6 +12,7 @@ use super::output::{print, say};
 use super::setup::{Stack, load};
 use midlayer::engine::{Engine, Outcome, Prompt, Request, kl, log_softmax, rank, top};
 use midlayer::intervention::{Kind, PositionSet, States};
+use midlayer::report::STYLE;
 
 /// One run to show.
 struct Run {
@@ -38,7 +39,9 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
     let text = args.prompt.replace("\\n", "\n").replace("\\t", "\t");
     let moving = args.manipulate.iter().any(|stack| !stack.is_fixed());
     if moving && args.layers.is_none() {
-        return Err(Usage("say at which layers: --layers 15, --layers all, or freeze@15".into()).into());
+        return Err(
+            Usage("say at which layers: --layers 15, --layers all, or freeze@15".into()).into(),
+        );
     }
     let injects = args.manipulate.iter().any(Stack::injects);
     let donor_texts = match (&args.inject_from, &args.inject_at) {
@@ -61,11 +64,12 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
     let runs = runs(&args, &engine, &prompt, donor.as_ref())?;
     let clean = engine.run(&Request::new(&prompt))?;
     if args.output == Format::Json {
-        print(&json_line(&engine, "clean", None, None, &clean, &clean))?;
+        print(&json_line(&engine, "clean", None, None, &clean, &clean)?)?;
         for run in &runs {
             let outcome = engine.run(&run.request)?;
             let layer = Some(run.layer);
-            print(&json_line(&engine, &run.name, layer, run.seed, &clean, &outcome))?;
+            let line = json_line(&engine, &run.name, layer, run.seed, &clean, &outcome)?;
+            print(&line)?;
         }
         return Ok(());
     }
@@ -84,12 +88,7 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
 }
 
 /// The states of the donor's last tokens, as many as the replaced part has.
-fn donor(
-    engine: &mut impl Engine,
-    prompt: &Prompt,
-    from: &str,
-    at: &str,
-) -> anyhow::Result<Donor> {
+fn donor(engine: &mut impl Engine, prompt: &Prompt, from: &str, at: &str) -> anyhow::Result<Donor> {
     let place = prompt.find(at)?;
     if place.end == prompt.tokens.len() {
         return Err(Usage(format!(
@@ -98,16 +97,20 @@ fn donor(
         .into());
     }
     let donor = engine.prompt(from)?;
-    let first = donor.tokens.len().checked_sub(place.len()).ok_or_else(|| {
-        Usage(format!(
+    if donor.own_tokens() < place.len() {
+        return Err(Usage(format!(
             "{at:?} has {} tokens, the donor prompt only {} (--inject-from)",
             place.len(),
-            donor.tokens.len()
+            donor.own_tokens()
         ))
-    })?;
-    let moves: Vec<(u32, u32)> = (first as u32..).zip(place.clone().map(|p| p as u32)).collect();
+        .into());
+    }
+    let first = donor.tokens.len() - place.len();
+    let moves: Vec<(u32, u32)> = (first as u32..)
+        .zip(place.clone().map(|p| p as u32))
+        .collect();
     let states = engine.states(&donor)?.moved(&moves);
-    let positions = PositionSet::ranges([place.start as u32..place.end as u32; 1]);
+    let positions = PositionSet::ranges([place.start as u32..place.end as u32]);
     Ok((Arc::new(states), positions))
 }
 
@@ -128,14 +131,27 @@ fn runs(
     for stack in &args.manipulate {
         let mut layers = asked.clone();
         if stack.is_fixed() {
-            layers = stack.0.iter().filter_map(|(_, layer)| *layer).max().into_iter().collect();
+            layers = stack
+                .0
+                .iter()
+                .filter_map(|(_, layer)| *layer)
+                .max()
+                .into_iter()
+                .collect();
         }
         let first = stack.first_layer();
         if layers.len() > 1 && layers[0] < first {
-            say(&format!("{} is not defined at layer 0 and is left out there", stack.name()));
+            say(&format!(
+                "{} is not defined below layer {first} and is left out there",
+                stack.name()
+            ));
             layers.retain(|layer| *layer >= first);
         }
-        let seeds = if stack.has_seed() { &args.seed[..] } else { &[0] };
+        let seeds = if stack.has_seed() {
+            &args.seed[..]
+        } else {
+            &[0]
+        };
         for &layer in &layers {
             for &seed in seeds {
                 let mut request = Request::new(prompt);
@@ -162,6 +178,34 @@ fn runs(
     Ok(runs)
 }
 
+/// One line of `-o json`. The first is the clean run.
+#[derive(Serialize)]
+struct Line<'a> {
+    manipulation: &'a str,
+    layer: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    argmax: Argmax,
+    /// From the clean next-token distribution, nats.
+    kl: f64,
+    clean_answer: CleanAnswer,
+    /// Token ids and logits, likeliest first.
+    top: Vec<(i32, f32)>,
+}
+
+#[derive(Serialize)]
+struct Argmax {
+    id: i32,
+    text: String,
+}
+
+/// What became of the token that the clean run gives.
+#[derive(Serialize)]
+struct CleanAnswer {
+    rank: usize,
+    logprob: f64,
+}
+
 fn json_line(
     engine: &impl Engine,
     name: &str,
@@ -169,32 +213,33 @@ fn json_line(
     seed: Option<u64>,
     clean: &Outcome,
     outcome: &Outcome,
-) -> String {
+) -> anyhow::Result<String> {
     let likeliest = outcome.argmax();
-    let top: Vec<_> = top(&outcome.logits, 20)
-        .into_iter()
-        .map(|(token, logit)| json!([token.0, logit]))
-        .collect();
-    let mut line = json!({
-        "manipulation": name,
-        "layer": layer,
-        "argmax": {"id": likeliest.0, "text": engine.piece(likeliest)},
-        "kl": kl(&clean.logits, &outcome.logits),
-        "clean_answer": {
-            "rank": rank(&outcome.logits, clean.argmax()),
-            "logprob": log_softmax(&outcome.logits)[clean.argmax().0 as usize],
+    let answer = clean.argmax();
+    let line = Line {
+        manipulation: name,
+        layer,
+        seed,
+        argmax: Argmax {
+            id: likeliest.0,
+            text: engine.piece(likeliest),
         },
-        "top": top,
-    });
-    if let Some(seed) = seed {
-        line["seed"] = json!(seed);
-    }
-    format!("{line}\n")
+        kl: kl(&clean.logits, &outcome.logits),
+        clean_answer: CleanAnswer {
+            rank: rank(&outcome.logits, answer),
+            logprob: log_softmax(&outcome.logits)[answer.0 as usize],
+        },
+        top: top(&outcome.logits, 20)
+            .into_iter()
+            .map(|(token, logit)| (token.0, logit))
+            .collect(),
+    };
+    Ok(format!("{}\n", serde_json::to_string(&line)?))
 }
 
 fn side_by_side(engine: &impl Engine, run: &Run, clean: &Outcome, outcome: &Outcome) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(STYLE);
     table.set_header(["clean", "%", &run.label(), "%"]);
     let column = |outcome: &Outcome| -> Vec<(String, String)> {
         let probabilities = log_softmax(&outcome.logits);

@@ -11,6 +11,8 @@ pub struct Prompt {
     pub text: String,
     /// Its tokens, a BOS token included where the model wants one.
     pub tokens: Vec<Token>,
+    /// How many tokens at the beginning are the tokenizer's own (BOS).
+    pub special: usize,
     /// The bytes of all tokens in a row, and where each ends.
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -26,7 +28,9 @@ pub enum PromptError {
     #[error("{0:?} is not in the prompt (--inject-at, --tokens text:)")]
     NotFound(String),
     /// The substring occurs more than once.
-    #[error("{text:?} occurs {count} times in the prompt; give a longer part that occurs once (--inject-at, --tokens text:)")]
+    #[error(
+        "{text:?} occurs {count} times in the prompt; give a longer part that occurs once (--inject-at, --tokens text:)"
+    )]
     Ambiguous {
         /// The substring.
         text: String,
@@ -45,7 +49,9 @@ pub enum PromptError {
     #[error("'{0}' selects no prior token of this prompt (--tokens)")]
     NothingSelected(String),
     /// The substring begins or ends inside a token.
-    #[error("{text:?} begins or ends inside a token; the whole tokens there are {whole:?} (--inject-at, --tokens text:)")]
+    #[error(
+        "{text:?} begins or ends inside a token; the whole tokens there are {whole:?} (--inject-at, --tokens text:)"
+    )]
     PartialToken {
         /// The substring.
         text: String,
@@ -66,9 +72,15 @@ impl Prompt {
         Self {
             text: text.to_string(),
             tokens,
+            special: 0,
             bytes,
             ends,
         }
+    }
+
+    /// How many tokens the text itself has, without those that the tokenizer puts first.
+    pub fn own_tokens(&self) -> usize {
+        self.tokens.len() - self.special
     }
 
     /// The indices of the tokens that make up `part`, which must occur once.

@@ -47,7 +47,7 @@ impl TokenSelector {
                         prior,
                     });
                 }
-                PositionSet::ranges([found.start as u32..found.end as u32; 1])
+                PositionSet::ranges([found.start as u32..found.end as u32])
             }
         };
         if set.count_below(prior) == 0 {
@@ -85,7 +85,10 @@ impl FromStr for TokenSelector {
             format!("'{text}' selects no tokens; write prior, skip:N, 3-7, 0,5-9 or 'text: France'")
         };
         if let Some(n) = text.strip_prefix("skip:") {
-            return n.parse().map(TokenSelector::AllButFirst).map_err(|_| wrong());
+            return n
+                .parse()
+                .map(TokenSelector::AllButFirst)
+                .map_err(|_| wrong());
         }
         let mut ranges = Vec::new();
         for part in text.split(',') {
@@ -111,7 +114,10 @@ mod tests {
         let prompt = Prompt::new("a b c d", (0..4).map(Token).collect(), |t| {
             pieces[t.0 as usize].as_bytes().to_vec()
         });
-        selector.parse::<TokenSelector>().unwrap().positions(&prompt)
+        selector
+            .parse::<TokenSelector>()
+            .unwrap()
+            .positions(&prompt)
     }
 
     #[test]
@@ -126,10 +132,19 @@ mod tests {
     fn refuses_the_last_token_and_nothing() {
         assert!(matches!(
             positions("2-3"),
-            Err(PromptError::NotPrior { position: 3, prior: 3 })
+            Err(PromptError::NotPrior {
+                position: 3,
+                prior: 3
+            })
         ));
-        assert!(matches!(positions("text: d"), Err(PromptError::NotPrior { .. })));
-        assert!(matches!(positions("skip:3"), Err(PromptError::NothingSelected(_))));
+        assert!(matches!(
+            positions("text: d"),
+            Err(PromptError::NotPrior { .. })
+        ));
+        assert!(matches!(
+            positions("skip:3"),
+            Err(PromptError::NothingSelected(_))
+        ));
         for wrong in ["", "x", "5-3", "skip:", "1,,2"] {
             assert!(wrong.parse::<TokenSelector>().is_err(), "{wrong}");
         }

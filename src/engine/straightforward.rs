@@ -101,8 +101,12 @@ impl Session {
         rows: &[Row],
         capture: Option<Capture>,
     ) -> Result<States, RuntimeError> {
-        let editors: HashMap<u32, Editor> =
-            self.editor.take().map(|e| (SEQUENCE, e)).into_iter().collect();
+        let editors: HashMap<u32, Editor> = self
+            .editor
+            .take()
+            .map(|e| (SEQUENCE, e))
+            .into_iter()
+            .collect();
         let edits = !editors.is_empty();
         let mut observed = context.decode(rows, editors, capture)?;
         if edits {
@@ -129,7 +133,10 @@ impl Engine for Straightforward {
         if text.is_empty() || tokens.is_empty() {
             return Err(PromptError::Empty.into());
         }
-        Ok(Prompt::new(text, tokens, |t| model.piece(t)))
+        let special = tokens.iter().take_while(|t| model.is_control(**t)).count();
+        let mut prompt = Prompt::new(text, tokens, |t| model.piece(t));
+        prompt.special = special;
+        Ok(prompt)
     }
 
     fn piece(&self, token: Token) -> String {
@@ -190,10 +197,7 @@ impl Straightforward {
         for (n, &token) in continuation.iter().enumerate() {
             let position = tokens.len() - 1 + n;
             self.context.rewind(SEQUENCE, position as u32)?;
-            let rows = [
-                row(position, newest, false),
-                row(position + 1, token, true),
-            ];
+            let rows = [row(position, newest, false), row(position + 1, token, true)];
             session.decode(&mut self.context, &rows, None)?;
             logits.push(self.context.logits(1)?.to_vec());
             newest = token;

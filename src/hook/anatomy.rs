@@ -50,7 +50,9 @@ pub enum AnatomyError {
     #[error("the state entering layer 0 could not be told apart in this architecture's graph")]
     NoFirstInput,
     /// A path leads around the state entering a layer.
-    #[error("in this architecture's graph a path leads around the state entering layer {0}, so rewriting it would not reach everything above")]
+    #[error(
+        "in this architecture's graph a path leads around the state entering layer {0}, so rewriting it would not reach everything above"
+    )]
     Bypassed(u32),
 }
 

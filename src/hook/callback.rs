@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
+use super::HookFault;
 use super::pass::{Observed, Pass};
 use super::recording::Recording;
 use super::tensor::Tensor;
-use super::HookFault;
 
 enum Mode {
     Idle,

@@ -30,7 +30,9 @@ pub enum HookFault {
         found: String,
     },
     /// A tensor that should hold rows of `f32` does not.
-    #[error("tensor '{tensor}' of shape {shape:?} is not made of rows of f32 that can be rewritten")]
+    #[error(
+        "tensor '{tensor}' of shape {shape:?} is not made of rows of f32 that can be rewritten"
+    )]
     Layout {
         /// The tensor's name.
         tensor: String,
@@ -70,7 +72,9 @@ pub enum HookFault {
         expected: usize,
     },
     /// The layer has no attention contribution that could be found.
-    #[error("layer {0} has no attention contribution that could be found in this architecture's graph, so skip-attention cannot work there")]
+    #[error(
+        "layer {0} has no attention contribution that could be found in this architecture's graph, so skip-attention cannot work there"
+    )]
     NoAttention(u32),
     /// An intervention did not find what it needed.
     #[error("{0}")]

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::HookFault;
 use super::anatomy::{Anatomy, Site};
 use super::tensor::Tensor;
-use super::HookFault;
 use crate::intervention::{Editor, States};
 
 /// One row of a batch.

@@ -43,7 +43,9 @@ pub enum Missed {
         position: u32,
     },
     /// A given row has another width than the model.
-    #[error("the state given for layer {layer}, position {position} has {given} values, the model {width}")]
+    #[error(
+        "the state given for layer {layer}, position {position} has {given} values, the model {width}"
+    )]
     Width {
         /// The layer.
         layer: u32,
@@ -78,9 +80,9 @@ impl Editor {
 
     /// Whether it must see the states entering `layer`.
     pub fn needs_input(&self, layer: u32) -> bool {
-        self.plan.iter().any(|i| {
-            (i.action.rewrites_input() && i.layers.contains(layer)) || saves_at(i, layer)
-        })
+        self.plan
+            .iter()
+            .any(|i| (i.action.rewrites_input() && i.layers.contains(layer)) || saves_at(i, layer))
     }
 
     /// Whether it must see the attention sub-layer's contribution at `layer`.

@@ -48,7 +48,9 @@ impl FromStr for Extent {
             ("from", _) => Ok(Extent::From),
             ("only", _) => Ok(Extent::Only),
             (_, Some(Ok(width))) if width > 0 => Ok(Extent::Window(width)),
-            _ => Err(format!("'{text}' is not an extent; write paper, from, only or window:N")),
+            _ => Err(format!(
+                "'{text}' is not an extent; write paper, from, only or window:N"
+            )),
         }
     }
 }
@@ -129,7 +131,10 @@ impl FromStr for Kind {
             .find(|kind| kind.to_string() == text)
             .ok_or_else(|| {
                 let names: Vec<_> = Self::ALL.iter().map(ToString::to_string).collect();
-                format!("'{text}' is not a manipulation; choose from {}", names.join(", "))
+                format!(
+                    "'{text}' is not a manipulation; choose from {}",
+                    names.join(", ")
+                )
             })
     }
 }

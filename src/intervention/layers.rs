@@ -67,7 +67,9 @@ enum Part {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LayerListError {
     /// Not in the syntax.
-    #[error("'{0}' is not a layer list; write for example 15, 0,5,10, 0-29, 0-29+3 or all (--layers)")]
+    #[error(
+        "'{0}' is not a layer list; write for example 15, 0,5,10, 0-29, 0-29+3 or all (--layers)"
+    )]
     Syntax(String),
     /// A range that runs backwards.
     #[error("layer range '{0}' runs backwards or has step 0; write first-last+step (--layers)")]

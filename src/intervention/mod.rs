@@ -218,6 +218,8 @@ pub enum PlanError {
         last: u32,
     },
     /// Freeze copies the state that entered the layer below.
-    #[error("freeze is not defined at layer 0: there is no state below it to copy; use --layers 1 or higher")]
+    #[error(
+        "freeze is not defined at layer 0: there is no state below it to copy; use --layers 1 or higher"
+    )]
     FreezeAtZero,
 }

@@ -22,7 +22,10 @@ fn generator(domain: Domain, seed: u64, layer: u32, position: u32) -> ChaCha8Rng
 }
 
 fn norm(row: &[f32]) -> f64 {
-    row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+    row.iter()
+        .map(|x| f64::from(*x).powi(2))
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// Replaces `row` by a standard normal vector rescaled to the row's own L2 norm.

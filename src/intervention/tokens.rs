@@ -61,7 +61,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[allow(clippy::single_range_in_vec_init)]
     fn ranges_merge() {
         let set = PositionSet::ranges([5..7, 0..2, 6..9, 3..3]);
         assert_eq!(set, PositionSet(vec![0..2, 5..9]));

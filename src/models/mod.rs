@@ -137,11 +137,7 @@ pub fn sha256(path: &Path) -> Result<String, ModelError> {
     Ok(hex(&hash.finalize()))
 }
 
-fn copy_hashed(
-    from: &mut dyn Read,
-    to: &mut dyn Write,
-    hash: &mut Sha256,
-) -> std::io::Result<u64> {
+fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write, hash: &mut Sha256) -> std::io::Result<u64> {
     let mut buffer = vec![0u8; 1 << 20];
     let mut total = 0;
     loop {

@@ -61,12 +61,8 @@ pub fn accuracy_svg(run: &StoredRun, task: &TaskSeries) -> String {
             .draw()
             .expect(INFALLIBLE);
         let clean = task.clean.value;
-        let dashes = DashedLineSeries::new(
-            [(0.0, clean), (last, clean)],
-            6,
-            4,
-            BLACK.stroke_width(1),
-        );
+        let dashes =
+            DashedLineSeries::new([(0.0, clean), (last, clean)], 6, 4, BLACK.stroke_width(1));
         chart
             .draw_series(dashes)
             .expect(INFALLIBLE)
@@ -127,7 +123,10 @@ pub fn injection_svg(run: &StoredRun, task: &TaskSeries) -> Option<String> {
     let facts = &run.spec.model.facts;
     let rows = curve.points.len() as i32;
     let (left, top) = (70, 64);
-    let size = ((left + 2 * COLUMN + 24) as u32, (top + rows * ROW + 24) as u32);
+    let size = (
+        (left + 2 * COLUMN + 24) as u32,
+        (top + rows * ROW + 24) as u32,
+    );
     let centred = |size: i32, colour: RGBColor| {
         ("sans-serif", size)
             .into_font()
@@ -144,14 +143,22 @@ pub fn injection_svg(run: &StoredRun, task: &TaskSeries) -> Option<String> {
         put(title, left + COLUMN, 18, &centred(15, BLACK));
         put("layer".into(), left / 2, 46, &dark);
         put("original answer".into(), left + COLUMN / 2, 46, &dark);
-        put("donor's answer".into(), left + COLUMN + COLUMN / 2, 46, &dark);
+        put(
+            "donor's answer".into(),
+            left + COLUMN + COLUMN / 2,
+            46,
+            &dark,
+        );
         for (n, point) in curve.points.iter().rev().enumerate() {
             let y = top + n as i32 * ROW;
             put(point.layer.to_string(), left / 2, y + ROW / 2, &dark);
             let modified = point.modified.map_or(f64::NAN, |share| share.value);
             for (column, value) in [point.accuracy.value, modified].into_iter().enumerate() {
                 let x = left + column as i32 * COLUMN;
-                let cell = Rectangle::new([(x, y), (x + COLUMN - 2, y + ROW - 2)], heat(value).filled());
+                let cell = Rectangle::new(
+                    [(x, y), (x + COLUMN - 2, y + ROW - 2)],
+                    heat(value).filled(),
+                );
                 root.draw(&cell).expect(INFALLIBLE);
                 let ink = if value > 0.55 { WHITE } else { BLACK };
                 let text = format!("{:.0} %", 100.0 * value);

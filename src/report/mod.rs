@@ -6,12 +6,13 @@ mod figure;
 mod series;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use figure::{accuracy_svg, injection_svg};
 pub use series::{Curve, Point, Share, TaskSeries, series};
-pub use table::{markdown, terminal};
+pub use table::{STYLE, markdown, terminal};
 
+use crate::files::replace;
 use crate::store::StoredRun;
 
 /// A file of the report could not be written.
@@ -40,20 +41,13 @@ pub fn write(run: &StoredRun) -> Result<Vec<PathBuf>, ReportError> {
     };
     put("report.md".into(), markdown(run))?;
     for task in series(run) {
-        put(format!("accuracy-{}.svg", task.task), accuracy_svg(run, &task))?;
+        put(
+            format!("accuracy-{}.svg", task.task),
+            accuracy_svg(run, &task),
+        )?;
         if let Some(svg) = injection_svg(run, &task) {
             put(format!("inject-{}.svg", task.task), svg)?;
         }
     }
     Ok(files)
-}
-
-/// Writes a file so that it is there whole or not at all.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut part = tempfile::NamedTempFile::new_in(folder)?;
-    part.write_all(text.as_bytes())?;
-    part.persist(path)?;
-    Ok(())
 }

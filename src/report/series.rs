@@ -178,7 +178,10 @@ mod tests {
         assert_eq!((series.clean.value, series.clean.n), (0.5, 2));
         assert_eq!(series.curves.len(), 1, "freeze has no rows");
         let point = series.curves[0].points[0];
-        assert_eq!((point.layer, point.accuracy.value, point.accuracy.n), (3, 0.25, 2));
+        assert_eq!(
+            (point.layer, point.accuracy.value, point.accuracy.n),
+            (3, 0.25, 2)
+        );
         assert_eq!((point.retention.value, point.retention.n), (0.5, 1));
         assert_eq!(point.modified, None);
     }

@@ -2,11 +2,17 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::series::{Curve, Share, TaskSeries, series};
 use crate::intervention::{Extent, Kind};
 use crate::store::StoredRun;
+
+/// Lines above and below the head and at the end.
+pub const STYLE: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// A share in percent with its interval; a dash where there is nothing.
 fn percent(share: &Share) -> String {
@@ -23,11 +29,7 @@ struct Grid {
 }
 
 /// One row a layer, one column a manipulation.
-fn by_layer(
-    task: &TaskSeries,
-    curves: &[&Curve],
-    show: impl Fn(&super::Point) -> String,
-) -> Grid {
+fn by_layer(task: &TaskSeries, curves: &[&Curve], show: impl Fn(&super::Point) -> String) -> Grid {
     let mut layers: Vec<u32> = task
         .curves
         .iter()
@@ -89,7 +91,7 @@ pub fn terminal(run: &StoredRun) -> String {
         let grid = accuracy_grid(&task);
         let mut table = Table::new();
         table
-            .load_style(presets::UTF8_HORIZONTAL_ONLY)
+            .load_style(STYLE)
             .set_content_arrangement(ContentArrangement::Disabled)
             .set_header(grid.head);
         table.add_rows(grid.rows);
@@ -142,19 +144,34 @@ pub fn markdown(run: &StoredRun) -> String {
     ));
     for task in series(run) {
         line(format!("## {}\n\n{}.\n", task.task, clean_line(&task)));
-        line(format!("![accuracy against layer](accuracy-{}.svg)\n", task.task));
+        line(format!(
+            "![accuracy against layer](accuracy-{}.svg)\n",
+            task.task
+        ));
         let mut tables = String::new();
         markdown_grid(&mut tables, &accuracy_grid(&task));
         let curves: Vec<&Curve> = task.curves.iter().collect();
         tables.push_str("Retention, percent:\n\n");
-        markdown_grid(&mut tables, &by_layer(&task, &curves, |p| percent(&p.retention)));
+        markdown_grid(
+            &mut tables,
+            &by_layer(&task, &curves, |p| percent(&p.retention)),
+        );
         tables.push_str("Mean KL divergence from the clean next-token distribution, nats:\n\n");
-        markdown_grid(&mut tables, &by_layer(&task, &curves, |p| format!("{:.3}", p.kl)));
+        markdown_grid(
+            &mut tables,
+            &by_layer(&task, &curves, |p| format!("{:.3}", p.kl)),
+        );
         tables.push_str("Mean log-probability of the whole answer, nats:\n\n");
-        markdown_grid(&mut tables, &by_layer(&task, &curves, |p| format!("{:.2}", p.logprob)));
+        markdown_grid(
+            &mut tables,
+            &by_layer(&task, &curves, |p| format!("{:.2}", p.logprob)),
+        );
         line(tables);
         if task.curves.iter().any(|c| c.kind == Kind::Inject) {
-            line(format!("![what is answered after injection](inject-{}.svg)\n", task.task));
+            line(format!(
+                "![what is answered after injection](inject-{}.svg)\n",
+                task.task
+            ));
         }
     }
     line("## Noise floor\n\nThe same clean prompts decoded in other batch shapes. An effect below this is none.\n".into());

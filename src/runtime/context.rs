@@ -78,7 +78,10 @@ impl FromStr for CacheType {
             .map(|(kind, _, _)| *kind)
             .ok_or_else(|| {
                 let names: Vec<_> = Self::ALL.iter().map(|(_, name, _)| *name).collect();
-                format!("'{text}' is not a cache type; choose one of {}", names.join(", "))
+                format!(
+                    "'{text}' is not a cache type; choose one of {}",
+                    names.join(", ")
+                )
             })
     }
 }
@@ -120,6 +123,21 @@ impl Default for ContextOptions {
     }
 }
 
+/// What tests and benches vary about a context.
+struct Setup {
+    callback: bool,
+    unified: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            callback: true,
+            unified: true,
+        }
+    }
+}
+
 /// A K/V cache and the graphs that fill it, with the callback registered for good.
 pub struct Context {
     raw: NonNull<sys::llama_context>,
@@ -141,9 +159,28 @@ impl Context {
     /// [`RuntimeError`], [`RuntimeError::Anatomy`] for a graph without a residual stream that
     /// could be found.
     pub fn new(model: Arc<Model>, options: &ContextOptions) -> Result<Self, RuntimeError> {
-        let mut context = Self::make(model, options, true)?;
-        context.anatomy = Some(Arc::new(context.record()?));
-        Ok(context)
+        Self::make(model, options, Setup::default())?.recorded()
+    }
+
+    /// Makes a context that keeps each sequence's cells apart. llama.cpp then regroups a batch's
+    /// rows by sequence, which the hook notices and refuses; this exists to show that it does.
+    ///
+    /// # Errors
+    /// [`RuntimeError`].
+    pub fn with_separate_streams(
+        model: Arc<Model>,
+        options: &ContextOptions,
+    ) -> Result<Self, RuntimeError> {
+        let setup = Setup {
+            unified: false,
+            ..Setup::default()
+        };
+        Self::make(model, options, setup)?.recorded()
+    }
+
+    fn recorded(mut self) -> Result<Self, RuntimeError> {
+        self.anatomy = Some(Arc::new(self.record()?));
+        Ok(self)
     }
 
     /// Makes a context with no callback at all, for comparison.
@@ -154,13 +191,17 @@ impl Context {
         model: Arc<Model>,
         options: &ContextOptions,
     ) -> Result<Self, RuntimeError> {
-        Self::make(model, options, false)
+        let setup = Setup {
+            callback: false,
+            ..Setup::default()
+        };
+        Self::make(model, options, setup)
     }
 
     fn make(
         model: Arc<Model>,
         options: &ContextOptions,
-        callback: bool,
+        setup: Setup,
     ) -> Result<Self, RuntimeError> {
         backend()?;
         if options.cache_v.is_quantized() && options.flash_attention == FlashAttention::Off {
@@ -183,11 +224,11 @@ impl Context {
         params.type_v = options.cache_v.entry().2;
         // Rows follow the batch only in a unified cache; cells outside a sliding window must
         // survive for anything that decodes a position again.
-        params.kv_unified = true;
+        params.kv_unified = setup.unified;
         params.swa_full = true;
         params.no_perf = true;
         let slot = Box::into_raw(Box::new(Slot::default()));
-        if callback {
+        if setup.callback {
             params.cb_eval = Some(trampoline);
             params.cb_eval_user_data = slot.cast();
         }
@@ -314,7 +355,8 @@ impl Context {
         let mut positions: Vec<i32> = rows.iter().map(|r| r.position as i32).collect();
         let mut sequences: Vec<i32> = rows.iter().map(|r| r.sequence as i32).collect();
         let mut counts = vec![1i32; rows.len()];
-        let mut sequence_pointers: Vec<*mut i32> = sequences.iter_mut().map(|s| &raw mut *s).collect();
+        let mut sequence_pointers: Vec<*mut i32> =
+            sequences.iter_mut().map(|s| &raw mut *s).collect();
         let mut logits: Vec<i8> = rows.iter().map(|r| i8::from(r.output)).collect();
         let batch = sys::llama_batch {
             n_tokens: rows.len() as i32,

@@ -21,7 +21,9 @@ pub enum RuntimeError {
     VocabularyOnly(PathBuf),
     #[error("{path} could not be loaded (-m): {reason}")]
     Load { path: PathBuf, reason: String },
-    #[error("{path} is an encoder ({architecture}): its tokens see later ones, so there are no prior tokens to manipulate; give a decoder (-m)")]
+    #[error(
+        "{path} is an encoder ({architecture}): its tokens see later ones, so there are no prior tokens to manipulate; give a decoder (-m)"
+    )]
     Encoder { path: PathBuf, architecture: String },
     #[error("llama.cpp could not start: {0}")]
     Backend(String),
@@ -47,7 +49,9 @@ pub enum RuntimeError {
     Decode { code: i32, reason: String },
     #[error("no logits were computed for row {0}")]
     NoLogits(usize),
-    #[error("this model's memory cannot drop its newest position (recurrent state), so text cannot be continued under manipulation")]
+    #[error(
+        "this model's memory cannot drop its newest position (recurrent state), so text cannot be continued under manipulation"
+    )]
     CannotRewind,
     #[error("manipulation failed: {0}")]
     Hook(#[from] HookFault),

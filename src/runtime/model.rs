@@ -23,7 +23,7 @@ pub struct ModelOptions {
 pub struct Facts {
     /// `general.architecture`.
     pub architecture: String,
-    /// `general.name`, or the file's name.
+    /// The file's name without its ending: what the user knows the model by.
     pub name: String,
     /// Number of layers.
     pub n_layer: u32,
@@ -89,7 +89,7 @@ impl Model {
             .file_stem()
             .map(|s| s.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let model = Self::describe(inner, &file_name);
+        let model = Self::describe(inner, file_name);
         if model.is_encoder() {
             return Err(RuntimeError::Encoder {
                 path: path.to_path_buf(),
@@ -106,10 +106,10 @@ impl Model {
     pub(super) unsafe fn from_pointer(pointer: *mut sys::llama_model, name: &str) -> Self {
         // SAFETY: the caller's promise.
         let inner = unsafe { model_of(pointer) };
-        Self::describe(inner, name)
+        Self::describe(inner, name.to_string())
     }
 
-    fn describe(inner: LlamaModel, file_name: &str) -> Self {
+    fn describe(inner: LlamaModel, name: String) -> Self {
         let pointer = pointer_of(&inner);
         let meta = |key: &str| inner.meta_val_str(key).ok();
         // SAFETY: the model is live.
@@ -126,7 +126,7 @@ impl Model {
         let n_vocab = unsafe { sys::llama_vocab_n_tokens(vocab) };
         let facts = Facts {
             architecture: meta("general.architecture").unwrap_or_default(),
-            name: meta("general.name").unwrap_or_else(|| file_name.to_string()),
+            name,
             n_layer: inner.n_layer(),
             n_embd: inner.n_embd().unsigned_abs(),
             n_vocab: n_vocab.unsigned_abs(),

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use llama_cpp_sys_2 as sys;
 
 use super::RuntimeError;
+use crate::files::beside;
+
 use super::backend::{backend, forget_log, reason};
 
 /// A quantization level, by llama.cpp's name.
@@ -104,12 +106,8 @@ pub fn quantize(
     let c_path = |path: &Path| {
         CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| fail(e.to_string()))
     };
-    let folder = output.parent().unwrap_or(Path::new("."));
-    let part = tempfile::Builder::new()
-        .prefix(".quantize-")
-        .suffix(".part")
-        .tempfile_in(folder)
-        .map_err(|e| fail(format!("cannot write in {}: {e}", folder.display())))?
+    let part = beside(output)
+        .map_err(|e| fail(format!("cannot write beside {}: {e}", output.display())))?
         .into_temp_path();
     // SAFETY: no arguments, returns a plain struct.
     let mut params = unsafe { sys::llama_model_quantize_default_params() };

@@ -88,6 +88,8 @@ pub struct Synthetic {
     pub n_ctx: u32,
     /// Vocabulary.
     pub vocabulary: Vocabulary,
+    /// Whether the model's metadata say that tokens see only earlier ones.
+    pub causal: bool,
 }
 
 const WIDTH: u32 = 64;
@@ -104,6 +106,7 @@ impl Synthetic {
             n_layer: 4,
             n_ctx: 64,
             vocabulary: Vocabulary::None,
+            causal: true,
         }
     }
 
@@ -153,6 +156,9 @@ impl Synthetic {
                 m.byte_vocabulary();
                 m.u32("vocab_size", BYTE_IDS);
             }
+        }
+        if !self.causal {
+            m.bool("attention.causal", false);
         }
         if arch.has_layer_norm() {
             m.f32("attention.layer_norm_epsilon", 1e-5);
@@ -216,6 +222,11 @@ impl Metadata {
     fn u32(&self, key: &str, value: u32) {
         // SAFETY: the key is NUL-terminated; gguf copies it.
         unsafe { sys::gguf_set_val_u32(self.raw, self.key(key).as_ptr(), value) };
+    }
+
+    fn bool(&self, key: &str, value: bool) {
+        // SAFETY: the key is NUL-terminated; gguf copies it.
+        unsafe { sys::gguf_set_val_bool(self.raw, self.key(key).as_ptr(), value) };
     }
 
     fn f32(&self, key: &str, value: f32) {
@@ -325,5 +336,7 @@ fn weights(name: &str, seed: u64, n: usize, width: usize) -> Vec<f32> {
             x / (width as f32).sqrt()
         }
     };
-    (0..n).map(|_| shape(StandardNormal.sample(&mut rng))).collect()
+    (0..n)
+        .map(|_| shape(StandardNormal.sample(&mut rng)))
+        .collect()
 }

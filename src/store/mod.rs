@@ -25,15 +25,21 @@ pub enum StoreError {
     },
     #[error("{0} is in use by another midlayer; wait for it or choose another folder (--out)")]
     Locked(PathBuf),
-    #[error("{folder} holds another run: {difference}; choose another folder (--out), or repeat the command it was begun with")]
+    #[error(
+        "{folder} holds another run: {difference}; choose another folder (--out), or repeat the command it was begun with"
+    )]
     AnotherRun { folder: PathBuf, difference: String },
     #[error("{0} is not empty and holds no run of midlayer; choose another folder (--out)")]
     Foreign(PathBuf),
-    #[error("{folder} was written with layout {found}, this program knows {SCHEMA_VERSION}; use the program it was made with, or another folder (--out)")]
+    #[error(
+        "{folder} was written with layout {found}, this program knows {SCHEMA_VERSION}; use the program it was made with, or another folder (--out)"
+    )]
     Schema { folder: PathBuf, found: String },
     #[error("{0} holds no run: there is no results.sqlite")]
     NoRun(PathBuf),
-    #[error("results in {folder} could not be written: {reason}; free some space, then repeat the command to go on where it stopped (--out)")]
+    #[error(
+        "results in {folder} could not be written: {reason}; free some space, then repeat the command to go on where it stopped (--out)"
+    )]
     Full { folder: PathBuf, reason: String },
     #[error("the database in {folder} failed: {source}")]
     Database {

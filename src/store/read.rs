@@ -88,8 +88,10 @@ impl StoredRun {
 pub(super) fn spec_of(db: &Connection, folder: &Path) -> Result<Spec, StoreError> {
     let fail = database(folder);
     let meta = |key: &str| -> Result<String, StoreError> {
-        db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
-            .map_err(&fail)
+        db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+            row.get(0)
+        })
+        .map_err(&fail)
     };
     let found = meta("schema_version")?;
     if found != SCHEMA_VERSION.to_string() {
@@ -105,18 +107,20 @@ pub(super) fn spec_of(db: &Connection, folder: &Path) -> Result<Spec, StoreError
 }
 
 fn noise_floor(db: &Connection) -> rusqlite::Result<Vec<NoiseFloor>> {
-    db.prepare("SELECT shape, prompts, max_logit, mean_kl, max_kl, argmax_changes FROM noise_floor")?
-        .query_map([], |row| {
-            Ok(NoiseFloor {
-                shape: row.get(0)?,
-                prompts: row.get::<_, i64>(1)? as usize,
-                max_logit: row.get(2)?,
-                mean_kl: row.get(3)?,
-                max_kl: row.get(4)?,
-                argmax_changes: row.get::<_, i64>(5)? as usize,
-            })
-        })?
-        .collect()
+    db.prepare(
+        "SELECT shape, prompts, max_logit, mean_kl, max_kl, argmax_changes FROM noise_floor",
+    )?
+    .query_map([], |row| {
+        Ok(NoiseFloor {
+            shape: row.get(0)?,
+            prompts: row.get::<_, i64>(1)? as usize,
+            max_logit: row.get(2)?,
+            mean_kl: row.get(3)?,
+            max_kl: row.get(4)?,
+            argmax_changes: row.get::<_, i64>(5)? as usize,
+        })
+    })?
+    .collect()
 }
 
 fn left_out(db: &Connection) -> rusqlite::Result<BTreeMap<(String, String), usize>> {

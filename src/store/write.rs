@@ -117,9 +117,12 @@ impl Store {
     ) -> Result<Connection, StoreError> {
         let fail = database(folder);
         let mut db = Connection::open(path).map_err(&fail)?;
-        db.pragma_update(None, "journal_mode", "WAL").map_err(&fail)?;
-        db.pragma_update(None, "synchronous", "FULL").map_err(&fail)?;
-        db.pragma_update(None, "foreign_keys", true).map_err(&fail)?;
+        db.pragma_update(None, "journal_mode", "WAL")
+            .map_err(&fail)?;
+        db.pragma_update(None, "synchronous", "FULL")
+            .map_err(&fail)?;
+        db.pragma_update(None, "foreign_keys", true)
+            .map_err(&fail)?;
         let begun: i64 = db
             .query_row(
                 "SELECT count(*) FROM sqlite_master WHERE name = 'meta'",
@@ -320,7 +323,8 @@ fn insert_unit(db: &mut Connection, unit: &Unit) -> rusqlite::Result<()> {
     let id = transaction.last_insert_rowid();
     let mut insert = transaction
         .prepare_cached("INSERT INTO results VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
-    let mut touch = transaction.prepare_cached("INSERT OR IGNORE INTO touched VALUES (?1, ?2, ?3)")?;
+    let mut touch =
+        transaction.prepare_cached("INSERT OR IGNORE INTO touched VALUES (?1, ?2, ?3)")?;
     for row in &unit.rows {
         insert.execute(params![
             id,
@@ -335,7 +339,11 @@ fn insert_unit(db: &mut Connection, unit: &Unit) -> rusqlite::Result<()> {
             row.modified.map(|m| m.1),
         ])?;
         for touched in &row.touched {
-            touch.execute(params![row.cell as i64, touched.tensor, touched.rows as i64])?;
+            touch.execute(params![
+                row.cell as i64,
+                touched.tensor,
+                touched.rows as i64
+            ])?;
         }
     }
     drop((insert, touch));

@@ -30,7 +30,9 @@ pub struct Grid {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum GridError {
     /// A manipulation that no layer of the list admits.
-    #[error("{kind} is not defined at any of the layers asked for; use layers from {first} up (--layers)")]
+    #[error(
+        "{kind} is not defined at any of the layers asked for; use layers from {first} up (--layers)"
+    )]
     NoLayer {
         /// The manipulation.
         kind: Kind,
@@ -38,7 +40,9 @@ pub enum GridError {
         first: u32,
     },
     /// A task without a manipulation.
-    #[error("task {0} knows no donors, so inject alone leaves nothing to run; add another manipulation (--manipulate)")]
+    #[error(
+        "task {0} knows no donors, so inject alone leaves nothing to run; add another manipulation (--manipulate)"
+    )]
     NothingForTask(TaskName),
 }
 
@@ -57,7 +61,7 @@ impl Grid {
             }
             if !left.is_empty() {
                 notes.push(format!(
-                    "{kind} is not defined at layer {left:?} and is left out there"
+                    "{kind} is not defined below layer {first} and is left out there"
                 ));
             }
         }

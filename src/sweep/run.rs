@@ -8,6 +8,7 @@ use crate::engine::{
     rank,
 };
 use crate::intervention::{Kind, PositionSet, States};
+use crate::runtime::Token;
 use crate::store::{ItemRow, Row, Store, StoreError, Unit};
 use crate::tasks::{Answer, Item, ItemSet, Scoring, TaskName};
 
@@ -269,7 +270,7 @@ fn run_item(
 
 /// The tokens to force so that the answer can be scored: all but its last give its
 /// log-probability; the last too where what follows the answer matters.
-fn steps(item: &Item, answer: &Answer) -> Vec<crate::runtime::Token> {
+fn steps(item: &Item, answer: &Answer) -> Vec<Token> {
     let n = match item.scoring {
         Scoring::FirstToken => answer.tokens.len() - 1,
         Scoring::WholeAnswer => answer.tokens.len(),
@@ -285,17 +286,23 @@ fn is_correct(
     branch: usize,
 ) -> bool {
     match scoring {
-        Scoring::FirstToken => answer.begins_with(&engine.piece(outcome.argmax())),
+        Scoring::FirstToken => {
+            let lead = answer.lead();
+            let first = argmax(outcome.after(branch, lead.len()));
+            tells(outcome, branch, lead) && answer.begins_with(&engine.piece(first))
+        }
         Scoring::WholeAnswer => {
-            let told = answer
-                .tokens
-                .iter()
-                .enumerate()
-                .all(|(n, token)| argmax(outcome.after(branch, n)) == *token);
+            let told = tells(outcome, branch, &answer.tokens);
             let next = argmax(outcome.after(branch, answer.tokens.len()));
             told && !engine.piece(next).starts_with(char::is_alphanumeric)
         }
     }
+}
+
+/// Whether each token is the likeliest in turn.
+fn tells(outcome: &Outcome, branch: usize, tokens: &[Token]) -> bool {
+    let mut steps = tokens.iter().enumerate();
+    steps.all(|(n, token)| argmax(outcome.after(branch, n)) == *token)
 }
 
 /// The sum of the answer's tokens' log-probabilities, each after those before it, nats.

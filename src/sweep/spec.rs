@@ -109,7 +109,11 @@ fn first_difference(
             } else {
                 format!("{path}.{key}")
             };
-            first_difference(&path, a.get(key).unwrap_or(&Null), b.get(key).unwrap_or(&Null))
+            first_difference(
+                &path,
+                a.get(key).unwrap_or(&Null),
+                b.get(key).unwrap_or(&Null),
+            )
         });
     }
     Some(format!("{path}: stored {stored}, now {now}"))

@@ -75,12 +75,22 @@ pub struct Answer {
     pub text: String,
     /// The tokens of the answer as they follow the prompt.
     pub tokens: Vec<Token>,
-    /// First tokens of this and of alternative answers, with case and diacritics folded.
+    /// How many tokens of nothing but space come first, for tokenizers that keep the space
+    /// before a word apart.
+    lead: usize,
+    /// First tokens after the space, of this and of alternative answers, with case and
+    /// diacritics folded.
     accepted: Vec<String>,
 }
 
 impl Answer {
-    /// Whether `piece`, the text of a token, begins an accepted answer.
+    /// The tokens that say nothing yet: space that the tokenizer keeps apart.
+    pub fn lead(&self) -> &[Token] {
+        &self.tokens[..self.lead]
+    }
+
+    /// Whether `piece`, the text of the token after the leading space, begins an accepted
+    /// answer.
     pub fn begins_with(&self, piece: &str) -> bool {
         self.accepted.contains(&fold::fold(piece))
     }
@@ -135,22 +145,31 @@ fn answer_after(
 ) -> Result<Result<Answer, String>, EngineError> {
     let mut accepted = Vec::new();
     let mut tokens = Vec::new();
+    let mut lead = 0;
     for (n, text) in std::iter::once(&answer).chain(alternatives).enumerate() {
         let whole = engine.prompt(&format!("{} {text}", prompt.text))?;
         let Some(rest) = whole.tokens.strip_prefix(&*prompt.tokens) else {
-            return Ok(Err(format!("the tokens of {text:?} merge with the prompt's")));
+            return Ok(Err(format!(
+                "the tokens of {text:?} merge with the prompt's"
+            )));
         };
-        let Some(first) = rest.first() else {
+        let is_space = |token: &Token| engine.piece(*token).trim().is_empty();
+        let Some(first) = rest.iter().position(|token| !is_space(token)) else {
             return Ok(Err(format!("{text:?} has no tokens")));
         };
-        accepted.push(fold::fold(&engine.piece(*first)));
         if n == 0 {
             tokens = rest.to_vec();
+            lead = first;
+        }
+        // An alternative with another lead could not be told at the same step.
+        if first == lead {
+            accepted.push(fold::fold(&engine.piece(rest[first])));
         }
     }
     Ok(Ok(Answer {
         text: answer.to_string(),
         tokens,
+        lead,
         accepted,
     }))
 }

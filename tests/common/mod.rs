@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use midlayer::engine::Straightforward;
 use midlayer::models::{Manifest, Pip, cache_folder, pull, resolve};
-use midlayer::runtime::{
-    CacheType, ContextOptions, FlashAttention, Model, ModelOptions, Token,
-};
+use midlayer::runtime::{CacheType, ContextOptions, FlashAttention, Model, ModelOptions, Token};
 use serde::Deserialize;
 
 /// The default model's file, pulled on first use. Test programs run side by side, so a lock
@@ -140,11 +138,17 @@ fn npy(name: &str) -> (Vec<usize>, Vec<u8>) {
 pub fn npy_f32(name: &str) -> (Vec<usize>, Vec<f32>) {
     let (shape, data) = npy(name);
     let values = data.as_chunks::<4>().0;
-    (shape, values.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    (
+        shape,
+        values.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+    )
 }
 
 pub fn npy_u16(name: &str) -> (Vec<usize>, Vec<u16>) {
     let (shape, data) = npy(name);
     let values = data.as_chunks::<2>().0;
-    (shape, values.iter().map(|b| u16::from_le_bytes(*b)).collect())
+    (
+        shape,
+        values.iter().map(|b| u16::from_le_bytes(*b)).collect(),
+    )
 }
