@@ -116,11 +116,10 @@ fn band(curve: &Curve) -> Vec<(f64, f64)> {
 
 /// What is answered after injection, by layer: the original country's capital or the donor's.
 /// `None` where `inject` was not run.
-pub fn injection_svg(run: &StoredRun, task: &TaskSeries) -> Option<String> {
+pub fn injection_svg(task: &TaskSeries) -> Option<String> {
     const ROW: i32 = 22;
     const COLUMN: i32 = 150;
     let curve = task.curves.iter().find(|c| c.kind == Kind::Inject)?;
-    let facts = &run.spec.model.facts;
     let rows = curve.points.len() as i32;
     let (left, top) = (70, 64);
     let size = (
@@ -139,8 +138,8 @@ pub fn injection_svg(run: &StoredRun, task: &TaskSeries) -> Option<String> {
                 .expect(INFALLIBLE);
         };
         let dark = centred(13, BLACK);
-        let title = format!("inject: {} ({})", facts.name, facts.quantization);
-        put(title, left + COLUMN, 18, &centred(15, BLACK));
+        let title = "answer after injection at layer k".to_string();
+        put(title, left + COLUMN, 16, &centred(15, BLACK));
         put("layer".into(), left / 2, 46, &dark);
         put("original answer".into(), left + COLUMN / 2, 46, &dark);
         put(

@@ -45,7 +45,7 @@ pub fn write(run: &StoredRun) -> Result<Vec<PathBuf>, ReportError> {
             format!("accuracy-{}.svg", task.task),
             accuracy_svg(run, &task),
         )?;
-        if let Some(svg) = injection_svg(run, &task) {
+        if let Some(svg) = injection_svg(&task) {
             put(format!("inject-{}.svg", task.task), svg)?;
         }
     }
