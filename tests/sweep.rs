@@ -1,0 +1,161 @@
+//! The sweep's order, resumption and crash safety, on an engine without a model.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use midlayer::engine::{Engine, EngineError, Mock, Outcome, Prompt, Request};
+use midlayer::intervention::{Extent, Kind, States};
+use midlayer::runtime::{ContextOptions, Facts, RuntimeError, Token};
+use midlayer::store::{Store, StoredRun};
+use midlayer::sweep::{Grid, GridError, ModelIdentity, Progress, Spec, SweepError, TaskSpec, run};
+use midlayer::tasks::TaskName;
+
+fn spec(engine: &dyn Engine) -> Spec {
+    let task = |task: TaskName, math: Option<u32>| TaskSpec {
+        task,
+        version: 1,
+        limit: 4,
+        shots: 2,
+        math_max: math,
+        math_seed: math.map(u64::from),
+    };
+    Spec {
+        model: ModelIdentity {
+            sha256: "0".repeat(64),
+            facts: engine.facts().clone(),
+        },
+        llama_cpp: "none".into(),
+        devices: vec![],
+        gpu_layers: None,
+        context: ContextOptions::default(),
+        strategy: "mock".into(),
+        tasks: vec![
+            task(TaskName::Capitals, None),
+            task(TaskName::Math, Some(20)),
+        ],
+        manipulations: Kind::ALL.to_vec(),
+        layers: vec![0, 2, 3],
+        seeds: vec![1, 2],
+        extent: Extent::Paper,
+        tokens: "prior".into(),
+    }
+}
+
+/// Stops the sweep, or fails the engine, after so many cells.
+struct Stop(usize);
+
+impl Progress for Stop {
+    fn cell(&mut self, _: TaskName, _: &str) {
+        self.0 -= 1;
+    }
+    fn stopped(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+fn sweep(
+    engine: &mut dyn Engine,
+    folder: &Path,
+    progress: &mut dyn Progress,
+) -> Result<(), SweepError> {
+    let spec = spec(engine);
+    let grid = Grid::of(&spec).unwrap();
+    let mut store = Store::open(folder, &spec, &grid).unwrap();
+    run(&spec, &grid, engine, &mut store, progress).map(|_| ())
+}
+
+/// What the grid of `spec` has: capitals with all five manipulations, math without inject.
+const CAPITALS: usize = 1 + 2 + 6 + 6 + 3 + 3;
+const MATH: usize = 1 + 2 + 6 + 6 + 3;
+
+#[test]
+fn the_grid_leaves_out_what_is_not_defined_and_says_so() {
+    let spec = spec(&Mock::new(4));
+    let grid = Grid::of(&spec).unwrap();
+    assert_eq!(grid.tasks[0].1.len(), CAPITALS);
+    assert_eq!(grid.tasks[1].1.len(), MATH);
+    assert_eq!(grid.tasks[0].1[0].manipulation, None, "clean comes first");
+    assert_eq!(grid.notes.len(), 2);
+    let only = |layers: &[u32], kinds: &[Kind], task: usize| Spec {
+        layers: layers.to_vec(),
+        manipulations: kinds.to_vec(),
+        tasks: vec![spec.tasks[task].clone()],
+        ..spec.clone()
+    };
+    assert!(matches!(
+        Grid::of(&only(&[0], &[Kind::Freeze], 0)),
+        Err(GridError::NoLayer {
+            kind: Kind::Freeze,
+            first: 1
+        })
+    ));
+    assert!(matches!(
+        Grid::of(&only(&[1], &[Kind::Inject], 1)),
+        Err(GridError::NothingForTask(TaskName::Math))
+    ));
+}
+
+#[test]
+fn stopped_anywhere_a_sweep_resumes_to_the_same_rows_in_the_same_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    sweep(&mut Mock::new(4), &whole, &mut ()).unwrap();
+    let expected = StoredRun::read(&whole).unwrap().rows;
+    assert!(expected.len() > 4 * (CAPITALS - 3 + MATH));
+    for cells in [1, CAPITALS, CAPITALS + 1, 3 * CAPITALS, 4 * CAPITALS + MATH] {
+        let cut = folder.path().join(format!("cut-{cells}"));
+        let stopped = sweep(&mut Mock::new(4), &cut, &mut Stop(cells));
+        assert!(matches!(stopped, Err(SweepError::Interrupted)));
+        let kept = StoredRun::read(&cut).unwrap().rows;
+        assert_eq!(kept, expected[..kept.len()], "whole items only, in order");
+        let mut engine = Mock::new(4);
+        sweep(&mut engine, &cut, &mut ()).unwrap();
+        assert_eq!(StoredRun::read(&cut).unwrap().rows, expected, "{cells}");
+        let floor = engine.runs - (expected.len() - kept.len());
+        assert_eq!(floor, 0, "no cell is run twice, the floor is measured once");
+    }
+}
+
+/// An engine that fails at its n-th run.
+struct Fragile {
+    mock: Mock,
+    left: usize,
+}
+
+impl Engine for Fragile {
+    fn facts(&self) -> &Facts {
+        self.mock.facts()
+    }
+    fn prompt(&self, text: &str) -> Result<Prompt, EngineError> {
+        self.mock.prompt(text)
+    }
+    fn piece(&self, token: Token) -> String {
+        self.mock.piece(token)
+    }
+    fn run(&mut self, request: &Request) -> Result<Outcome, EngineError> {
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or(RuntimeError::CacheFull { n_ctx: 7 })?;
+        self.mock.run(request)
+    }
+    fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {
+        self.mock.states(prompt)
+    }
+}
+
+#[test]
+fn a_failing_engine_loses_only_the_item_at_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fragile = Fragile {
+        mock: Mock::new(4),
+        left: 100,
+    };
+    let error = sweep(&mut fragile, folder.path(), &mut ()).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, SweepError::Item { .. }), "{text}");
+    assert!(text.starts_with("capitals, item "), "{text}");
+    let kept = StoredRun::read(folder.path()).unwrap().rows.len();
+    assert!(kept > 0 && kept < 100);
+    sweep(&mut Mock::new(4), folder.path(), &mut ()).unwrap();
+}
