@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Golden, GoldenEntry, golden_engine, npy_f32, npy_u16};
-use midlayer::engine::{Engine, Prompt, Request, argmax, kl};
+use midlayer::engine::{Engine, Prompt, Request, Rerun, argmax, kl};
 use midlayer::intervention::{Action, Intervention, LayerSpan, PositionSet, States};
 use midlayer::runtime::Token;
 
@@ -155,20 +155,15 @@ fn random_with_the_recorded_draws() {
 /// The paper's generation: a token is clean while it is the last one, manipulated afterwards.
 #[test]
 fn generation_under_freeze() {
-    let golden = common::generations();
     let mut engine = golden_engine();
-    for run in golden {
-        let clean = Golden::read(&format!("{}_clean", run.prompt_id));
-        let tokens = clean.tokens();
+    for run in common::generations() {
         let mut request = Request {
-            tokens,
+            tokens: Golden::read(&format!("{}_clean", run.prompt_id)).tokens(),
             ..Request::default()
         };
-        if let Some(k) = run.k {
-            request.plan.push(Intervention::freeze(k));
-        }
-        // Forcing the reference's tokens and comparing the likeliest at each step is the same
-        // as generating, up to the first difference.
+        request.plan.extend(run.k.map(Intervention::freeze));
+        // The reference does not stop at an end token, so force its tokens and compare the
+        // likeliest at each step.
         let (_, forced) = run.new_ids.split_last().unwrap();
         request.continuations = vec![forced.iter().map(|id| Token(*id)).collect()];
         let outcome = engine.run(&request).unwrap();
@@ -176,6 +171,40 @@ fn generation_under_freeze() {
             let likeliest = argmax(outcome.after(0, step));
             assert_eq!(likeliest, Token(*id), "{} step {step}", run.run);
         }
+        let generation = engine.generate(&request, run.new_ids.len(), &mut |_| true);
+        let ids: Vec<i32> = generation.unwrap().tokens.iter().map(|t| t.0).collect();
+        assert!(run.new_ids.starts_with(&ids), "{}", run.run);
+        assert!(
+            ids.len() == run.new_ids.len() || engine.ends_generation(Token(*ids.last().unwrap()))
+        );
+    }
+}
+
+/// With the cache as without it, for all five manipulations.
+#[test]
+fn generation_equals_the_rerun_mode() {
+    let golden = Golden::read("P1_clean");
+    let mut cached = golden_engine();
+    let mut rerun = Rerun::new(golden_engine());
+    let donor = cached.prompt("The country Germany").unwrap();
+    let states = Arc::new(cached.states(&donor).unwrap().moved(&[(2, 21)]));
+    let plans = [
+        Intervention::freeze(18),
+        Intervention::random(22, 1),
+        Intervention::shuffle(22, 1),
+        Intervention::skip_attention(20),
+        Intervention::given(10, states, PositionSet::ranges([21..22])),
+    ];
+    for intervention in plans {
+        let request = Request {
+            tokens: golden.tokens(),
+            plan: vec![intervention.clone()],
+            ..Request::default()
+        };
+        let a = cached.generate(&request, 10, &mut |_| true).unwrap();
+        let b = rerun.generate(&request, 10, &mut |_| true).unwrap();
+        assert_eq!(a.tokens, b.tokens, "{intervention:?}");
+        assert!(a.tokens.len() > 1, "{intervention:?}");
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use midlayer::engine::{Engine, EngineError, Mock, Outcome, Prompt, Request};
+use midlayer::engine::{Engine, EngineError, Mock, Prompt, Request};
+use midlayer::hook::Touched;
 use midlayer::intervention::{Extent, Kind, States};
 use midlayer::runtime::{ContextOptions, Facts, RuntimeError, Token};
 use midlayer::store::{Store, StoredRun};
@@ -132,12 +133,30 @@ impl Engine for Fragile {
     fn piece(&self, token: Token) -> String {
         self.mock.piece(token)
     }
-    fn run(&mut self, request: &Request) -> Result<Outcome, EngineError> {
+    fn text(&self, tokens: &[Token]) -> String {
+        self.mock.text(tokens)
+    }
+    fn ends_generation(&self, token: Token) -> bool {
+        self.mock.ends_generation(token)
+    }
+    fn chat(&self, message: &str) -> Result<String, EngineError> {
+        self.mock.chat(message)
+    }
+    fn start(&mut self, request: &Request) -> Result<Vec<f32>, EngineError> {
         self.left = self
             .left
             .checked_sub(1)
             .ok_or(RuntimeError::CacheFull { n_ctx: 7 })?;
-        self.mock.run(request)
+        self.mock.start(request)
+    }
+    fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError> {
+        self.mock.advance(token)
+    }
+    fn back(&mut self) -> Result<(), EngineError> {
+        self.mock.back()
+    }
+    fn touched(&self) -> Vec<Touched> {
+        self.mock.touched()
     }
     fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {
         self.mock.states(prompt)

@@ -43,7 +43,7 @@ pub enum Command {
     Quantize(QuantizeArgs),
     /// Tell what this build can do and what is missing
     Doctor,
-    /// Measure what the callback costs
+    /// Measure what the callback and generation under manipulation cost
     Bench(BenchArgs),
 }
 
@@ -186,9 +186,35 @@ pub struct TryArgs {
     /// inject: the part of the prompt whose tokens are replaced, spaces included
     #[arg(long, value_name = "TEXT")]
     pub inject_at: Option<String>,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+    /// Continue the text greedily by up to so many tokens, clean and manipulated
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub generate: Option<u32>,
+    /// Put the prompt into the model's chat template
+    #[arg(long)]
+    pub chat: bool,
     /// Output
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub output: Format,
+}
+
+/// What happens to tokens after the prompt.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Generation")]
+pub struct GenerationArgs {
+    /// Whether tokens after the prompt are manipulated once they are not the last any more
+    #[arg(long, value_enum, value_name = "YES|NO", default_value_t = YesNo::Yes)]
+    pub manipulate_generated: YesNo,
+    /// Begin to manipulate when so many tokens follow the prompt
+    #[arg(long, value_name = "STEP", default_value_t = 0)]
+    pub from_step: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum YesNo {
+    Yes,
+    No,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -241,6 +267,26 @@ pub struct BenchArgs {
 pub enum BenchCommand {
     /// Seconds a forward pass without callback, with an idle one, with one layer, with all
     Callback(BenchCallbackArgs),
+    /// Seconds to generate under freeze: clean, with the cache, and rerunning the whole text
+    Generation(BenchGenerationArgs),
+}
+
+#[derive(Args)]
+pub struct BenchGenerationArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: u32,
+    /// Tokens to generate
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..))]
+    pub generate: u32,
+    /// Rounds; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 #[derive(Args)]

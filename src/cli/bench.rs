@@ -7,17 +7,19 @@ use std::time::Instant;
 use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 
-use super::args::{BenchArgs, BenchCallbackArgs, BenchCommand, Format};
+use super::args::{BenchArgs, BenchCallbackArgs, BenchCommand, BenchGenerationArgs, Format};
 use super::output::{print, spinner};
 use super::setup::{Loaded, load};
+use midlayer::engine::{Engine, Request, Rerun, argmax};
 use midlayer::hook::Row;
 use midlayer::intervention::{Action, Editor, Intervention, LayerSpan};
 use midlayer::report::STYLE;
-use midlayer::runtime::{Context, RuntimeError};
+use midlayer::runtime::{Context, RuntimeError, Token};
 
 pub fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.what {
         BenchCommand::Callback(args) => callback(&args),
+        BenchCommand::Generation(args) => generation(&args),
     }
 }
 
@@ -64,6 +66,80 @@ fn callback(args: &BenchCallbackArgs) -> anyhow::Result<()> {
         })
         .collect();
     print(&show(args, &loaded, &medians, &ratios)?)
+}
+
+/// What `bench generation` measures, and what is asked of the ratio to the clean generation.
+const GENERATIONS: [&str; 3] = [
+    "clean, with the cache",
+    "freeze, with the cache",
+    "freeze, whole text again at every step",
+];
+
+fn generation(args: &BenchGenerationArgs) -> anyhow::Result<()> {
+    let loaded = load(&args.model)?;
+    let mut cached = loaded.engine()?;
+    let mut rerun = Rerun::new(loaded.engine()?);
+    let rows = prompt_rows(&loaded, args.tokens);
+    let clean = Request {
+        tokens: rows.iter().map(|row| Token(row.token)).collect(),
+        ..Request::default()
+    };
+    let mut frozen = clean.clone();
+    let middle = loaded.model.n_layer() / 2;
+    frozen.plan.push(Intervention::freeze(middle.max(1)));
+    let mut times = vec![Vec::new(); GENERATIONS.len()];
+    let waiting = spinner("measuring".into());
+    for round in 0..args.rounds {
+        times[0].push(timed(&mut cached, &clean, args.generate)?);
+        times[1].push(timed(&mut cached, &frozen, args.generate)?);
+        times[2].push(timed(&mut rerun, &frozen, args.generate)?);
+        waiting.set_message(format!("round {} of {}", round + 1, args.rounds));
+    }
+    waiting.finish_and_clear();
+    let medians: Vec<f64> = times.iter_mut().map(|t| median(t)).collect();
+    let lines = [
+        ("freeze to clean", medians[1] / medians[0], "at most", 1.8),
+        ("rerun to freeze", medians[2] / medians[1], "at least", 15.0),
+    ];
+    let mut text = String::new();
+    if args.output == Format::Json {
+        for (name, ratio, sense, target) in lines {
+            let line = json!({"name": name, "ratio": ratio, "sense": sense, "target": target});
+            writeln!(text, "{line}")?;
+        }
+        return print(&text);
+    }
+    let facts = loaded.model.facts();
+    writeln!(
+        text,
+        "{} ({}), {} tokens after a prompt of {}, freeze at {middle}, {} threads, medians of {} rounds",
+        facts.name,
+        facts.quantization,
+        args.generate,
+        args.tokens,
+        loaded.options.threads,
+        args.rounds
+    )?;
+    for (name, seconds) in GENERATIONS.iter().zip(&medians) {
+        writeln!(text, "{name:40} {seconds:8.3} s")?;
+    }
+    for (name, ratio, sense, target) in lines {
+        writeln!(
+            text,
+            "{name:40} {ratio:8.2}   (asked for: {sense} {target})"
+        )?;
+    }
+    print(&text)
+}
+
+/// Seconds to generate, prompt included, without stopping at an end token.
+fn timed(engine: &mut impl Engine, request: &Request, tokens: u32) -> anyhow::Result<f64> {
+    let start = Instant::now();
+    let mut logits = engine.start(request)?;
+    for _ in 1..tokens {
+        logits = engine.advance(argmax(&logits))?;
+    }
+    Ok(start.elapsed().as_secs_f64())
 }
 
 /// Arbitrary but valid tokens.

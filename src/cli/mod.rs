@@ -2,7 +2,9 @@
 
 mod args;
 mod bench;
+mod continuation;
 mod doctor;
+mod line;
 mod output;
 mod pull;
 mod quantize;

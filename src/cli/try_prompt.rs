@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use comfy_table::{CellAlignment, Table};
-use serde::Serialize;
 
 use super::Usage;
-use super::args::{Format, TryArgs};
+use super::args::{Format, TryArgs, YesNo};
+use super::continuation::{json_generations, list_generations, stream};
+use super::line::Line;
 use super::output::{print, say};
 use super::setup::{Stack, load};
 use midlayer::engine::{Engine, Outcome, Prompt, Request, kl, log_softmax, rank, top};
@@ -15,15 +16,15 @@ use midlayer::intervention::{Kind, PositionSet, States};
 use midlayer::report::STYLE;
 
 /// One run to show.
-struct Run {
-    name: String,
-    layer: u32,
-    seed: Option<u64>,
-    request: Request,
+pub struct Run {
+    pub name: String,
+    pub layer: u32,
+    pub seed: Option<u64>,
+    pub request: Request,
 }
 
 impl Run {
-    fn label(&self) -> String {
+    pub fn label(&self) -> String {
         match self.seed {
             Some(seed) => format!("{} at {} (seed {seed})", self.name, self.layer),
             None => format!("{} at {}", self.name, self.layer),
@@ -55,21 +56,35 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
         )
         .into());
     }
-    let mut engine = load(&args.model)?.engine()?;
+    let loaded = load(&args.model)?;
+    let mut engine = loaded.engine()?;
+    let text = if args.chat { engine.chat(&text)? } else { text };
     let prompt = engine.prompt(&text)?;
     let donor = match donor_texts {
         Some((from, at)) => Some(donor(&mut engine, &prompt, from, at)?),
         None => None,
     };
     let runs = runs(&args, &engine, &prompt, donor.as_ref())?;
-    let clean = engine.run(&Request::new(&prompt))?;
+    let clean = Request {
+        manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
+        ..Request::new(&prompt)
+    };
+    if let Some(max) = args.generate {
+        let max = max as usize;
+        return match (args.output, &runs[..]) {
+            (Format::Json, _) => json_generations(&mut engine, &clean, &runs, max),
+            (Format::Text, [run]) => stream(&mut engine, &mut loaded.engine()?, &clean, run, max),
+            (Format::Text, _) => list_generations(&mut engine, &clean, &runs, max),
+        };
+    }
+    let clean = engine.run(&clean)?;
     if args.output == Format::Json {
-        print(&json_line(&engine, "clean", None, None, &clean, &clean)?)?;
+        let line = Line::new(&engine, None, &clean.logits, &clean.logits);
+        print(&line.text()?)?;
         for run in &runs {
             let outcome = engine.run(&run.request)?;
-            let layer = Some(run.layer);
-            let line = json_line(&engine, &run.name, layer, run.seed, &clean, &outcome)?;
-            print(&line)?;
+            let line = Line::new(&engine, Some(run), &clean.logits, &outcome.logits);
+            print(&line.text()?)?;
         }
         return Ok(());
     }
@@ -154,7 +169,11 @@ fn runs(
         };
         for &layer in &layers {
             for &seed in seeds {
-                let mut request = Request::new(prompt);
+                let mut request = Request {
+                    manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
+                    from_step: args.generation.from_step as usize,
+                    ..Request::new(prompt)
+                };
                 for &(kind, fixed) in &stack.0 {
                     let (states, tokens) = match donor {
                         Some((states, at)) if kind == Kind::Inject => (Some(states.clone()), at),
@@ -176,65 +195,6 @@ fn runs(
         }
     }
     Ok(runs)
-}
-
-/// One line of `-o json`. The first is the clean run.
-#[derive(Serialize)]
-struct Line<'a> {
-    manipulation: &'a str,
-    layer: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<u64>,
-    argmax: Argmax,
-    /// From the clean next-token distribution, nats.
-    kl: f64,
-    clean_answer: CleanAnswer,
-    /// Token ids and logits, likeliest first.
-    top: Vec<(i32, f32)>,
-}
-
-#[derive(Serialize)]
-struct Argmax {
-    id: i32,
-    text: String,
-}
-
-/// What became of the token that the clean run gives.
-#[derive(Serialize)]
-struct CleanAnswer {
-    rank: usize,
-    logprob: f64,
-}
-
-fn json_line(
-    engine: &impl Engine,
-    name: &str,
-    layer: Option<u32>,
-    seed: Option<u64>,
-    clean: &Outcome,
-    outcome: &Outcome,
-) -> anyhow::Result<String> {
-    let likeliest = outcome.argmax();
-    let answer = clean.argmax();
-    let line = Line {
-        manipulation: name,
-        layer,
-        seed,
-        argmax: Argmax {
-            id: likeliest.0,
-            text: engine.piece(likeliest),
-        },
-        kl: kl(&clean.logits, &outcome.logits),
-        clean_answer: CleanAnswer {
-            rank: rank(&outcome.logits, answer),
-            logprob: log_softmax(&outcome.logits)[answer.0 as usize],
-        },
-        top: top(&outcome.logits, 20)
-            .into_iter()
-            .map(|(token, logit)| (token.0, logit))
-            .collect(),
-    };
-    Ok(format!("{}\n", serde_json::to_string(&line)?))
 }
 
 fn side_by_side(engine: &impl Engine, run: &Run, clean: &Outcome, outcome: &Outcome) -> String {

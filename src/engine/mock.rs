@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{Engine, EngineError, Outcome, Prompt, PromptError, Request};
+use super::{Engine, EngineError, Prompt, PromptError, Request};
 use crate::hook::Touched;
 use crate::intervention::States;
 use crate::runtime::{Facts, Token};
@@ -14,8 +14,10 @@ pub struct Mock {
     facts: Facts,
     /// The words met so far; a word's index is its token.
     words: Mutex<Vec<String>>,
-    /// Requests run so far.
+    /// Requests started so far.
     pub runs: usize,
+    request: Request,
+    tokens: Vec<Token>,
 }
 
 impl Mock {
@@ -34,7 +36,19 @@ impl Mock {
             },
             words: Mutex::default(),
             runs: 0,
+            request: Request::default(),
+            tokens: Vec::new(),
         }
+    }
+
+    fn logits(&self) -> Vec<f32> {
+        let produced = self.tokens.len() - self.request.tokens.len();
+        let plan = format!("{:?}", self.request.plan_at(produced));
+        let text = self.tokens.iter().flat_map(|t| t.0.to_le_bytes());
+        let key = hash(text.chain(plan.bytes()));
+        (0..VOCABULARY as u64)
+            .map(|id| (hash((key ^ id).to_le_bytes()) % 1000) as f32 / 100.0)
+            .collect()
     }
 
     fn word(&self, word: &str) -> Token {
@@ -84,38 +98,44 @@ impl Engine for Mock {
         words.get(token.0 as usize).cloned().unwrap_or_default()
     }
 
-    fn run(&mut self, request: &Request) -> Result<Outcome, EngineError> {
+    fn text(&self, tokens: &[Token]) -> String {
+        tokens.iter().map(|t| self.piece(*t)).collect()
+    }
+
+    fn ends_generation(&self, token: Token) -> bool {
+        self.piece(token) == "."
+    }
+
+    fn chat(&self, message: &str) -> Result<String, EngineError> {
+        Ok(format!("user: {message} assistant:"))
+    }
+
+    fn start(&mut self, request: &Request) -> Result<Vec<f32>, EngineError> {
         self.runs += 1;
         for intervention in &request.plan {
             intervention.check(self.facts.n_layer)?;
         }
-        let plan = format!("{:?}", request.plan);
-        let logits_after = |continuation: &[Token]| -> Vec<f32> {
-            let text = request.tokens.iter().chain(continuation);
-            let key = hash(text.flat_map(|t| t.0.to_le_bytes()).chain(plan.bytes()));
-            (0..VOCABULARY as u64)
-                .map(|id| (hash((key ^ id).to_le_bytes()) % 1000) as f32 / 100.0)
-                .collect()
-        };
-        let logits = logits_after(&[]);
-        let branches = request
-            .continuations
-            .iter()
-            .map(|c| (1..=c.len()).map(|n| logits_after(&c[..n])).collect())
-            .collect();
-        let touched = request
-            .plan
-            .iter()
-            .map(|i| Touched {
-                tensor: format!("mock-{}", i.layers.first),
-                rows: 1,
-            })
-            .collect();
-        Ok(Outcome {
-            logits,
-            branches,
-            touched,
-        })
+        self.request = request.clone();
+        self.tokens = request.tokens.clone();
+        Ok(self.logits())
+    }
+
+    fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError> {
+        self.tokens.push(token);
+        Ok(self.logits())
+    }
+
+    fn back(&mut self) -> Result<(), EngineError> {
+        self.tokens.truncate(self.request.tokens.len());
+        Ok(())
+    }
+
+    fn touched(&self) -> Vec<Touched> {
+        let touched = self.request.plan.iter().map(|i| Touched {
+            tensor: format!("mock-{}", i.layers.first),
+            rows: 1,
+        });
+        touched.collect()
     }
 
     fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {

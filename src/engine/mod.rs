@@ -7,6 +7,7 @@
 mod logits;
 mod mock;
 mod prompt;
+mod rerun;
 mod select;
 mod straightforward;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use logits::{argmax, kl, log_softmax, rank, top};
 pub use mock::Mock;
 pub use prompt::{Prompt, PromptError};
+pub use rerun::Rerun;
 pub use select::TokenSelector;
 pub use straightforward::Straightforward;
 
@@ -37,19 +39,37 @@ pub enum EngineError {
 }
 
 /// One text to run: a prompt, what to do to its prior tokens, and tokens that follow.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// The prompt's tokens; the last one is not prior.
     pub tokens: Vec<Token>,
     /// What is done, in this order where several act on one row. Empty for a clean run.
     pub plan: Vec<Intervention>,
-    /// Texts appended after the prompt, each on its own and token by token. A token is clean
-    /// while it is the last one and manipulated from the next step on, as in the paper's
-    /// reference code.
+    /// Texts appended after the prompt, each on its own and token by token.
     pub continuations: Vec<Vec<Token>>,
+    /// Whether tokens after the prompt are manipulated too: a token is clean while it is the
+    /// last one and manipulated from the next step on, as in the paper's reference code. If
+    /// not, the prompt's prior tokens alone are manipulated.
+    pub manipulate_generated: bool,
+    /// The step at which manipulation begins: 0 with the prompt, `t` when so many tokens
+    /// follow it, all of them clean until then.
+    pub from_step: usize,
     /// Where to cut the prompt into several batches: batch shapes change rounding, which is how
     /// the noise floor is measured. Empty for one batch.
     pub cuts: Vec<usize>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            tokens: Vec::new(),
+            plan: Vec::new(),
+            continuations: Vec::new(),
+            manipulate_generated: true,
+            from_step: 0,
+            cuts: Vec::new(),
+        }
+    }
 }
 
 impl Request {
@@ -65,6 +85,23 @@ impl Request {
     pub fn with(mut self, intervention: Intervention) -> Self {
         self.plan.push(intervention);
         self
+    }
+
+    /// The plan as it is in force after `produced` tokens have followed the prompt.
+    pub(crate) fn plan_at(&self, produced: usize) -> Vec<Intervention> {
+        if produced < self.from_step {
+            return Vec::new();
+        }
+        let mut plan = self.plan.clone();
+        if !self.manipulate_generated {
+            // The token that is last when manipulation begins is never decoded again.
+            let last = (self.tokens.len() + self.from_step) as u32 - 1;
+            for intervention in &mut plan {
+                let end = last + u32::from(intervention.action.touches_last());
+                intervention.tokens = intervention.tokens.below_only(end);
+            }
+        }
+        plan
     }
 }
 
@@ -92,6 +129,20 @@ impl Outcome {
             Some(n) => &self.branches[continuation][n],
         }
     }
+}
+
+/// A greedy continuation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Generation {
+    /// Logits over the vocabulary after the prompt.
+    pub logits: Vec<f32>,
+    /// The tokens, an end-of-generation token included if one came.
+    pub tokens: Vec<Token>,
+    /// At each step, by how much the likeliest token's logit exceeded the second's: below the
+    /// noise floor, the choice was rounding's.
+    pub margins: Vec<f32>,
+    /// Tensors written to, and how many rows of each.
+    pub touched: Vec<Touched>,
 }
 
 /// The difference between clean runs of the same prompt in different batch shapes: an effect
@@ -126,11 +177,91 @@ pub trait Engine {
     /// The text of a token.
     fn piece(&self, token: Token) -> String;
 
-    /// Runs a request.
+    /// The text of several tokens, without those that end a generation.
+    fn text(&self, tokens: &[Token]) -> String;
+
+    /// Whether a token ends a generation.
+    fn ends_generation(&self, token: Token) -> bool;
+
+    /// The model's chat template around a user's message, up to where the answer begins.
+    ///
+    /// # Errors
+    /// A model without a template.
+    fn chat(&self, message: &str) -> Result<String, EngineError>;
+
+    /// Runs a request's prompt and returns the logits that follow it.
     ///
     /// # Errors
     /// [`EngineError`]; an intervention that did not touch what it names is one.
-    fn run(&mut self, request: &Request) -> Result<Outcome, EngineError>;
+    fn start(&mut self, request: &Request) -> Result<Vec<f32>, EngineError>;
+
+    /// Appends a token to the text that was started and returns the logits that follow it.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError>;
+
+    /// Forgets the tokens appended after the prompt.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn back(&mut self) -> Result<(), EngineError>;
+
+    /// Tensors written to since the request was started.
+    fn touched(&self) -> Vec<Touched>;
+
+    /// Runs a request with its continuations.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn run(&mut self, request: &Request) -> Result<Outcome, EngineError> {
+        let logits = self.start(request)?;
+        let mut branches = Vec::new();
+        for (n, continuation) in request.continuations.iter().enumerate() {
+            if n > 0 && !continuation.is_empty() {
+                self.back()?;
+            }
+            let steps = continuation.iter().map(|token| self.advance(*token));
+            branches.push(steps.collect::<Result<_, _>>()?);
+        }
+        Ok(Outcome {
+            logits,
+            branches,
+            touched: self.touched(),
+        })
+    }
+
+    /// Continues a request's prompt greedily, by at most `max` tokens, until the model ends the
+    /// text or `go_on`, shown the tokens so far, says no.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn generate(
+        &mut self,
+        request: &Request,
+        max: usize,
+        go_on: &mut dyn FnMut(&[Token]) -> bool,
+    ) -> Result<Generation, EngineError> {
+        let mut logits = self.start(request)?;
+        let mut generation = Generation {
+            logits: logits.clone(),
+            ..Generation::default()
+        };
+        while generation.tokens.len() < max {
+            let best = top(&logits, 2);
+            let token = best[0].0;
+            generation.tokens.push(token);
+            let second = best.get(1).map_or(f32::NEG_INFINITY, |b| b.1);
+            generation.margins.push(best[0].1 - second);
+            let end = self.ends_generation(token) || !go_on(&generation.tokens);
+            if end || generation.tokens.len() == max {
+                break;
+            }
+            logits = self.advance(token)?;
+        }
+        generation.touched = self.touched();
+        Ok(generation)
+    }
 
     /// The states entering every layer, of every token, in a clean run of the prompt.
     ///

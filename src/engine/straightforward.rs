@@ -3,14 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Engine, EngineError, Outcome, Prompt, PromptError, Request};
+use super::{Engine, EngineError, Prompt, PromptError, Request};
 use crate::hook::{Capture, Row, Touched};
-use crate::intervention::{Editor, States};
+use crate::intervention::{Editor, Intervention, States};
 use crate::runtime::{Context, ContextOptions, Facts, Model, RuntimeError, Token};
 
 /// Runs every request from the first token to the last, in one sequence.
 pub struct Straightforward {
     context: Context,
+    text: Text,
+}
+
+/// The text at hand.
+#[derive(Default)]
+struct Text {
+    request: Request,
+    /// The prompt and what has been appended.
+    tokens: Vec<Token>,
+    session: Session,
 }
 
 const SEQUENCE: u32 = 0;
@@ -23,6 +33,7 @@ impl Straightforward {
     pub fn new(model: Arc<Model>, options: &ContextOptions) -> Result<Self, RuntimeError> {
         Ok(Self {
             context: Context::new(model, options)?,
+            text: Text::default(),
         })
     }
 
@@ -42,19 +53,22 @@ impl Straightforward {
         Ok(())
     }
 
-    /// Decodes a prompt in batches that end at `cuts` and at the largest batch allowed.
-    fn prefill(
-        &mut self,
-        tokens: &[Token],
-        cuts: &[usize],
-        session: &mut Session,
-        capture: Option<&Capture>,
-    ) -> Result<States, EngineError> {
+    /// Decodes the text at hand from its beginning, in batches that end at the request's cuts
+    /// and at the largest batch allowed, under the plan in force. Returns captured states.
+    fn prefill(&mut self, capture: Option<&Capture>) -> Result<States, EngineError> {
+        let Text {
+            request,
+            tokens,
+            session,
+        } = &mut self.text;
+        let produced = tokens.len() - request.tokens.len();
+        session.begin(request.plan_at(produced), self.context.model().n_layer());
+        self.context.clear();
         let n_batch = self.context.options().n_batch as usize;
         let mut states = States::new();
         let mut start = 0;
         while start < tokens.len() {
-            let next_cut = cuts.iter().copied().filter(|c| *c > start).min();
+            let next_cut = request.cuts.iter().copied().filter(|c| *c > start).min();
             let end = next_cut
                 .unwrap_or(tokens.len())
                 .min(start + n_batch)
@@ -62,11 +76,23 @@ impl Straightforward {
             let rows: Vec<Row> = (start..end)
                 .map(|i| row(i, tokens[i], i + 1 == tokens.len()))
                 .collect();
-            let observed = session.decode(&mut self.context, &rows, capture.cloned())?;
-            states.extend(observed);
+            states.extend(session.decode(&mut self.context, &rows, capture.cloned())?);
+            session.last_row = rows.len() - 1;
             start = end;
         }
         Ok(states)
+    }
+
+    fn logits(&self) -> Result<Vec<f32>, EngineError> {
+        Ok(self.context.logits(self.text.session.last_row)?.to_vec())
+    }
+
+    fn begin(&mut self, request: &Request) {
+        self.text = Text {
+            tokens: request.tokens.clone(),
+            request: request.clone(),
+            session: Session::default(),
+        };
     }
 }
 
@@ -81,18 +107,17 @@ fn row(position: usize, token: Token, last: bool) -> Row {
 }
 
 /// The editor of one request, carried from decode to decode.
+#[derive(Default)]
 struct Session {
     editor: Option<Editor>,
     touched: Vec<Touched>,
+    /// The row of the latest decode that has logits.
+    last_row: usize,
 }
 
 impl Session {
-    fn new(request: &Request, n_layer: u32) -> Self {
-        let plan: Arc<[_]> = request.plan.clone().into();
-        Self {
-            editor: (!plan.is_empty()).then(|| Editor::new(plan, n_layer)),
-            touched: Vec::new(),
-        }
+    fn begin(&mut self, plan: Vec<Intervention>, n_layer: u32) {
+        self.editor = (!plan.is_empty()).then(|| Editor::new(plan.into(), n_layer));
     }
 
     fn decode(
@@ -143,7 +168,22 @@ impl Engine for Straightforward {
         String::from_utf8_lossy(&self.context.model().piece(token)).into_owned()
     }
 
-    fn run(&mut self, request: &Request) -> Result<Outcome, EngineError> {
+    fn text(&self, tokens: &[Token]) -> String {
+        let model = self.context.model();
+        let spoken = tokens.iter().filter(|t| !model.ends_generation(**t));
+        let bytes: Vec<u8> = spoken.flat_map(|t| model.piece(*t)).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn ends_generation(&self, token: Token) -> bool {
+        self.context.model().ends_generation(token)
+    }
+
+    fn chat(&self, message: &str) -> Result<String, EngineError> {
+        Ok(self.context.model().chat(message)?)
+    }
+
+    fn start(&mut self, request: &Request) -> Result<Vec<f32>, EngineError> {
         let n_layer = self.facts().n_layer;
         for intervention in &request.plan {
             intervention.check(n_layer)?;
@@ -151,64 +191,69 @@ impl Engine for Straightforward {
         let longest = request.continuations.iter().map(Vec::len).max();
         self.check(request.tokens.len())?;
         self.check(request.tokens.len() + longest.unwrap_or(0))?;
-        self.context.clear();
-        let mut session = Session::new(request, n_layer);
-        let tokens = &request.tokens;
-        self.prefill(tokens, &request.cuts, &mut session, None)?;
-        let last_row = tokens.len() - 1 - self.last_batch_start(tokens.len(), &request.cuts);
-        let logits = self.context.logits(last_row)?.to_vec();
-        let branches = request
-            .continuations
-            .iter()
-            .map(|continuation| self.continue_with(tokens, continuation, &mut session))
-            .collect::<Result<_, _>>()?;
-        Ok(Outcome {
-            logits,
-            branches,
-            touched: session.touched,
-        })
+        self.begin(request);
+        self.prefill(None)?;
+        self.logits()
+    }
+
+    fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError> {
+        self.check(self.text.tokens.len() + 1)?;
+        let Text {
+            request,
+            tokens,
+            session,
+        } = &mut self.text;
+        let newest = *tokens.last().expect("a text was started");
+        let position = tokens.len() - 1;
+        tokens.push(token);
+        let produced = tokens.len() - request.tokens.len();
+        if produced == request.from_step {
+            // Manipulation begins here: every token so far, but the last, becomes prior under it.
+            self.prefill(None)?;
+            return self.logits();
+        }
+        let mut rows = Vec::new();
+        if request.manipulate_generated {
+            // The newest token was clean while it was the last one; it is decoded again, now
+            // prior, together with the token that follows it.
+            self.context.rewind(SEQUENCE, position as u32)?;
+            rows.push(row(position, newest, false));
+        }
+        rows.push(row(position + 1, token, true));
+        session.decode(&mut self.context, &rows, None)?;
+        session.last_row = rows.len() - 1;
+        self.logits()
+    }
+
+    fn back(&mut self) -> Result<(), EngineError> {
+        let Text {
+            request, tokens, ..
+        } = &mut self.text;
+        let n = request.tokens.len();
+        if tokens.len() == n {
+            return Ok(());
+        }
+        tokens.truncate(n);
+        if request.from_step > 0 {
+            // The prompt's cells may have been manipulated since.
+            self.prefill(None)?;
+        } else {
+            self.context.rewind(SEQUENCE, n as u32)?;
+        }
+        Ok(())
+    }
+
+    fn touched(&self) -> Vec<Touched> {
+        self.text.session.touched.clone()
     }
 
     fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {
         self.check(prompt.tokens.len())?;
-        self.context.clear();
-        let n_layer = self.facts().n_layer;
         let capture = Capture {
-            layers: (0..n_layer).collect(),
+            layers: (0..self.facts().n_layer).collect(),
             sequence: SEQUENCE,
         };
-        let mut session = Session::new(&Request::default(), n_layer);
-        let states = self.prefill(&prompt.tokens, &[], &mut session, Some(&capture))?;
-        Ok(Arc::new(states))
-    }
-}
-
-impl Straightforward {
-    /// The logits after each token of a continuation. The newest token was clean while it was
-    /// the last one; it is decoded again, now prior, together with the token that follows it.
-    fn continue_with(
-        &mut self,
-        tokens: &[Token],
-        continuation: &[Token],
-        session: &mut Session,
-    ) -> Result<Vec<Vec<f32>>, EngineError> {
-        let mut newest = *tokens.last().expect("checked not to be empty");
-        let mut logits = Vec::new();
-        for (n, &token) in continuation.iter().enumerate() {
-            let position = tokens.len() - 1 + n;
-            self.context.rewind(SEQUENCE, position as u32)?;
-            let rows = [row(position, newest, false), row(position + 1, token, true)];
-            session.decode(&mut self.context, &rows, None)?;
-            logits.push(self.context.logits(1)?.to_vec());
-            newest = token;
-        }
-        Ok(logits)
-    }
-
-    /// Where the batch that holds the last token begins.
-    fn last_batch_start(&self, n: usize, cuts: &[usize]) -> usize {
-        let n_batch = self.context.options().n_batch as usize;
-        let cut = cuts.iter().copied().filter(|c| *c < n).max().unwrap_or(0);
-        cut + (n - cut - 1) / n_batch * n_batch
+        self.begin(&Request::new(prompt));
+        Ok(Arc::new(self.prefill(Some(&capture))?))
     }
 }

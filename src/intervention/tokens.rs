@@ -47,6 +47,11 @@ impl PositionSet {
         self.0.iter().any(|r| r.contains(&position))
     }
 
+    /// The positions of the set that are below `end`.
+    pub fn below_only(&self, end: u32) -> Self {
+        Self::ranges(self.0.iter().map(|r| r.start..r.end.min(end)))
+    }
+
     /// How many positions below `end` the set holds.
     pub fn count_below(&self, end: u32) -> u32 {
         self.0

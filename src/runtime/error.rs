@@ -29,6 +29,8 @@ pub enum RuntimeError {
     Backend(String),
     #[error("the model has no vocabulary, so text cannot be turned into tokens; give token ids")]
     NoVocabulary,
+    #[error("the model's chat template cannot be used: {0}; leave --chat out")]
+    NoChatTemplate(String),
     #[error("the context could not be made with n_ctx {n_ctx}: {reason} (-c, -ctk, -ctv, -fa)")]
     Context { n_ctx: u32, reason: String },
     #[error("a quantized V cache needs flash attention: add -fa on, or use -ctv f16")]

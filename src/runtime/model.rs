@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::model::{LlamaChatMessage, LlamaModel};
 use llama_cpp_sys_2 as sys;
 
 use super::backend::{backend, forget_log, reason};
@@ -190,6 +190,28 @@ impl Model {
     /// Whether a token is one that the tokenizer puts around a text by itself (BOS and the like).
     pub fn is_control(&self, token: Token) -> bool {
         self.has_vocabulary && self.inner.vocab().is_control(token)
+    }
+
+    /// Whether a token ends a generation (end of text, end of turn).
+    pub fn ends_generation(&self, token: Token) -> bool {
+        self.has_vocabulary && self.inner.vocab().is_eog(token)
+    }
+
+    /// The model's own chat template around a user's message, up to where the answer begins.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NoChatTemplate`].
+    pub fn chat(&self, message: &str) -> Result<String, RuntimeError> {
+        let fail = |reason: String| RuntimeError::NoChatTemplate(reason);
+        let template = self
+            .inner
+            .chat_template(None)
+            .map_err(|_| fail("the file holds none".into()))?;
+        let message = LlamaChatMessage::new("user".into(), message.into())
+            .map_err(|e| fail(e.to_string()))?;
+        self.inner
+            .apply_chat_template(&template, &[message], true)
+            .map_err(|e| fail(e.to_string()))
     }
 
     /// Writes the model to a GGUF file.
