@@ -1,11 +1,10 @@
 //! The sweep's order, resumption and crash safety, on an engine without a model.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use midlayer::engine::{Engine, EngineError, Mock, Prompt, Request};
-use midlayer::hook::Touched;
-use midlayer::intervention::{Extent, Kind, States};
+use midlayer::hook::{Captured, Touched};
+use midlayer::intervention::{Extent, Kind, Target};
 use midlayer::runtime::{ContextOptions, Facts, RuntimeError, Token};
 use midlayer::store::{Store, StoredRun};
 use midlayer::sweep::{Grid, GridError, ModelIdentity, Progress, Spec, SweepError, TaskSpec, run};
@@ -158,8 +157,13 @@ impl Engine for Fragile {
     fn touched(&self) -> Vec<Touched> {
         self.mock.touched()
     }
-    fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {
-        self.mock.states(prompt)
+    fn captured(
+        &mut self,
+        tokens: &[Token],
+        first_position: u32,
+        targets: &[Target],
+    ) -> Result<Captured, EngineError> {
+        self.mock.captured(tokens, first_position, targets)
     }
 }
 

@@ -1,10 +1,10 @@
 //! An engine without a model, for tests of what lies above.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use super::{Engine, EngineError, Prompt, PromptError, Request};
-use crate::hook::Touched;
-use crate::intervention::States;
+use crate::hook::{Captured, Touched};
+use crate::intervention::Target;
 use crate::runtime::{Facts, Token};
 
 /// Answers from a hash of the request: the same request gives the same logits, another layer,
@@ -138,14 +138,19 @@ impl Engine for Mock {
         touched.collect()
     }
 
-    fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {
-        let mut states = States::new();
+    fn captured(
+        &mut self,
+        tokens: &[Token],
+        first_position: u32,
+        _targets: &[Target],
+    ) -> Result<Captured, EngineError> {
+        let mut states = Captured::default();
         for layer in 0..self.facts.n_layer {
-            for (position, token) in prompt.tokens.iter().enumerate() {
+            for (position, token) in (first_position..).zip(tokens) {
                 let row = vec![token.0 as f32; self.facts.n_embd as usize];
-                states.insert(layer, position as u32, row);
+                states.inputs.insert(layer, position, row);
             }
         }
-        Ok(Arc::new(states))
+        Ok(states)
     }
 }

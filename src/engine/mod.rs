@@ -20,8 +20,8 @@ pub use rerun::Rerun;
 pub use select::TokenSelector;
 pub use straightforward::Straightforward;
 
-use crate::hook::Touched;
-use crate::intervention::{Intervention, PlanError, States};
+use crate::hook::{Captured, Touched};
+use crate::intervention::{Intervention, PlanError, States, Target};
 use crate::runtime::{Facts, RuntimeError, Token};
 
 /// An error of an engine.
@@ -263,11 +263,28 @@ pub trait Engine {
         Ok(generation)
     }
 
+    /// What a clean run of `tokens`, the first of them at `first_position`, leaves in every
+    /// layer: the states entering it, its keys, its values, as far as `targets` names them.
+    /// Keys carry their position within them, so a donor's must be computed where they are to
+    /// be put.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn captured(
+        &mut self,
+        tokens: &[Token],
+        first_position: u32,
+        targets: &[Target],
+    ) -> Result<Captured, EngineError>;
+
     /// The states entering every layer, of every token, in a clean run of the prompt.
     ///
     /// # Errors
     /// [`EngineError`].
-    fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError>;
+    fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {
+        let captured = self.captured(&prompt.tokens, 0, &[Target::Input])?;
+        Ok(Arc::new(captured.inputs))
+    }
 
     /// Measures the noise floor on `prompts`, for a cut after the seventh token (or the middle
     /// of a shorter prompt) and for one before the last token.

@@ -1,10 +1,8 @@
 //! The paper's own way of generating: the whole text again at every step, with no cache.
 
-use std::sync::Arc;
-
 use super::{Engine, EngineError, Prompt, Request, Straightforward};
-use crate::hook::Touched;
-use crate::intervention::States;
+use crate::hook::{Captured, Touched};
+use crate::intervention::Target;
 use crate::runtime::{Facts, Token};
 
 /// Appends tokens by running the longer text from its beginning, every token but the last under
@@ -84,7 +82,12 @@ impl Engine for Rerun {
         self.inner.touched()
     }
 
-    fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {
-        self.inner.states(prompt)
+    fn captured(
+        &mut self,
+        tokens: &[Token],
+        first_position: u32,
+        targets: &[Target],
+    ) -> Result<Captured, EngineError> {
+        self.inner.captured(tokens, first_position, targets)
     }
 }

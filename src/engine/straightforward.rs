@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Engine, EngineError, Prompt, PromptError, Request};
-use crate::hook::{Capture, Row, Touched};
-use crate::intervention::{Editor, Intervention, States};
+use crate::hook::{Capture, Captured, Observed, Row, Touched};
+use crate::intervention::{Action, Editor, Intervention, States, Target};
 use crate::runtime::{Context, ContextOptions, Facts, Model, RuntimeError, Token};
 
 /// Runs every request from the first token to the last, in one sequence.
@@ -53,34 +53,121 @@ impl Straightforward {
         Ok(())
     }
 
+    /// Decodes the text at hand from its beginning under the plan in force.
+    ///
+    /// Where keys or values are rewritten, prior tokens' own residual streams must stay what
+    /// they are without it, so the text is decoded twice: once to see those streams, and once
+    /// with them held while the cache's rows are rewritten.
+    fn prefill(&mut self) -> Result<(), EngineError> {
+        let produced = self.text.tokens.len() - self.text.request.tokens.len();
+        let plan = self.text.request.plan_at(produced);
+        self.text.session.begin(plan);
+        if self.text.session.cache.is_empty() {
+            let plan = self.text.session.stream.clone();
+            self.decode_text(plan, None, None, true)?;
+            return Ok(());
+        }
+        let stream = self.text.session.stream.clone();
+        let inputs = self.capture(&[Target::Input]);
+        let own = self.decode_text(stream, None, Some(&inputs), false)?;
+        self.text.session.own = Arc::new(own.inputs);
+        for n in 0..self.text.session.cache.len() {
+            if let Some((plan, capture)) = self.recompute(n) {
+                let states = self.decode_text(plan, None, Some(&capture), false)?;
+                self.text.session.frozen[n].extend(states);
+            }
+        }
+        let (plan, pins) = self.text.session.in_force();
+        let states = self.decode_text(plan, pins, Some(&inputs), true)?;
+        self.text.session.learn(states);
+        Ok(())
+    }
+
+    /// What to run so that the keys and values that freeze asks for are computed: every layer
+    /// of the span on the state saved below it.
+    fn recompute(&self, n: usize) -> Option<(Vec<Intervention>, Capture)> {
+        let session = &self.text.session;
+        let freeze = &session.cache[n];
+        if !matches!(freeze.action, Action::Freeze) {
+            return None;
+        }
+        let layers = (0..self.facts().n_layer).filter(|l| freeze.layers.contains(*l));
+        let mut saved = States::new();
+        for position in 0..self.text.tokens.len() as u32 {
+            if let Some(state) = session.own.get(freeze.layers.first - 1, position) {
+                for layer in layers.clone() {
+                    saved.insert(layer, position, state);
+                }
+            }
+        }
+        let given = Intervention::new(Action::Given(Arc::new(saved)), freeze.layers)
+            .at(freeze.tokens.clone());
+        let capture = Capture {
+            layers: layers.collect(),
+            ..self.capture(&[freeze.target()])
+        };
+        Some((vec![given], capture))
+    }
+
+    fn capture(&self, targets: &[Target]) -> Capture {
+        Capture {
+            targets: targets.to_vec(),
+            layers: (0..self.facts().n_layer).collect(),
+            sequence: SEQUENCE,
+        }
+    }
+
     /// Decodes the text at hand from its beginning, in batches that end at the request's cuts
-    /// and at the largest batch allowed, under the plan in force. Returns captured states.
-    fn prefill(&mut self, capture: Option<&Capture>) -> Result<States, EngineError> {
-        let Text {
-            request,
-            tokens,
-            session,
-        } = &mut self.text;
-        let produced = tokens.len() - request.tokens.len();
-        session.begin(request.plan_at(produced), self.context.model().n_layer());
+    /// and at the largest batch allowed. `counts` tells whether tensors written to are noted.
+    fn decode_text(
+        &mut self,
+        plan: Vec<Intervention>,
+        pins: Option<Pins>,
+        capture: Option<&Capture>,
+        counts: bool,
+    ) -> Result<Captured, EngineError> {
         self.context.clear();
         let n_batch = self.context.options().n_batch as usize;
-        let mut states = States::new();
+        let n = self.text.tokens.len();
+        let mut states = Captured::default();
         let mut start = 0;
-        while start < tokens.len() {
-            let next_cut = request.cuts.iter().copied().filter(|c| *c > start).min();
-            let end = next_cut
-                .unwrap_or(tokens.len())
-                .min(start + n_batch)
-                .min(tokens.len());
+        // An editor is carried over from batch to batch only by what it saved of a row, and a
+        // row is in one batch.
+        let plan: Arc<[Intervention]> = plan.into();
+        while start < n {
+            let cuts = self.text.request.cuts.iter().copied();
+            let end = cuts.filter(|c| *c > start).min().unwrap_or(n);
+            let end = end.min(start + n_batch).min(n);
             let rows: Vec<Row> = (start..end)
-                .map(|i| row(i, tokens[i], i + 1 == tokens.len()))
+                .map(|i| row(i, self.text.tokens[i], i + 1 == n))
                 .collect();
-            states.extend(session.decode(&mut self.context, &rows, capture.cloned())?);
-            session.last_row = rows.len() - 1;
+            let observed = self.decode(&rows, plan.clone(), pins.clone(), capture)?;
+            states.extend(observed.states);
+            if counts {
+                self.text.session.count(observed.touched);
+            }
             start = end;
         }
         Ok(states)
+    }
+
+    fn decode(
+        &mut self,
+        rows: &[Row],
+        plan: Arc<[Intervention]>,
+        pins: Option<Pins>,
+        capture: Option<&Capture>,
+    ) -> Result<Observed, EngineError> {
+        let mut editors = HashMap::new();
+        if !plan.is_empty() {
+            let mut editor = Editor::new(plan, self.context.model().n_layer());
+            if let Some((layer, states)) = pins {
+                editor = editor.pinned(layer, states);
+            }
+            editors.insert(SEQUENCE, editor);
+        }
+        self.text.session.last_row = rows.len() - 1;
+        Ok(self.context.decode(rows, editors, capture.cloned())?)
     }
 
     fn logits(&self) -> Result<Vec<f32>, EngineError> {
@@ -106,44 +193,66 @@ fn row(position: usize, token: Token, last: bool) -> Row {
     }
 }
 
-/// The editor of one request, carried from decode to decode.
+/// The layer above which own streams are held, and the states they are held at.
+type Pins = (u32, Arc<States>);
+
+/// The plan in force, and what is known of the text at hand.
 #[derive(Default)]
 struct Session {
-    editor: Option<Editor>,
+    /// Interventions on the residual stream and on attention.
+    stream: Vec<Intervention>,
+    /// Interventions on keys and values.
+    cache: Vec<Intervention>,
+    /// For each of those that is a freeze, keys and values computed from saved states.
+    frozen: Vec<Captured>,
+    /// Where keys or values are rewritten: every token's own states entering every layer.
+    own: Arc<States>,
     touched: Vec<Touched>,
     /// The row of the latest decode that has logits.
     last_row: usize,
 }
 
 impl Session {
-    fn begin(&mut self, plan: Vec<Intervention>, n_layer: u32) {
-        self.editor = (!plan.is_empty()).then(|| Editor::new(plan.into(), n_layer));
+    fn begin(&mut self, plan: Vec<Intervention>) {
+        let (cache, stream): (Vec<_>, Vec<_>) = plan
+            .into_iter()
+            .partition(|i| matches!(i.target(), Target::Keys | Target::Values));
+        self.frozen = vec![Captured::default(); cache.len()];
+        self.stream = stream;
+        self.cache = cache;
+        self.own = Arc::default();
     }
 
-    fn decode(
-        &mut self,
-        context: &mut Context,
-        rows: &[Row],
-        capture: Option<Capture>,
-    ) -> Result<States, RuntimeError> {
-        let editors: HashMap<u32, Editor> = self
-            .editor
-            .take()
-            .map(|e| (SEQUENCE, e))
-            .into_iter()
-            .collect();
-        let edits = !editors.is_empty();
-        let mut observed = context.decode(rows, editors, capture)?;
-        if edits {
-            self.editor = observed.editors.remove(&SEQUENCE);
+    /// The plan as editors carry it out, and what they hold still.
+    fn in_force(&self) -> (Vec<Intervention>, Option<Pins>) {
+        let mut plan = self.stream.clone();
+        for (intervention, frozen) in self.cache.iter().zip(&self.frozen) {
+            let mut intervention = intervention.clone();
+            if matches!(intervention.action, Action::Freeze) {
+                let states = match intervention.target() {
+                    Target::Keys => &frozen.keys,
+                    _ => &frozen.values,
+                };
+                intervention.action = Action::Given(Arc::new(states.clone()));
+            }
+            plan.push(intervention);
         }
-        for touched in observed.touched {
+        let first = self.cache.iter().map(|i| i.layers.first).min();
+        (plan, first.map(|layer| (layer, self.own.clone())))
+    }
+
+    /// Takes up the newest token's own states.
+    fn learn(&mut self, states: Captured) {
+        Arc::make_mut(&mut self.own).extend(states.inputs);
+    }
+
+    fn count(&mut self, touched: Vec<Touched>) {
+        for touched in touched {
             match self.touched.iter_mut().find(|t| t.tensor == touched.tensor) {
                 Some(known) => known.rows += touched.rows,
                 None => self.touched.push(touched),
             }
         }
-        Ok(observed.states)
     }
 }
 
@@ -192,36 +301,43 @@ impl Engine for Straightforward {
         self.check(request.tokens.len())?;
         self.check(request.tokens.len() + longest.unwrap_or(0))?;
         self.begin(request);
-        self.prefill(None)?;
+        self.prefill()?;
         self.logits()
     }
 
     fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError> {
         self.check(self.text.tokens.len() + 1)?;
-        let Text {
-            request,
-            tokens,
-            session,
-        } = &mut self.text;
-        let newest = *tokens.last().expect("a text was started");
-        let position = tokens.len() - 1;
-        tokens.push(token);
-        let produced = tokens.len() - request.tokens.len();
-        if produced == request.from_step {
+        let position = self.text.tokens.len() - 1;
+        let newest = self.text.tokens[position];
+        self.text.tokens.push(token);
+        let produced = self.text.tokens.len() - self.text.request.tokens.len();
+        if produced == self.text.request.from_step {
             // Manipulation begins here: every token so far, but the last, becomes prior under it.
-            self.prefill(None)?;
+            self.prefill()?;
             return self.logits();
         }
         let mut rows = Vec::new();
-        if request.manipulate_generated {
+        if self.text.request.manipulate_generated {
             // The newest token was clean while it was the last one; it is decoded again, now
             // prior, together with the token that follows it.
+            let again = row(position, newest, false);
+            for n in 0..self.text.session.cache.len() {
+                if let Some((plan, capture)) = self.recompute(n) {
+                    self.context.rewind(SEQUENCE, position as u32)?;
+                    let observed = self.decode(&[again], plan.into(), None, Some(&capture))?;
+                    self.text.session.frozen[n].extend(observed.states);
+                }
+            }
             self.context.rewind(SEQUENCE, position as u32)?;
-            rows.push(row(position, newest, false));
+            rows.push(again);
         }
         rows.push(row(position + 1, token, true));
-        session.decode(&mut self.context, &rows, None)?;
-        session.last_row = rows.len() - 1;
+        let (plan, pins) = self.text.session.in_force();
+        let inputs = self.capture(&[Target::Input]);
+        let capture = pins.is_some().then_some(&inputs);
+        let observed = self.decode(&rows, plan.into(), pins, capture)?;
+        self.text.session.count(observed.touched);
+        self.text.session.learn(observed.states);
         self.logits()
     }
 
@@ -236,7 +352,7 @@ impl Engine for Straightforward {
         tokens.truncate(n);
         if request.from_step > 0 {
             // The prompt's cells may have been manipulated since.
-            self.prefill(None)?;
+            self.prefill()?;
         } else {
             self.context.rewind(SEQUENCE, n as u32)?;
         }
@@ -247,13 +363,25 @@ impl Engine for Straightforward {
         self.text.session.touched.clone()
     }
 
-    fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {
-        self.check(prompt.tokens.len())?;
-        let capture = Capture {
-            layers: (0..self.facts().n_layer).collect(),
-            sequence: SEQUENCE,
-        };
-        self.begin(&Request::new(prompt));
-        Ok(Arc::new(self.prefill(Some(&capture))?))
+    fn captured(
+        &mut self,
+        tokens: &[Token],
+        first_position: u32,
+        targets: &[Target],
+    ) -> Result<Captured, EngineError> {
+        self.check(tokens.len() + first_position as usize)?;
+        let capture = self.capture(targets);
+        let rows: Vec<Row> = tokens
+            .iter()
+            .enumerate()
+            .map(|(i, token)| row(first_position as usize + i, *token, i + 1 == tokens.len()))
+            .collect();
+        self.context.clear();
+        let mut states = Captured::default();
+        for rows in rows.chunks(self.context.options().n_batch as usize) {
+            let observed = self.decode(rows, Arc::new([]), None, Some(&capture))?;
+            states.extend(observed.states);
+        }
+        Ok(states)
     }
 }

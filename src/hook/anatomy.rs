@@ -18,6 +18,15 @@ pub struct Site {
     pub op: sys::ggml_op,
 }
 
+/// Where rows on their way into a cache can be rewritten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheSite {
+    /// The node that holds them, before the rotation that quantized caches apply.
+    pub site: Site,
+    /// Values of one head.
+    pub head: usize,
+}
+
 /// The places of a model's graph that interventions need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anatomy {
@@ -32,6 +41,11 @@ pub struct Anatomy {
     /// For each layer, what its attention sub-layer adds to the residual stream; `None` for a
     /// layer that reads no K/V cache (recurrent layers).
     pub attention: Vec<Option<Site>>,
+    /// For each layer, its keys; `None` for a layer that keeps none (recurrent layers, and
+    /// layers that read another layer's).
+    pub keys: Vec<Option<CacheSite>>,
+    /// For each layer, its values.
+    pub values: Vec<Option<CacheSite>>,
 }
 
 /// A graph whose residual stream could not be found.
@@ -77,6 +91,7 @@ impl Anatomy {
                 return Err(AnatomyError::Bypassed(layer as u32));
             }
         }
+        let (keys, values) = view.cache_sites(&inputs);
         let attention = inputs
             .iter()
             .zip(&outputs)
@@ -88,6 +103,8 @@ impl Anatomy {
             positions: view.positions().map(|n| view.site(n)),
             inputs: inputs.into_iter().map(|n| view.site(n)).collect(),
             attention,
+            keys,
+            values,
         })
     }
 }
@@ -289,6 +306,60 @@ impl<'g> View<'g> {
             }
         }
         None
+    }
+
+    /// For each layer, where its keys and its values can be rewritten. A cache write belongs to
+    /// the highest layer whose input it is computed from; which of the two it is, the name of
+    /// the cache tells.
+    #[allow(clippy::type_complexity)] // a pair of lists by layer
+    fn cache_sites(&self, inputs: &[usize]) -> (Vec<Option<CacheSite>>, Vec<Option<CacheSite>>) {
+        let mut keys = vec![None; inputs.len()];
+        let mut values = vec![None; inputs.len()];
+        for &write in &self.graph.nodes {
+            if !self.writes_cache(write) {
+                continue;
+            }
+            let root = self.graph.tensors[write].root.expect("checked");
+            let source = self.graph.tensors[write].sources[0];
+            let from = self.ancestors(source);
+            let layer = inputs.iter().rposition(|input| from.contains(input));
+            let (Some(layer), Some(found)) = (layer, self.before_cache(source)) else {
+                continue;
+            };
+            let cache = &self.graph.tensors[root].name;
+            if cache.contains("_k_") {
+                keys[layer] = Some(found);
+            } else if cache.contains("_v_") {
+                values[layer] = Some(found);
+            }
+        }
+        (keys, values)
+    }
+
+    /// Goes back from what is written to a cache to the node that computed it: through changes
+    /// of shape, and through the rotation (a product with an input of the graph) by which
+    /// llama.cpp spreads values before it quantizes them.
+    fn before_cache(&self, written: usize) -> Option<CacheSite> {
+        let elements = |n: usize| self.graph.tensors[n].shape.iter().product::<i64>();
+        let mut head = None;
+        let mut node = written;
+        loop {
+            let t = &self.graph.tensors[node];
+            if t.shape[2] == self.n_rows && t.shape[3] == 1 {
+                head = Some(t.shape[0] as usize);
+            }
+            node = match t.op {
+                sys::GGML_OP_RESHAPE | sys::GGML_OP_CONT | sys::GGML_OP_PAD => t.sources[0],
+                sys::GGML_OP_VIEW if elements(node) == elements(t.sources[0]) => t.sources[0],
+                sys::GGML_OP_MUL_MAT if self.graph.tensors[t.sources[0]].is_input => t.sources[1],
+                _ => break,
+            };
+        }
+        self.order[node]?;
+        Some(CacheSite {
+            site: self.site(node),
+            head: head?,
+        })
     }
 
     /// A node whose second source is the position input: the first rotation, or a look-up in a

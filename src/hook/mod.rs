@@ -7,9 +7,9 @@ mod pass;
 mod recording;
 mod tensor;
 
-pub use anatomy::{Anatomy, AnatomyError, Site};
+pub use anatomy::{Anatomy, AnatomyError, CacheSite, Site};
 pub use callback::{Slot, trampoline};
-pub use pass::{Capture, Observed, Pass, Row, Touched};
+pub use pass::{Capture, Captured, Observed, Pass, Row, Touched};
 pub use recording::{Record, Recording};
 pub use tensor::Tensor;
 
@@ -76,6 +76,11 @@ pub enum HookFault {
         "layer {0} has no attention contribution that could be found in this architecture's graph, so skip-attention cannot work there"
     )]
     NoAttention(u32),
+    /// The layer keeps no keys or values that could be found.
+    #[error(
+        "layer {0} keeps no {1} in a cache of its own (recurrent state, or another layer's cache), so they cannot be rewritten there"
+    )]
+    NoCache(u32, &'static str),
     /// An intervention did not find what it needed.
     #[error("{0}")]
     Missed(String),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::HookFault;
-use super::anatomy::{Anatomy, Site};
+use super::anatomy::{Anatomy, CacheSite, Site};
 use super::tensor::Tensor;
-use crate::intervention::{Editor, States};
+use crate::intervention::{Editor, States, Target};
 
 /// One row of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,49 @@ pub struct Row {
     pub output: bool,
 }
 
-/// States to keep: those entering the layers of `layers`, of all rows of `sequence`.
+/// What to keep of the layers of `layers`, of all rows of `sequence`.
 #[derive(Clone, Debug, Default)]
 pub struct Capture {
-    /// Layers whose inputs are kept.
+    /// Inputs, keys or values.
+    pub targets: Vec<Target>,
+    /// The layers.
     pub layers: HashSet<u32>,
     /// The sequence.
     pub sequence: u32,
+}
+
+impl Capture {
+    fn wants(&self, target: Target, layer: u32) -> bool {
+        self.targets.contains(&target) && self.layers.contains(&layer)
+    }
+}
+
+/// What was kept, after rewriting.
+#[derive(Clone, Debug, Default)]
+pub struct Captured {
+    /// States entering layers.
+    pub inputs: States,
+    /// Keys, all heads of a layer in a row.
+    pub keys: States,
+    /// Values, all heads of a layer in a row.
+    pub values: States,
+}
+
+impl Captured {
+    fn of(&mut self, target: Target) -> &mut States {
+        match target {
+            Target::Keys => &mut self.keys,
+            Target::Values => &mut self.values,
+            Target::Input | Target::Attention => &mut self.inputs,
+        }
+    }
+
+    /// Takes over another's states.
+    pub fn extend(&mut self, other: Self) {
+        self.inputs.extend(other.inputs);
+        self.keys.extend(other.keys);
+        self.values.extend(other.values);
+    }
 }
 
 /// A tensor and how many of its rows were written.
@@ -47,7 +83,7 @@ pub struct Observed {
     /// Editors, by sequence, with what they saved.
     pub editors: HashMap<u32, Editor>,
     /// Captured states.
-    pub states: States,
+    pub states: Captured,
     /// Tensors written to.
     pub touched: Vec<Touched>,
     /// Whether the token ids in the graph's own input were compared with the batch.
@@ -56,19 +92,23 @@ pub struct Observed {
     pub positions_proved: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Input(u32),
-    Attention(u32),
-}
+/// A part of a layer.
+type Place = (Target, u32);
+
+const TARGETS: [Target; 4] = [
+    Target::Input,
+    Target::Attention,
+    Target::Keys,
+    Target::Values,
+];
 
 /// The callback's state during one decode.
 pub struct Pass {
     anatomy: Arc<Anatomy>,
     rows: Vec<Row>,
     capture: Option<Capture>,
-    /// Ask index to place.
-    wanted: BTreeMap<usize, Place>,
+    /// Ask index to the parts of layers that the node holds.
+    wanted: BTreeMap<usize, Vec<Place>>,
     /// Next ask index within the evaluation.
     cursor: usize,
     /// First batch row of the micro-batch being evaluated, and its number of rows.
@@ -90,19 +130,14 @@ impl Pass {
         editors: HashMap<u32, Editor>,
         capture: Option<Capture>,
     ) -> Result<Self, HookFault> {
-        let mut wanted = BTreeMap::new();
-        for (layer, site) in anatomy.inputs.iter().enumerate() {
-            let layer = layer as u32;
-            let captured = capture.as_ref().is_some_and(|c| c.layers.contains(&layer));
-            if captured || editors.values().any(|e| e.needs_input(layer)) {
-                wanted.insert(site.index, Place::Input(layer));
-            }
-        }
-        for (layer, site) in anatomy.attention.iter().enumerate() {
-            let layer = layer as u32;
-            if editors.values().any(|e| e.needs_attention(layer)) {
-                let site = site.as_ref().ok_or(HookFault::NoAttention(layer))?;
-                wanted.insert(site.index, Place::Attention(layer));
+        let mut wanted: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
+        for layer in 0..anatomy.inputs.len() as u32 {
+            for target in TARGETS {
+                let captured = capture.as_ref().is_some_and(|c| c.wants(target, layer));
+                if captured || editors.values().any(|e| e.needs(target, layer)) {
+                    let site = site(&anatomy, (target, layer))?;
+                    wanted.entry(site.index).or_default().push((target, layer));
+                }
             }
         }
         Ok(Self {
@@ -144,8 +179,8 @@ impl Pass {
         }
         let wanted = match self.wanted.get(&index) {
             None => false,
-            Some(place) => {
-                recognise(self.site(*place), node)?;
+            Some(places) => {
+                recognise(site(&self.anatomy, places[0])?, node)?;
                 true
             }
         };
@@ -161,10 +196,12 @@ impl Pass {
     /// [`HookFault`] when its rows are not what they should be.
     pub fn computed(&mut self, node: Tensor<'_>) -> Result<(), HookFault> {
         let index = self.cursor - 1;
-        let Some(&place) = self.wanted.get(&index) else {
+        let Some(places) = self.wanted.get(&index).cloned() else {
             return Ok(());
         };
-        self.edit(place, node)?;
+        for place in places {
+            self.edit(place, node)?;
+        }
         if self.cursor == self.anatomy.n_nodes {
             self.end_evaluation();
         }
@@ -202,15 +239,6 @@ impl Pass {
     fn end_evaluation(&mut self) {
         self.offset += self.n_rows;
         self.cursor = 0;
-    }
-
-    fn site(&self, place: Place) -> &Site {
-        match place {
-            Place::Input(layer) => &self.anatomy.inputs[layer as usize],
-            Place::Attention(layer) => self.anatomy.attention[layer as usize]
-                .as_ref()
-                .expect("wanted only where there is one"),
-        }
     }
 
     fn micro_batch(&self) -> Result<&[Row], HookFault> {
@@ -253,45 +281,94 @@ impl Pass {
 
     fn edit(&mut self, place: Place, node: Tensor<'_>) -> Result<(), HookFault> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let (width, found) = node.read_f32(&mut buffer)?;
-        let micro_batch = self.micro_batch()?;
-        let outputs = micro_batch.iter().filter(|row| row.output).count();
-        let rows: Vec<Row> = if found == micro_batch.len() {
-            micro_batch.to_vec()
-        } else if found == outputs {
-            micro_batch.iter().copied().filter(|r| r.output).collect()
-        } else {
-            return Err(HookFault::RowCount {
-                tensor: node.name(),
-                found,
-                rows: micro_batch.len(),
-                outputs,
-            });
+        let rows = self.read(place, node, &mut buffer)?;
+        let (target, layer) = place;
+        let width = buffer.len() / rows.len().max(1);
+        let part = match cache_site(&self.anatomy, place) {
+            Some(cache) => cache.head,
+            None => width,
         };
         let mut written = vec![false; rows.len()];
         for (n, row) in rows.iter().enumerate() {
             let values = &mut buffer[n * width..(n + 1) * width];
             if let Some(editor) = self.observed.editors.get_mut(&row.sequence) {
-                written[n] = match place {
-                    Place::Input(layer) => {
-                        editor.edit_input(layer, row.position, row.prior, values)?
-                    }
-                    Place::Attention(layer) => editor.edit_attention(layer, row.position, values),
-                };
+                let at = (row.position, row.prior);
+                written[n] = editor.edit(target, layer, at, part, values)?;
             }
-            if let (Some(capture), Place::Input(layer)) = (&self.capture, place)
+            if let Some(capture) = &self.capture
                 && capture.sequence == row.sequence
-                && capture.layers.contains(&layer)
+                && capture.wants(target, layer)
             {
-                self.observed.states.insert(layer, row.position, &*values);
+                let states = self.observed.states.of(target);
+                states.insert(layer, row.position, &*values);
             }
         }
-        let total = write_back(node, &buffer, width, &written)?;
+        let total = if cache_site(&self.anatomy, place).is_some() {
+            for n in (0..rows.len()).filter(|n| written[*n]) {
+                node.write_strided(n, rows.len(), &buffer[n * width..(n + 1) * width])?;
+            }
+            written.iter().filter(|w| **w).count()
+        } else {
+            write_back(node, &buffer, width, &written)?
+        };
         if total > 0 {
             *self.written.entry(node.name()).or_default() += total;
         }
         self.buffer = buffer;
         Ok(())
+    }
+
+    /// Reads a node's rows and says which they are.
+    fn read(
+        &self,
+        place: Place,
+        node: Tensor<'_>,
+        buffer: &mut Vec<f32>,
+    ) -> Result<Vec<Row>, HookFault> {
+        let micro_batch = self.micro_batch()?;
+        if cache_site(&self.anatomy, place).is_some() {
+            node.read_strided(micro_batch.len(), buffer)?;
+            return Ok(micro_batch.to_vec());
+        }
+        let (_, found) = node.read_f32(buffer)?;
+        let outputs = micro_batch.iter().filter(|row| row.output).count();
+        if found == micro_batch.len() {
+            Ok(micro_batch.to_vec())
+        } else if found == outputs {
+            Ok(micro_batch.iter().copied().filter(|r| r.output).collect())
+        } else {
+            Err(HookFault::RowCount {
+                tensor: node.name(),
+                found,
+                rows: micro_batch.len(),
+                outputs,
+            })
+        }
+    }
+}
+
+/// Where keys or values are; `None` for the other parts of a layer.
+fn cache_site(anatomy: &Anatomy, (target, layer): Place) -> Option<&CacheSite> {
+    let sites = match target {
+        Target::Keys => &anatomy.keys,
+        Target::Values => &anatomy.values,
+        Target::Input | Target::Attention => return None,
+    };
+    sites[layer as usize].as_ref()
+}
+
+fn site(anatomy: &Anatomy, place: Place) -> Result<&Site, HookFault> {
+    let (target, layer) = place;
+    let missing = |what| move || HookFault::NoCache(layer, what);
+    let cache = cache_site(anatomy, place).map(|cache| &cache.site);
+    match target {
+        Target::Input => Ok(&anatomy.inputs[layer as usize]),
+        Target::Attention => {
+            let site = anatomy.attention[layer as usize].as_ref();
+            site.ok_or(HookFault::NoAttention(layer))
+        }
+        Target::Keys => cache.ok_or_else(missing("keys")),
+        Target::Values => cache.ok_or_else(missing("values")),
     }
 }
 

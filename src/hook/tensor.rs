@@ -162,6 +162,74 @@ impl<'a> Tensor<'a> {
         Ok(())
     }
 
+    /// (row width, bytes from row to row) of a tensor that holds `rows` rows of `f32`, each
+    /// contiguous: two-dimensional, or three-dimensional with heads within a row.
+    ///
+    /// # Errors
+    /// [`HookFault::Layout`] for anything else.
+    pub fn strided_rows(&self, rows: usize) -> Result<(usize, usize), HookFault> {
+        let t = self.get();
+        let n = rows as i64;
+        let flat = t.ne[2] == 1 && t.ne[1] == n;
+        let width = if flat { t.ne[0] } else { t.ne[0] * t.ne[1] };
+        let stride = if flat { t.nb[1] } else { t.nb[2] };
+        let inner = t.nb[0] == 4 && (flat || t.nb[1] == 4 * t.ne[0] as usize);
+        let fits = t.ne[3] == 1 && t.ne.iter().product::<i64>() == width * n;
+        if t.type_ != sys::GGML_TYPE_F32 || !inner || !fits || !self.has_memory() {
+            return Err(HookFault::Layout {
+                tensor: self.name(),
+                shape: t.ne,
+            });
+        }
+        Ok((width as usize, stride))
+    }
+
+    /// Reads `rows` rows one after the other into `out` (see [`Self::strided_rows`]).
+    ///
+    /// # Errors
+    /// [`HookFault::Layout`].
+    pub fn read_strided(&self, rows: usize, out: &mut Vec<f32>) -> Result<usize, HookFault> {
+        let (width, stride) = self.strided_rows(rows)?;
+        out.resize(width * rows, 0.0);
+        for (n, row) in out.chunks_exact_mut(width).enumerate() {
+            // SAFETY: `strided_rows` checked that row n is `width` contiguous f32 at n * stride
+            // within the tensor; `row` is that long.
+            unsafe {
+                sys::ggml_backend_tensor_get(
+                    self.raw.as_ptr(),
+                    row.as_mut_ptr().cast(),
+                    n * stride,
+                    size_of_val(row),
+                );
+            }
+        }
+        Ok(width)
+    }
+
+    /// Writes row `n` of `rows` (see [`Self::strided_rows`]).
+    ///
+    /// # Errors
+    /// [`HookFault::Layout`], also when the row has another width.
+    pub fn write_strided(&self, n: usize, rows: usize, row: &[f32]) -> Result<(), HookFault> {
+        let (width, stride) = self.strided_rows(rows)?;
+        if row.len() != width || n >= rows {
+            return Err(HookFault::Layout {
+                tensor: self.name(),
+                shape: self.shape(),
+            });
+        }
+        // SAFETY: as in `read_strided`; graph nodes are never read-only memory.
+        unsafe {
+            sys::ggml_backend_tensor_set(
+                self.raw.as_ptr(),
+                row.as_ptr().cast(),
+                n * stride,
+                size_of_val(row),
+            );
+        }
+        Ok(())
+    }
+
     /// Reads the first `n` values of an `i32` input, or `None` where the host cannot read it
     /// without a device transfer.
     pub fn read_i32_input(&self, n: usize) -> Option<Vec<i32>> {

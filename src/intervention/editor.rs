@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Action, Intervention, noise};
+use super::{Action, Intervention, States, Target, noise};
 
 /// One sequence's interventions, the states they have saved, and which rows they have touched.
 ///
@@ -11,6 +11,8 @@ use super::{Action, Intervention, noise};
 pub struct Editor {
     plan: Arc<[Intervention]>,
     n_layer: u32,
+    /// The layer above which prior tokens' own states are held, and the states.
+    pins: Option<(u32, Arc<States>)>,
     /// For each freeze, the saved state of each position.
     saved: Vec<BTreeMap<u32, Vec<f32>>>,
     /// For each intervention, rows touched at each layer.
@@ -73,72 +75,66 @@ impl Editor {
         Self {
             plan,
             n_layer,
+            pins: None,
             saved: vec![BTreeMap::new(); n],
             touched: vec![BTreeMap::new(); n],
         }
     }
 
-    /// Whether it must see the states entering `layer`.
-    pub fn needs_input(&self, layer: u32) -> bool {
-        self.plan
-            .iter()
-            .any(|i| (i.action.rewrites_input() && i.layers.contains(layer)) || saves_at(i, layer))
+    /// Holds prior tokens' own residual stream: the states entering layers above `layer` become
+    /// `states`, as far as these hold them. Keys and values rewritten at `layer` then reach
+    /// later tokens directly, and not through what earlier tokens read of each other.
+    pub fn pinned(mut self, layer: u32, states: Arc<States>) -> Self {
+        self.pins = Some((layer, states));
+        self
     }
 
-    /// Whether it must see the attention sub-layer's contribution at `layer`.
-    pub fn needs_attention(&self, layer: u32) -> bool {
-        self.plan
-            .iter()
-            .any(|i| !i.action.rewrites_input() && i.layers.contains(layer))
+    /// Whether it must see this part of `layer`.
+    pub fn needs(&self, target: Target, layer: u32) -> bool {
+        let pinned = self.pins.as_ref().is_some_and(|(first, _)| layer > *first);
+        (target == Target::Input && pinned)
+            || self.plan.iter().any(|i| {
+                let rewrites = i.target() == target && i.layers.contains(layer);
+                rewrites || (target == Target::Input && saves_at(i, layer))
+            })
     }
 
-    /// Rewrites one row entering `layer`; `prior` is false for the text's last token.
-    /// Returns whether the row was written.
+    /// Rewrites one row of a layer, made of parts of `part` values each (heads; the whole row
+    /// for the residual stream). `prior` is false for the text's last token. Returns whether
+    /// the row was written.
     ///
     /// # Errors
     /// [`Missed`] when a state that should be written is not there.
-    pub fn edit_input(
+    pub fn edit(
         &mut self,
+        target: Target,
         layer: u32,
-        position: u32,
-        prior: bool,
+        (position, prior): (u32, bool),
+        part: usize,
         row: &mut [f32],
     ) -> Result<bool, Missed> {
         let mut written = false;
-        if !prior {
-            return Ok(false);
-        }
         for (n, intervention) in self.plan.iter().enumerate() {
-            if !intervention.layers.contains(layer) || !intervention.tokens.contains(position) {
+            if intervention.target() != target
+                || !intervention.layers.contains(layer)
+                || !intervention.tokens.contains(position)
+                || !(prior || intervention.action.touches_last())
+            {
                 continue;
             }
-            match &intervention.action {
-                Action::SkipAttention => continue,
-                Action::Freeze => {
-                    let saved = self.saved[n]
-                        .get(&position)
-                        .ok_or(Missed::NotSaved { layer, position })?;
-                    row.copy_from_slice(saved);
-                }
-                Action::Random { seed } => noise::random_row(*seed, layer, position, row),
-                Action::Shuffle { seed } => noise::shuffle_row(*seed, layer, position, row),
-                Action::Given(states) => {
-                    let given = states
-                        .get(layer, position)
-                        .ok_or(Missed::NotGiven { layer, position })?;
-                    if given.len() != row.len() {
-                        return Err(Missed::Width {
-                            layer,
-                            position,
-                            given: given.len(),
-                            width: row.len(),
-                        });
-                    }
-                    row.copy_from_slice(given);
-                }
-                Action::Custom(f) => f(layer, position, row),
-            }
+            let saved = self.saved[n].get(&position);
+            rewrite(intervention, saved, layer, position, part, row)?;
             *self.touched[n].entry(layer).or_default() += 1;
+            written = true;
+        }
+        if target != Target::Input || !prior {
+            return Ok(written);
+        }
+        if let Some((first, states)) = &self.pins
+            && layer > *first
+            && let Some(own) = states.get(layer, position)
+        {
+            row.copy_from_slice(own);
             written = true;
         }
         // Saved after all rewriting at this layer: "the state that entered layer k - 1".
@@ -148,23 +144,6 @@ impl Editor {
             }
         }
         Ok(written)
-    }
-
-    /// Rewrites one row of the attention sub-layer's contribution at `layer`. Returns whether
-    /// the row was written.
-    pub fn edit_attention(&mut self, layer: u32, position: u32, row: &mut [f32]) -> bool {
-        let mut written = false;
-        for (n, intervention) in self.plan.iter().enumerate() {
-            if matches!(intervention.action, Action::SkipAttention)
-                && intervention.layers.contains(layer)
-                && intervention.tokens.contains(position)
-            {
-                row.fill(0.0);
-                *self.touched[n].entry(layer).or_default() += 1;
-                written = true;
-            }
-        }
-        written
     }
 
     /// Checks, after a forward pass over `rows` = (position, prior), that every intervention
@@ -214,30 +193,94 @@ fn names_an_output(intervention: &Intervention, rows: &[(u32, bool)]) -> bool {
 }
 
 fn saves_at(intervention: &Intervention, layer: u32) -> bool {
-    matches!(intervention.action, Action::Freeze) && layer + 1 == intervention.layers.first
+    intervention.target() == Target::Input
+        && matches!(intervention.action, Action::Freeze)
+        && layer + 1 == intervention.layers.first
+}
+
+fn rewrite(
+    intervention: &Intervention,
+    saved: Option<&Vec<f32>>,
+    layer: u32,
+    position: u32,
+    part: usize,
+    row: &mut [f32],
+) -> Result<(), Missed> {
+    // Residual states are part 0; K and V have draws of their own for each head.
+    let first = match intervention.target() {
+        Target::Input | Target::Attention => 0,
+        Target::Keys => 1 << 16,
+        Target::Values => 2 << 16,
+    };
+    let parts = |row: &mut [f32], f: &dyn Fn(u32, &mut [f32])| {
+        for (n, values) in (first..).zip(row.chunks_mut(part.max(1))) {
+            f(n, values);
+        }
+    };
+    match &intervention.action {
+        Action::Zero | Action::SkipAttention => row.fill(0.0),
+        Action::Freeze => row.copy_from_slice(saved.ok_or(Missed::NotSaved { layer, position })?),
+        Action::Random { seed } => parts(row, &|n, values| {
+            noise::random_row(*seed, layer, position, n, values);
+        }),
+        Action::Shuffle { seed } => parts(row, &|n, values| {
+            noise::shuffle_row(*seed, layer, position, n, values);
+        }),
+        Action::Given(states) => {
+            let given = states
+                .get(layer, position)
+                .ok_or(Missed::NotGiven { layer, position })?;
+            if given.len() != row.len() {
+                return Err(Missed::Width {
+                    layer,
+                    position,
+                    given: given.len(),
+                    width: row.len(),
+                });
+            }
+            row.copy_from_slice(given);
+        }
+        Action::Custom(f) => f(layer, position, row),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{PositionSet, States};
+    use super::super::{PositionSet, Site};
     use super::*;
 
     fn editor(plan: Vec<Intervention>) -> Editor {
         Editor::new(plan.into(), 4)
     }
 
+    fn input(
+        editor: &mut Editor,
+        layer: u32,
+        position: u32,
+        prior: bool,
+        row: &mut [f32],
+    ) -> Result<bool, Missed> {
+        let part = row.len();
+        editor.edit(Target::Input, layer, (position, prior), part, row)
+    }
+
     #[test]
     fn freeze_copies_the_state_below_and_spares_the_last_token() {
         let mut editor = editor(vec![Intervention::freeze(2)]);
-        assert!(!editor.needs_input(0) && editor.needs_input(1) && editor.needs_input(3));
+        assert!(
+            !editor.needs(Target::Input, 0)
+                && editor.needs(Target::Input, 1)
+                && editor.needs(Target::Input, 3)
+        );
         let mut row = [1.0, 2.0];
-        assert!(!editor.edit_input(1, 0, true, &mut row).unwrap());
+        assert!(!input(&mut editor, 1, 0, true, &mut row).unwrap());
         for layer in 2..4 {
             let mut row = [9.0, 9.0];
-            assert!(editor.edit_input(layer, 0, true, &mut row).unwrap());
+            assert!(input(&mut editor, layer, 0, true, &mut row).unwrap());
             assert_eq!(row, [1.0, 2.0]);
             let mut last = [5.0, 5.0];
-            assert!(!editor.edit_input(layer, 1, false, &mut last).unwrap());
+            assert!(!input(&mut editor, layer, 1, false, &mut last).unwrap());
             assert_eq!(last, [5.0, 5.0]);
         }
         assert_eq!(editor.settle(&[(0, true), (1, false)]), Ok(()));
@@ -254,9 +297,9 @@ mod tests {
             vec![Intervention::freeze(2), inject.clone()],
         ] {
             let mut editor = editor(plan);
-            editor.edit_input(1, 0, true, &mut [1.0, 2.0]).unwrap();
+            input(&mut editor, 1, 0, true, &mut [1.0, 2.0]).unwrap();
             let mut row = [9.0, 9.0];
-            editor.edit_input(2, 0, true, &mut row).unwrap();
+            input(&mut editor, 2, 0, true, &mut row).unwrap();
             assert_eq!(row, [7.0, 7.0]);
         }
     }
@@ -279,9 +322,10 @@ mod tests {
     #[test]
     fn skip_attention_touches_every_row_and_the_outputs_of_the_last_layer() {
         let mut editor = editor(vec![Intervention::skip_attention(3)]);
-        assert!(editor.needs_attention(3) && !editor.needs_attention(2));
+        assert!(editor.needs(Target::Attention, 3) && !editor.needs(Target::Attention, 2));
         let mut row = [1.0];
-        assert!(editor.edit_attention(3, 1, &mut row));
+        let edited = editor.edit(Target::Attention, 3, (1, false), 1, &mut row);
+        assert!(edited.unwrap());
         assert_eq!(row, [0.0]);
         assert_eq!(editor.settle(&[(0, true), (1, false)]), Ok(()));
         assert!(editor.settle(&[(0, true), (1, false)]).is_err());
@@ -294,12 +338,36 @@ mod tests {
         let plan = vec![Intervention::given(1, Arc::new(states), PositionSet::all())];
         let mut editor = editor(plan);
         assert!(matches!(
-            editor.edit_input(1, 0, true, &mut [1.0, 2.0]),
+            input(&mut editor, 1, 0, true, &mut [1.0, 2.0]),
             Err(Missed::Width { .. })
         ));
         assert!(matches!(
-            editor.edit_input(1, 1, true, &mut [1.0, 2.0]),
+            input(&mut editor, 1, 1, true, &mut [1.0, 2.0]),
             Err(Missed::NotGiven { .. })
         ));
+    }
+
+    #[test]
+    fn keys_are_rewritten_head_by_head_and_own_streams_can_be_held() {
+        let random = Intervention::random(1, 7).on(Site::Keys);
+        let mut own = States::new();
+        own.insert(2, 0, vec![3.0, 3.0]);
+        let mut editor = editor(vec![random]).pinned(1, Arc::new(own));
+        assert!(editor.needs(Target::Keys, 1) && !editor.needs(Target::Values, 1));
+        assert!(!editor.needs(Target::Input, 1) && editor.needs(Target::Input, 2));
+        let mut row = [3.0, 4.0, 0.0, 0.0];
+        let edited = editor.edit(Target::Keys, 1, (0, true), 2, &mut row);
+        assert!(edited.unwrap());
+        assert!(
+            (row[0].hypot(row[1]) - 5.0).abs() < 1e-5,
+            "each head keeps its norm"
+        );
+        assert_eq!(row[2..], [0.0, 0.0]);
+        let mut state = [1.0, 2.0];
+        assert!(input(&mut editor, 2, 0, true, &mut state).unwrap());
+        assert_eq!(state, [3.0, 3.0]);
+        let mut last = [1.0, 2.0];
+        assert!(!input(&mut editor, 2, 1, false, &mut last).unwrap());
+        assert_eq!(editor.settle(&[(0, true), (1, false)]), Ok(()));
     }
 }

@@ -102,11 +102,7 @@ impl Kind {
             Extent::From => LayerSpan::from(k),
             Extent::Window(width) => LayerSpan::window(k, width),
         };
-        Intervention {
-            action,
-            layers,
-            tokens,
-        }
+        Intervention::new(action, layers).at(tokens)
     }
 }
 

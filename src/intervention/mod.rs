@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use editor::{Editor, Missed};
 pub use kind::{Extent, Kind};
 pub use layers::{LayerList, LayerListError, LayerSpan};
-pub use noise::{permutation, random_row, shuffle_row};
+pub use noise::{Part, permutation, random_row, shuffle_row};
 pub use tokens::PositionSet;
 
 /// A function on one hidden state: `|layer, position, row|`, where `row` is the state of the
@@ -77,9 +77,38 @@ impl States {
     }
 }
 
+/// Where a manipulation acts on what a token leaves for later ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Site {
+    /// The residual stream: the state entering a layer, and with it everything above.
+    Residual,
+    /// The keys that a layer keeps in the cache, after rotary embedding. The token's own
+    /// residual stream stays as it is.
+    Keys,
+    /// The values that a layer keeps in the cache. The token's own residual stream stays as it
+    /// is.
+    Values,
+}
+
+/// What an [`Editor`] is shown of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The state entering the layer.
+    Input,
+    /// What attention adds to the residual stream.
+    Attention,
+    /// Keys on their way into the cache.
+    Keys,
+    /// Values on their way into the cache.
+    Values,
+}
+
 /// What happens to a row.
 #[derive(Clone)]
 pub enum Action {
+    /// The row becomes zero.
+    Zero,
     /// `h[l][i]` becomes the state that entered layer `k - 1`, for every layer of the span
     /// (`k` is the span's first layer, so it must be at least 1).
     Freeze,
@@ -109,17 +138,12 @@ impl Action {
     pub fn touches_last(&self) -> bool {
         matches!(self, Action::SkipAttention)
     }
-
-    /// Whether the action rewrites the state entering a layer (as opposed to the attention
-    /// sub-layer's contribution).
-    pub fn rewrites_input(&self) -> bool {
-        !matches!(self, Action::SkipAttention)
-    }
 }
 
 impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Action::Zero => write!(f, "zero"),
             Action::Freeze => write!(f, "freeze"),
             Action::Random { seed } => write!(f, "random(seed {seed})"),
             Action::Shuffle { seed } => write!(f, "shuffle(seed {seed})"),
@@ -135,6 +159,8 @@ impl fmt::Debug for Action {
 pub struct Intervention {
     /// What happens to each row.
     pub action: Action,
+    /// Rows of what. Skip-attention has its own place, whatever this says.
+    pub site: Site,
     /// At which layers.
     pub layers: LayerSpan,
     /// At which positions. The last token is left alone whatever this says, except by
@@ -147,8 +173,27 @@ impl Intervention {
     pub fn new(action: Action, layers: LayerSpan) -> Self {
         Self {
             action,
+            site: Site::Residual,
             layers,
             tokens: PositionSet::all(),
+        }
+    }
+
+    /// The same intervention on another site. Keys and values are rewritten head by head:
+    /// noise keeps each head's norm, a shuffle stays within a head. Freeze then means the keys
+    /// and values computed from the saved residual state.
+    pub fn on(mut self, site: Site) -> Self {
+        self.site = site;
+        self
+    }
+
+    /// What of a layer the intervention rewrites.
+    pub fn target(&self) -> Target {
+        match (&self.action, self.site) {
+            (Action::SkipAttention, _) => Target::Attention,
+            (_, Site::Residual) => Target::Input,
+            (_, Site::Keys) => Target::Keys,
+            (_, Site::Values) => Target::Values,
         }
     }
 

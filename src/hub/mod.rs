@@ -1,0 +1,179 @@
+//! Files of the Hugging Face hub: the datasets that `midlayer pull` knows, and models given as
+//! `user/repo[:quant]`.
+//!
+//! `hf-hub` asks, resumes and lays out the cache, which is the one that all of the hub's tools
+//! share. What it leaves to its callers is done here: the environment's variables, checksums,
+//! and that a file is in the shared cache only once it is whole (`fetch.rs`).
+
+mod error;
+mod fetch;
+mod options;
+mod quant;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use hf_hub::api::sync::{Api, ApiBuilder};
+use hf_hub::{Cache, Repo};
+
+pub use error::HubError;
+pub use options::HubOptions;
+
+/// A dataset's file on the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    /// What `midlayer pull` calls it.
+    pub name: &'static str,
+    /// The repository, `user/repo`.
+    pub repo: &'static str,
+    /// The file in the repository.
+    pub file: &'static str,
+}
+
+/// The datasets that `midlayer pull` knows.
+pub const DATASETS: [Dataset; 2] = [
+    Dataset {
+        name: "squad",
+        repo: "rajpurkar/squad",
+        file: "plain_text/validation-00000-of-00001.parquet",
+    },
+    Dataset {
+        name: "cnn_dailymail",
+        repo: "abisee/cnn_dailymail",
+        file: "3.0.0/test-00000-of-00001.parquet",
+    },
+];
+
+/// Told while a file comes in: bytes done, those of an interrupted download included, and the
+/// bytes there are.
+pub type Progress = dyn Fn(u64, u64) + Send + Sync;
+
+/// The hub, or a mirror of it, and the cache in front of it.
+pub struct Hub {
+    options: HubOptions,
+    cache: Cache,
+    progress: Box<Progress>,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// A hub as the environment describes it, see [`HubOptions::from_env`]. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`HubError::Io`] when there is no current folder to resolve the cache's path against.
+    pub fn from_env() -> Result<Self, HubError> {
+        Self::new(HubOptions::from_env())
+    }
+
+    /// A hub. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`HubError::Io`] when there is no current folder to resolve the cache's path against.
+    pub fn new(mut options: HubOptions) -> Result<Self, HubError> {
+        // hf-hub computes relative links and insists on comparing like with like.
+        options.cache = std::path::absolute(&options.cache).map_err(|source| HubError::Io {
+            path: options.cache.clone(),
+            source,
+        })?;
+        let cache = Cache::new(options.cache.clone());
+        Ok(Self {
+            options,
+            cache,
+            progress: Box::new(|_, _| ()),
+        })
+    }
+
+    /// With `progress` told of what comes in.
+    #[must_use]
+    pub fn on_progress(mut self, progress: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+        self.progress = Box::new(progress);
+        self
+    }
+
+    /// The client, downloading into the folder `cache`.
+    fn api(&self, cache: PathBuf) -> Result<Api, HubError> {
+        let mut builder = ApiBuilder::from_cache(Cache::new(cache))
+            .with_token(self.options.token.clone())
+            .with_progress(false)
+            .with_user_agent("midlayer", env!("CARGO_PKG_VERSION"));
+        if let Some(endpoint) = &self.options.endpoint {
+            builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_string());
+        }
+        builder.build().map_err(|error| HubError::NoConnection {
+            url: self.options.endpoint.clone().unwrap_or_default(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// A file of a dataset's repository, downloaded unless it is in the cache.
+///
+/// # Errors
+/// [`HubError`]; what was downloaded before an interruption is kept aside for the next attempt.
+pub fn dataset_file(client: &Hub, repo: &str, file: &str) -> Result<PathBuf, HubError> {
+    check_repo(repo, repo)?;
+    fetch::file(client, &Repo::dataset(repo.to_string()), repo, file)
+}
+
+/// The GGUF file of a model given as `user/repo` or `user/repo:quant`, downloaded unless it is
+/// in the cache.
+///
+/// The quant is matched regardless of case as a whole tag of the file's name; where no tag is
+/// the quant, one that begins with it is taken if it is the only one (`Q4_K` for `Q4_K_M`).
+/// Without a quant it is `Q4_K_M`, else `Q8_0`, else the only GGUF file there is.
+///
+/// # Errors
+/// [`HubError`]; what was downloaded before an interruption is kept aside for the next attempt.
+pub fn model_file(client: &Hub, spec: &str) -> Result<PathBuf, HubError> {
+    let (name, quant) = match spec.split_once(':') {
+        Some((name, quant)) => (name, Some(quant)),
+        None => (spec, None),
+    };
+    check_repo(name, spec)?;
+    if quant.is_some_and(|quant| quant.trim().is_empty()) {
+        return Err(malformed(spec, "there is no quant after the colon"));
+    }
+    let repo = Repo::model(name.to_string());
+    let file = match client.options.offline {
+        None => quant::choose(name, &fetch::listing(client, &repo, name)?, quant)?,
+        Some(variable) => {
+            let here = fetch::cached_listing(client, &repo);
+            quant::choose(name, &here, quant).map_err(|error| match error {
+                // What is missing here may well be on the hub.
+                HubError::NoGguf { .. } | HubError::NoQuant { .. } => HubError::Offline {
+                    what: spec.to_string(),
+                    variable,
+                },
+                error => error,
+            })?
+        }
+    };
+    fetch::file(client, &repo, name, &file)
+}
+
+fn malformed(spec: &str, reason: &'static str) -> HubError {
+    HubError::Spec {
+        spec: spec.to_string(),
+        reason,
+    }
+}
+
+/// The name becomes part of paths and addresses, so only what the hub allows in names passes.
+fn check_repo(name: &str, spec: &str) -> Result<(), HubError> {
+    let allowed = |part: &str| {
+        part.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            && part.chars().any(|c| c != '.')
+    };
+    match name.split_once('/') {
+        Some((user, repo)) if allowed(user) && allowed(repo) => Ok(()),
+        _ => Err(malformed(spec, "a repository is given as user/repo")),
+    }
+}

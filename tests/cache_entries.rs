@@ -1,0 +1,274 @@
+//! Keys and values themselves: rewriting what the cache holds must reach every later token and
+//! nothing else. Freeze shows it: by keys and values it must give the logits that it gives by
+//! the residual stream, since those are all that later tokens see.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Golden, default_model_at, engine_of, exact_options};
+use midlayer::engine::{Engine, EngineError, Request, Straightforward};
+use midlayer::hook::HookFault;
+use midlayer::intervention::{Action, Intervention, LayerSpan, PositionSet, Site, States, Target};
+use midlayer::runtime::{
+    Architecture, CacheType, ContextOptions, FlashAttention, RuntimeError, Synthetic, Token,
+};
+
+const FAR: f32 = 1e-2;
+
+fn tiny_options(cache: CacheType, flash_attention: FlashAttention) -> ContextOptions {
+    ContextOptions {
+        n_ctx: 64,
+        n_batch: 64,
+        cache_k: cache,
+        cache_v: cache,
+        flash_attention,
+        ..exact_options()
+    }
+}
+
+fn tiny(architecture: Architecture) -> Straightforward {
+    let model = Synthetic::new(architecture).build().unwrap();
+    let options = tiny_options(CacheType::F32, FlashAttention::Off);
+    Straightforward::new(Arc::new(model), &options).unwrap()
+}
+
+fn with_attention() -> impl Iterator<Item = Architecture> {
+    Architecture::ALL
+        .into_iter()
+        .filter(|a| *a != Architecture::Mamba)
+}
+
+fn request(plan: Vec<Intervention>) -> Request {
+    Request {
+        tokens: (0..20).map(|i| Token(3 + (i * 7) % 89)).collect(),
+        plan,
+        ..Request::default()
+    }
+}
+
+/// An intervention on keys and on values.
+fn on_both(intervention: &Intervention) -> Vec<Intervention> {
+    [Site::Keys, Site::Values]
+        .map(|site| intervention.clone().on(site))
+        .to_vec()
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
+}
+
+fn logits(engine: &mut Straightforward, request: &Request) -> Vec<f32> {
+    engine.run(request).unwrap().logits
+}
+
+/// Freeze by keys and values against freeze by the residual stream, at every layer, at the
+/// prompt and along a continuation.
+fn freeze_both_ways(engine: &mut Straightforward, base: &Request, tolerance: f32, what: &str) {
+    let clean = logits(engine, base);
+    let mut moved = 0.0f32;
+    let last = engine.facts().n_layer - 1;
+    for k in 1..=last {
+        let with = |plan: Vec<Intervention>| Request {
+            plan,
+            continuations: vec![vec![Token(40), Token(50)]],
+            ..base.clone()
+        };
+        let stream = engine.run(&with(vec![Intervention::freeze(k)])).unwrap();
+        let cache = engine
+            .run(&with(on_both(&Intervention::freeze(k))))
+            .unwrap();
+        for n in 0..=2 {
+            let apart = distance(stream.after(0, n), cache.after(0, n));
+            assert!(apart <= tolerance, "{what}, layer {k}, step {n}: {apart}");
+        }
+        moved = moved.max(distance(&clean, &cache.logits));
+        // Negative control: one of the two alone, or the layer above, is not the same.
+        if k < last {
+            let keys = with(vec![Intervention::freeze(k).on(Site::Keys)]);
+            let above = with(on_both(&Intervention::freeze(k + 1)));
+            for other in [keys, above] {
+                let apart = distance(&stream.logits, &logits(engine, &other));
+                assert!(apart > tolerance, "{what}, layer {k}: {apart}");
+            }
+        }
+    }
+    assert!(
+        moved > 10.0 * tolerance,
+        "{what}: freeze moved the logits by {moved}"
+    );
+}
+
+#[test]
+fn freeze_by_keys_and_values_is_freeze() {
+    for architecture in with_attention() {
+        let what = format!("{architecture:?}");
+        freeze_both_ways(&mut tiny(architecture), &request(vec![]), 1e-4, &what);
+    }
+}
+
+#[test]
+fn freeze_by_keys_and_values_is_freeze_in_other_caches() {
+    // F16 caches round what is stored: the same values both ways, so the same rounding, up to
+    // where a difference in the last bit falls on another side.
+    let caches = [
+        (CacheType::F16, FlashAttention::Off, 5e-3),
+        (CacheType::F16, FlashAttention::On, 5e-3),
+    ];
+    for (cache, flash, tolerance) in caches {
+        for architecture in with_attention() {
+            let model = Arc::new(Synthetic::new(architecture).build().unwrap());
+            let mut engine = Straightforward::new(model, &tiny_options(cache, flash)).unwrap();
+            let what = format!("{architecture:?} {cache} {flash:?}");
+            freeze_both_ways(&mut engine, &request(vec![]), tolerance, &what);
+        }
+    }
+}
+
+/// The default model in F32, at a few layers, with the caches that people use. Quantized caches
+/// are stored after a rotation; rows are rewritten before it.
+#[test]
+fn freeze_by_keys_and_values_is_freeze_on_the_default_model() {
+    let path = default_model_at("f32");
+    let golden = Golden::read("P1_clean");
+    let caches = [
+        (CacheType::F32, FlashAttention::Off, 1e-3),
+        (CacheType::F16, FlashAttention::On, 2e-2),
+        (CacheType::Q8_0, FlashAttention::On, 0.3),
+    ];
+    for (cache, flash_attention, tolerance) in caches {
+        let options = ContextOptions {
+            cache_k: cache,
+            cache_v: cache,
+            flash_attention,
+            ..exact_options()
+        };
+        let mut engine = engine_of(&path, &options);
+        let base = Request {
+            tokens: golden.tokens(),
+            ..Request::default()
+        };
+        for k in [1, 8, 15, 21, 29] {
+            let with = |plan| Request {
+                plan,
+                ..base.clone()
+            };
+            let stream = logits(&mut engine, &with(vec![Intervention::freeze(k)]));
+            let both = with(on_both(&Intervention::freeze(k)));
+            let apart = distance(&stream, &logits(&mut engine, &both));
+            assert!(apart <= tolerance, "{cache}, layer {k}: {apart}");
+        }
+        let k = 15;
+        let with = |plan| Request {
+            plan,
+            ..base.clone()
+        };
+        let stream = logits(&mut engine, &with(vec![Intervention::freeze(k)]));
+        let values = with(vec![Intervention::freeze(k).on(Site::Values)]);
+        let apart = distance(&stream, &logits(&mut engine, &values));
+        assert!(apart > 2.0 * tolerance, "{cache}: control moved by {apart}");
+    }
+}
+
+#[test]
+fn own_entries_given_back_are_clean_and_others_are_not() {
+    for architecture in with_attention() {
+        let mut engine = tiny(architecture);
+        let base = request(vec![]);
+        let clean = logits(&mut engine, &base);
+        let targets = [Target::Keys, Target::Values];
+        let own = engine.captured(&base.tokens, 0, &targets).unwrap();
+        let mut other = base.tokens.clone();
+        other.rotate_left(5);
+        let other = engine.captured(&other, 0, &targets).unwrap();
+        let give = |keys: &States, values: &States| {
+            let given = |states: &States, site| {
+                let action = Action::Given(Arc::new(states.clone()));
+                Intervention::new(action, LayerSpan::from(1)).on(site)
+            };
+            request(vec![given(keys, Site::Keys), given(values, Site::Values)])
+        };
+        let same = logits(&mut engine, &give(&own.keys, &own.values));
+        let apart = distance(&same, &clean);
+        assert!(apart < 1e-4, "{architecture:?}: {apart}");
+        let donor = logits(&mut engine, &give(&other.keys, &other.values));
+        assert!(distance(&donor, &clean) > FAR, "{architecture:?}");
+        // Mixed up, they are not the same either.
+        let mixed = logits(&mut engine, &give(&own.keys, &other.values));
+        assert!(distance(&mixed, &clean) > FAR, "{architecture:?}");
+    }
+}
+
+#[test]
+fn every_kind_acts_at_the_chosen_layers_and_tokens_alone() {
+    for architecture in with_attention() {
+        let mut engine = tiny(architecture);
+        let clean = logits(&mut engine, &request(vec![]));
+        let kinds = [
+            Action::Zero,
+            Action::Random { seed: 1 },
+            Action::Shuffle { seed: 1 },
+        ];
+        for action in kinds {
+            for site in [Site::Keys, Site::Values] {
+                let what = format!("{architecture:?} {action:?} {site:?}");
+                let at = |layers| Intervention::new(action.clone(), layers).on(site);
+                let only = engine.run(&request(vec![at(LayerSpan::only(1))])).unwrap();
+                assert!(distance(&only.logits, &clean) > 1e-4, "{what}");
+                let rows: usize = only.touched.iter().map(|t| t.rows).sum();
+                // 19 rows of the cache, and the same of each layer above held at their own.
+                assert_eq!(rows, 19 * 3, "{what}: {:?}", only.touched);
+                let none = at(LayerSpan::only(1)).at(PositionSet::none());
+                let apart = distance(&logits(&mut engine, &request(vec![none])), &clean);
+                assert!(apart < 1e-4, "{what}: {apart}");
+            }
+        }
+    }
+}
+
+/// Values of prior tokens at zero from layer 0 up, in a text where the last token attends to
+/// them: what is left is what the last token gives itself. With keys alone at zero, attention
+/// spreads instead. The two differ, and both differ from skipping attention.
+#[test]
+fn keys_and_values_are_told_apart() {
+    for architecture in with_attention() {
+        let mut engine = tiny(architecture);
+        let zero = |site| Intervention::new(Action::Zero, LayerSpan::from(0)).on(site);
+        let keys = logits(&mut engine, &request(vec![zero(Site::Keys)]));
+        let values = logits(&mut engine, &request(vec![zero(Site::Values)]));
+        let skip = logits(&mut engine, &request(vec![Intervention::skip_attention(0)]));
+        assert!(distance(&keys, &values) > FAR, "{architecture:?}");
+        assert!(distance(&skip, &values) > FAR, "{architecture:?}");
+    }
+}
+
+/// Rewriting the cache leaves prior tokens' own streams alone: at the layer above, with the
+/// last token's attention silenced, nothing of it can be seen.
+#[test]
+fn own_streams_stay_as_they_are() {
+    for architecture in with_attention() {
+        let mut engine = tiny(architecture);
+        let noise = Intervention::random(1, 1);
+        let silent = Intervention::new(Action::SkipAttention, LayerSpan::only(1))
+            .at(PositionSet::ranges([19..20]));
+        let base = logits(&mut engine, &request(vec![silent.clone()]));
+        let mut plan = on_both(&noise);
+        plan.push(silent);
+        let apart = distance(&logits(&mut engine, &request(plan)), &base);
+        assert!(apart < 1e-4, "{architecture:?}: {apart}");
+    }
+}
+
+#[test]
+fn a_layer_without_a_cache_says_so() {
+    let mut engine = tiny(Architecture::Mamba);
+    let zero = Intervention::new(Action::Zero, LayerSpan::only(1)).on(Site::Keys);
+    let error = engine.run(&request(vec![zero])).unwrap_err();
+    assert!(matches!(
+        error,
+        EngineError::Runtime(RuntimeError::Hook(HookFault::NoCache(1, "keys")))
+    ));
+}
