@@ -36,6 +36,7 @@
 pub mod engine;
 mod files;
 pub mod hook;
+pub mod hub;
 pub mod intervention;
 pub mod models;
 pub mod report;

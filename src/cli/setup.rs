@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::Usage;
 use super::args::ModelArgs;
 use super::output::{say, spinner};
 use midlayer::engine::Straightforward;
+use midlayer::hub::{Hub, model_file};
 use midlayer::intervention::Kind;
 use midlayer::models::resolve;
 use midlayer::runtime::{ContextOptions, Model, ModelOptions};
@@ -26,7 +28,11 @@ impl Loaded {
 
 /// Finds and loads the model.
 pub fn load(args: &ModelArgs) -> anyhow::Result<Loaded> {
-    let path = find(&args.model)?;
+    let path = match (&args.hf_repo, &args.model) {
+        (Some(repo), _) => from_hub(repo)?,
+        (None, Some(model)) => find(model)?,
+        (None, None) => return Err(Usage("give a model: -m or -hf".into()).into()),
+    };
     let waiting = spinner(format!("loading {}", path.display()));
     let options = ModelOptions {
         gpu_layers: args.n_gpu_layers,
@@ -38,6 +44,19 @@ pub fn load(args: &ModelArgs) -> anyhow::Result<Loaded> {
         model: Arc::new(model?),
         options: context_options(args),
     })
+}
+
+/// Finds a model on the Hugging Face hub, or in its cache.
+fn from_hub(repo: &str) -> anyhow::Result<PathBuf> {
+    let waiting = spinner(format!("looking for {repo}"));
+    let shown = waiting.clone();
+    let hub = Hub::from_env()?.on_progress(move |done, total| {
+        let megabytes = |bytes: u64| bytes / 1_000_000;
+        shown.set_message(format!("{} of {} MB", megabytes(done), megabytes(total)));
+    });
+    let file = model_file(&hub, repo);
+    waiting.finish_and_clear();
+    Ok(file?)
 }
 
 /// Finds a model's file, requantizing where the name asks for it.

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
 
-use super::args::SweepArgs;
+use super::args::{SweepArgs, YesNo};
 use super::output::{bar, print, say};
+use super::pull::pulled_dataset;
 use super::setup::{Loaded, load};
 use midlayer::engine::Engine;
 use midlayer::models::sha256;
 use midlayer::runtime::{devices, llama_cpp_version};
 use midlayer::store::{Store, StoredRun};
-use midlayer::sweep::{Grid, ModelIdentity, Progress, Spec, TaskSpec};
+use midlayer::sweep::{DataSource, Grid, ModelIdentity, Progress, Spec, TaskSpec};
 use midlayer::tasks::TaskName;
 use midlayer::{report, sweep};
 
@@ -67,12 +68,14 @@ fn specification(args: &SweepArgs, loaded: &Loaded) -> anyhow::Result<Spec> {
             continue;
         }
         let math = task == TaskName::Math;
-        let all = if math { 100 } else { 195 };
+        let all = if task == TaskName::Capitals { 195 } else { 100 };
         tasks.push(TaskSpec {
             task,
             version: task.version(),
-            limit: args.limit.map_or(all, |n| n as usize),
+            limit: limit_of(args, task).unwrap_or(all),
             shots: args.shots as usize,
+            chat: args.chat,
+            data: data_source(args, task)?,
             math_max: math.then_some(args.math_max),
             math_seed: math.then_some(args.math_seed),
         });
@@ -104,7 +107,37 @@ fn specification(args: &SweepArgs, loaded: &Loaded) -> anyhow::Result<Spec> {
         seeds,
         extent: args.place.extent,
         tokens: args.place.tokens.to_string(),
+        sites: args.place.sites(),
+        manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
+        from_step: args.generation.from_step as usize,
     })
+}
+
+/// The task's own limit, or else the one for all.
+fn limit_of(args: &SweepArgs, task: TaskName) -> Option<usize> {
+    let find = |of: Option<TaskName>| args.limit.iter().rev().find(|limit| limit.task == of);
+    find(Some(task)).or(find(None)).map(|limit| limit.limit)
+}
+
+/// Where a task's items come from: the file named, else the pulled set, else the sample.
+fn data_source(args: &SweepArgs, task: TaskName) -> anyhow::Result<Option<DataSource>> {
+    if !task.reads_data() {
+        return Ok(None);
+    }
+    let named = args.data.iter().find(|data| data.task == task);
+    let path = match named {
+        Some(data) => Some(std::path::absolute(&data.path)?),
+        None => pulled_dataset(&task.to_string()),
+    };
+    if path.is_none() {
+        say(&format!(
+            "{task}: using the small sample written for midlayer by a language model; for the real set: midlayer pull {task}, or --data {task}=FILE"
+        ));
+    }
+    Ok(Some(DataSource {
+        sha256: path.as_deref().map(sha256).transpose()?,
+        path,
+    }))
 }
 
 /// A bar with the time left; Ctrl-C asks the sweep to stop, a second one stops at once.

@@ -1,6 +1,8 @@
 //! `midlayer try`.
 
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
 use comfy_table::{CellAlignment, Table};
@@ -11,8 +13,11 @@ use super::continuation::{json_generations, list_generations, stream};
 use super::line::Line;
 use super::output::{print, say};
 use super::setup::{Stack, load};
-use midlayer::engine::{Engine, Outcome, Prompt, Request, kl, log_softmax, rank, top};
-use midlayer::intervention::{Kind, PositionSet, States};
+use midlayer::engine::{
+    Engine, Outcome, Prompt, Request, Straightforward, donor_states, filler_states, kl,
+    log_softmax, rank, top,
+};
+use midlayer::intervention::{Kind, PositionSet, Site, States};
 use midlayer::report::STYLE;
 
 /// One run to show.
@@ -32,8 +37,12 @@ impl Run {
     }
 }
 
-/// Donor states, already moved to the prompt's positions, and those positions.
-type Donor = (Arc<States>, PositionSet);
+/// Donor states by site (residual, keys, values), already moved to the prompt's positions, and
+/// those positions.
+struct Donor {
+    states: [Arc<States>; 3],
+    positions: PositionSet,
+}
 
 pub fn run(args: TryArgs) -> anyhow::Result<()> {
     // Before the model is loaded: what can be known to be wrong without it.
@@ -45,14 +54,18 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
         );
     }
     let injects = args.manipulate.iter().any(Stack::injects);
-    let donor_texts = match (&args.inject_from, &args.inject_at) {
-        (Some(from), Some(at)) => Some((from, at)),
-        (None, None) => None,
-        _ => return Err(Usage("--inject-from and --inject-at go together".into()).into()),
+    let residual = args.place.sites() == [Site::Residual];
+    let named = (args.inject_from.is_some(), args.inject_at.is_some());
+    let fits = match named {
+        (true, true) => injects,
+        // Keys and values may come from the same positions of the donor.
+        (true, false) => injects && !residual,
+        (false, true) => false,
+        (false, false) => !injects,
     };
-    if injects != donor_texts.is_some() {
+    if !fits {
         return Err(Usage(
-            "inject needs --inject-from (the donor prompt) and --inject-at (the part replaced), and they need --manipulate inject".into(),
+            "inject needs --inject-from (the donor prompt) and, on the residual stream, --inject-at (the part replaced); both need --manipulate inject".into(),
         )
         .into());
     }
@@ -60,11 +73,18 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
     let mut engine = loaded.engine()?;
     let text = if args.chat { engine.chat(&text)? } else { text };
     let prompt = engine.prompt(&text)?;
-    let donor = match donor_texts {
-        Some((from, at)) => Some(donor(&mut engine, &prompt, from, at)?),
-        None => None,
-    };
-    let runs = runs(&args, &engine, &prompt, donor.as_ref())?;
+    let mut donors = HashMap::new();
+    if let Some(from) = &args.inject_from {
+        let donor = donor(&mut engine, &prompt, from, args.inject_at.as_deref())?;
+        donors.insert("inject", donor);
+    }
+    let fills = args.manipulate.iter().flat_map(|stack| &stack.0);
+    if fills.clone().any(|(kind, _)| *kind == Kind::Filler) {
+        let states = filler_states(&mut engine, &prompt)?;
+        let positions = args.place.tokens.positions(&prompt)?;
+        donors.insert("filler", Donor { states, positions });
+    }
+    let runs = runs(&args, &engine, &prompt, &donors)?;
     let clean = Request {
         manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
         ..Request::new(&prompt)
@@ -102,8 +122,33 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The states of the donor's last tokens, as many as the replaced part has.
-fn donor(engine: &mut impl Engine, prompt: &Prompt, from: &str, at: &str) -> anyhow::Result<Donor> {
+/// The states of the donor's last tokens, as many as the replaced part has; without a part, of
+/// its tokens at the prompt's own prior positions.
+fn donor(
+    engine: &mut Straightforward,
+    prompt: &Prompt,
+    from: &str,
+    at: Option<&str>,
+) -> anyhow::Result<Donor> {
+    let donor = engine.prompt(from)?;
+    let place = match at {
+        None => 0..donor.tokens.len().min(prompt.tokens.len() - 1),
+        Some(at) => replaced_part(prompt, &donor, at)?,
+    };
+    let first = match at {
+        None => 0,
+        Some(_) => donor.tokens.len() - place.len(),
+    };
+    let moves: Vec<(u32, u32)> = (first as u32..)
+        .zip(place.clone().map(|p| p as u32))
+        .collect();
+    Ok(Donor {
+        states: donor_states(engine, &donor, &moves)?,
+        positions: PositionSet::ranges([place.start as u32..place.end as u32]),
+    })
+}
+
+fn replaced_part(prompt: &Prompt, donor: &Prompt, at: &str) -> anyhow::Result<Range<usize>> {
     let place = prompt.find(at)?;
     if place.end == prompt.tokens.len() {
         return Err(Usage(format!(
@@ -111,7 +156,6 @@ fn donor(engine: &mut impl Engine, prompt: &Prompt, from: &str, at: &str) -> any
         ))
         .into());
     }
-    let donor = engine.prompt(from)?;
     if donor.own_tokens() < place.len() {
         return Err(Usage(format!(
             "{at:?} has {} tokens, the donor prompt only {} (--inject-from)",
@@ -120,13 +164,7 @@ fn donor(engine: &mut impl Engine, prompt: &Prompt, from: &str, at: &str) -> any
         ))
         .into());
     }
-    let first = donor.tokens.len() - place.len();
-    let moves: Vec<(u32, u32)> = (first as u32..)
-        .zip(place.clone().map(|p| p as u32))
-        .collect();
-    let states = engine.states(&donor)?.moved(&moves);
-    let positions = PositionSet::ranges([place.start as u32..place.end as u32]);
-    Ok((Arc::new(states), positions))
+    Ok(place)
 }
 
 /// Every stack at every layer and seed.
@@ -134,7 +172,7 @@ fn runs(
     args: &TryArgs,
     engine: &impl Engine,
     prompt: &Prompt,
-    donor: Option<&Donor>,
+    donors: &HashMap<&str, Donor>,
 ) -> anyhow::Result<Vec<Run>> {
     let n_layer = engine.facts().n_layer;
     let asked = match &args.layers {
@@ -175,15 +213,18 @@ fn runs(
                     ..Request::new(prompt)
                 };
                 for &(kind, fixed) in &stack.0 {
-                    let (states, tokens) = match donor {
-                        Some((states, at)) if kind == Kind::Inject => (Some(states.clone()), at),
-                        _ => (None, &selected),
-                    };
+                    let donor = donors.get(kind.to_string().as_str());
+                    let tokens = donor.map_or(&selected, |donor| &donor.positions);
                     let k = fixed.unwrap_or(layer);
-                    let intervention =
-                        kind.intervention(k, seed, args.place.extent, tokens.clone(), states);
-                    intervention.check(n_layer)?;
-                    request.plan.push(intervention);
+                    for site in args.place.sites() {
+                        let states = donor.map(|donor| donor.states[site as usize].clone());
+                        let extent = args.place.extent;
+                        let intervention = kind
+                            .intervention(k, seed, extent, tokens.clone(), states)
+                            .on(site);
+                        intervention.check(n_layer)?;
+                        request.plan.push(intervention);
+                    }
                 }
                 runs.push(Run {
                     name: stack.name(),

@@ -4,6 +4,7 @@
 //! [`Straightforward`] computes every cell by a full forward pass: slow, simple, and the oracle
 //! for anything faster.
 
+mod donor;
 mod logits;
 mod mock;
 mod prompt;
@@ -13,6 +14,7 @@ mod straightforward;
 
 use std::sync::Arc;
 
+pub use donor::{donor_states, filler_states};
 pub use logits::{argmax, kl, log_softmax, rank, top};
 pub use mock::Mock;
 pub use prompt::{Prompt, PromptError};
@@ -232,7 +234,7 @@ pub trait Engine {
     }
 
     /// Continues a request's prompt greedily, by at most `max` tokens, until the model ends the
-    /// text or `go_on`, shown the tokens so far, says no.
+    /// text or `go_on`, shown the text so far, says no.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -240,7 +242,7 @@ pub trait Engine {
         &mut self,
         request: &Request,
         max: usize,
-        go_on: &mut dyn FnMut(&[Token]) -> bool,
+        go_on: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Generation, EngineError> {
         let mut logits = self.start(request)?;
         let mut generation = Generation {
@@ -253,7 +255,8 @@ pub trait Engine {
             generation.tokens.push(token);
             let second = best.get(1).map_or(f32::NEG_INFINITY, |b| b.1);
             generation.margins.push(best[0].1 - second);
-            let end = self.ends_generation(token) || !go_on(&generation.tokens);
+            let text = self.text(&generation.tokens);
+            let end = self.ends_generation(token) || !go_on(&text);
             if end || generation.tokens.len() == max {
                 break;
             }

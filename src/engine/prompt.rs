@@ -45,6 +45,11 @@ pub enum PromptError {
         /// Number of prior tokens.
         prior: u32,
     },
+    /// A donor whose tokens cannot be put there.
+    #[error(
+        "the donor's tokens cannot be moved to where they should go: give a donor prompt that is not longer than what comes before them (--inject-from)"
+    )]
+    Move,
     /// A selector without tokens.
     #[error("'{0}' selects no prior token of this prompt (--tokens)")]
     NothingSelected(String),

@@ -22,6 +22,10 @@ pub enum Kind {
     SkipAttention,
     /// [`Action::Given`] with the states of a donor prompt.
     Inject,
+    /// See [`Action::Zero`].
+    Zero,
+    /// [`Action::Given`] with the states of a neutral text of the same length.
+    Filler,
 }
 
 /// Which layers a manipulation acts on, seen from its layer `k`.
@@ -57,12 +61,14 @@ impl FromStr for Extent {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 7] = [
         Kind::Freeze,
         Kind::Random,
         Kind::Shuffle,
         Kind::SkipAttention,
         Kind::Inject,
+        Kind::Zero,
+        Kind::Filler,
     ];
 
     /// Whether results depend on a seed.
@@ -78,8 +84,9 @@ impl Kind {
         }
     }
 
-    /// The manipulation at layer `k` on `tokens`. `donor` holds the states that `inject` puts
-    /// there; without it nothing is given, and running the intervention is an error.
+    /// The manipulation at layer `k` on `tokens`. `donor` holds the states that `inject`
+    /// or `filler` puts there; without them nothing is given, and running the intervention is an
+    /// error.
     pub fn intervention(
         self,
         k: u32,
@@ -93,7 +100,8 @@ impl Kind {
             Kind::Random => Action::Random { seed },
             Kind::Shuffle => Action::Shuffle { seed },
             Kind::SkipAttention => Action::SkipAttention,
-            Kind::Inject => Action::Given(donor.unwrap_or_default()),
+            Kind::Inject | Kind::Filler => Action::Given(donor.unwrap_or_default()),
+            Kind::Zero => Action::Zero,
         };
         let upward = matches!(self, Kind::Freeze | Kind::SkipAttention);
         let layers = match extent {
@@ -114,6 +122,8 @@ impl fmt::Display for Kind {
             Kind::Shuffle => "shuffle",
             Kind::SkipAttention => "skip-attention",
             Kind::Inject => "inject",
+            Kind::Zero => "zero",
+            Kind::Filler => "filler",
         })
     }
 }

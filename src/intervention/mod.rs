@@ -91,6 +91,21 @@ pub enum Site {
     Values,
 }
 
+impl std::str::FromStr for Site {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "residual" => Ok(Site::Residual),
+            "keys" => Ok(Site::Keys),
+            "values" => Ok(Site::Values),
+            _ => Err(format!(
+                "'{text}' is not a site; choose residual, keys or values"
+            )),
+        }
+    }
+}
+
 /// What an [`Editor`] is shown of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {

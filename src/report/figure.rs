@@ -5,6 +5,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::series::{Curve, TaskSeries};
+use super::table::sample_mark;
 use crate::intervention::Kind;
 use crate::store::StoredRun;
 
@@ -16,6 +17,8 @@ fn colour(kind: Kind) -> RGBColor {
         Kind::Shuffle => RGBColor(230, 159, 0),
         Kind::SkipAttention => RGBColor(0, 158, 115),
         Kind::Inject => RGBColor(204, 121, 167),
+        Kind::Zero => RGBColor(86, 180, 233),
+        Kind::Filler => RGBColor(90, 90, 90),
     }
 }
 
@@ -41,7 +44,8 @@ pub fn accuracy_svg(run: &StoredRun, task: &TaskSeries) -> String {
     let facts = &run.spec.model.facts;
     let last = f64::from(facts.n_layer.saturating_sub(1).max(1));
     on_svg((860, 480), |root| {
-        let title = format!("{} on {} ({})", task.task, facts.name, facts.quantization);
+        let mark = sample_mark(run, task);
+        let title = format!("{}{mark} on {}", task.task, facts.name);
         let mut chart = ChartBuilder::on(root)
             .caption(title, ("sans-serif", 18))
             .margin(12)
@@ -54,7 +58,7 @@ pub fn accuracy_svg(run: &StoredRun, task: &TaskSeries) -> String {
             .configure_mesh()
             .light_line_style(WHITE)
             .x_desc("manipulated layer k")
-            .y_desc("accuracy")
+            .y_desc(task.task.metric())
             .x_label_formatter(&|x| format!("{x:.0}"))
             .y_label_formatter(&|y| format!("{:.0} %", 100.0 * y))
             .label_style(("sans-serif", 13))

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::intervention::Kind;
-use crate::stats::{mean, wilson};
+use crate::stats::{bootstrap, deviation, mean, wilson};
 use crate::store::{ResultRow, StoredRun};
 use crate::tasks::TaskName;
 
-/// A proportion of items with its 95% Wilson interval.
+/// A mean score of items with its 95% interval: Wilson's for scores of 0 and 1, a bootstrap over
+/// items for others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {
-    /// The proportion.
+    /// The mean.
     pub value: f64,
     /// Lower end of the interval.
     pub low: f64,
@@ -25,10 +26,15 @@ pub struct Share {
 pub struct Point {
     /// The layer `k`.
     pub layer: u32,
-    /// Right answers among all items. With several seeds an item counts by its mean.
+    /// Mean score of all items. With several seeds an item counts by its mean.
     pub accuracy: Share,
-    /// Right answers among the items that the clean model gets right.
+    /// Mean score of the items that the clean model gets right to the letter.
     pub retention: Share,
+    /// Items whose answer is the clean run's.
+    pub agreement: Share,
+    /// Standard deviation, over seeds, of the mean score over items; the intervals speak of
+    /// items.
+    pub between_seeds: Option<f64>,
     /// For `inject`: the donor's answers among all items.
     pub modified: Option<Share>,
     /// Mean KL divergence from the clean next-token distribution, nats.
@@ -89,7 +95,7 @@ fn of_task(task: TaskName, kinds: &[Kind], rows: &[ResultRow]) -> TaskSeries {
             }
             let points = layers
                 .into_iter()
-                .map(|(layer, rows)| point(layer, &rows, &known))
+                .map(|(layer, rows)| point(task, layer, &rows, &known))
                 .collect();
             Curve { kind, points }
         })
@@ -97,44 +103,59 @@ fn of_task(task: TaskName, kinds: &[Kind], rows: &[ResultRow]) -> TaskSeries {
         .collect();
     TaskSeries {
         task,
-        clean: share(&clean, |row| row.correct),
+        clean: share(&clean, task.is_binary(), |row| row.score),
         clean_logprob: mean(clean.iter().map(|row| row.logprob)),
         curves,
     }
 }
 
-fn point(layer: u32, rows: &[&ResultRow], known: &BTreeSet<&str>) -> Point {
+fn point(task: TaskName, layer: u32, rows: &[&ResultRow], known: &BTreeSet<&str>) -> Point {
+    let binary = task.is_binary();
     let retained: Vec<&ResultRow> = rows
         .iter()
         .copied()
         .filter(|row| known.contains(row.item.as_str()))
         .collect();
     let modified = rows.iter().any(|row| row.modified_correct.is_some());
+    let mut seeds: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for row in rows {
+        seeds
+            .entry(row.seed.unwrap_or(0))
+            .or_default()
+            .push(row.score);
+    }
+    let seeds: Vec<f64> = seeds.into_values().map(mean).collect();
     Point {
         layer,
-        accuracy: share(rows, |row| row.correct),
-        retention: share(&retained, |row| row.correct),
-        modified: modified.then(|| share(rows, |row| row.modified_correct == Some(true))),
+        accuracy: share(rows, binary, |row| row.score),
+        retention: share(&retained, binary, |row| row.score),
+        agreement: share(rows, true, |row| f64::from(u8::from(row.agrees))),
+        between_seeds: deviation(&seeds),
+        modified: modified.then(|| {
+            share(rows, true, |row| {
+                f64::from(u8::from(row.modified_correct == Some(true)))
+            })
+        }),
         kl: mean(rows.iter().map(|row| row.kl)),
         logprob: mean(rows.iter().map(|row| row.logprob)),
     }
 }
 
-/// The share of items: seeds of one item are averaged first, so that the interval speaks of
+/// The mean over items: seeds of one item are averaged first, so that the interval speaks of
 /// items.
-fn share(rows: &[&ResultRow], right: impl Fn(&ResultRow) -> bool) -> Share {
+fn share(rows: &[&ResultRow], binary: bool, score: impl Fn(&ResultRow) -> f64) -> Share {
     let mut items: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for row in rows {
-        let score = f64::from(u8::from(right(row)));
-        items.entry(&row.item).or_default().push(score);
+        items.entry(&row.item).or_default().push(score(row));
     }
-    let n = items.len();
-    let value = if n == 0 {
-        f64::NAN
+    let scores: Vec<f64> = items.into_values().map(mean).collect();
+    let n = scores.len();
+    let value = mean(scores.iter().copied());
+    let (low, high) = if binary {
+        wilson(value, n)
     } else {
-        mean(items.into_values().map(mean))
+        bootstrap(&scores)
     };
-    let (low, high) = wilson(value, n);
     Share {
         value,
         low,
@@ -154,7 +175,11 @@ mod tests {
             manipulation: kind,
             layer: kind.map(|_| 3),
             seed: kind.map(|_| seed),
+            score: f64::from(u8::from(correct)),
             correct,
+            metrics: BTreeMap::new(),
+            agrees: correct,
+            answer: String::new(),
             logprob: -1.0,
             rank: 1,
             kl: 0.5,
@@ -184,5 +209,7 @@ mod tests {
         );
         assert_eq!((point.retention.value, point.retention.n), (0.5, 1));
         assert_eq!(point.modified, None);
+        // Seed 1 is right on one item of two, seed 2 on none.
+        assert!((point.between_seeds.unwrap() - 0.125f64.sqrt()).abs() < 1e-12);
     }
 }

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyl
 use super::series::{Curve, Share, TaskSeries, series};
 use crate::intervention::{Extent, Kind};
 use crate::store::StoredRun;
+use crate::sweep::DataSource;
 
 /// Lines above and below the head and at the end.
 pub const STYLE: TableStyle = TableStyle::new()
@@ -74,10 +75,22 @@ fn accuracy_grid(task: &TaskSeries) -> Grid {
     grid
 }
 
-fn clean_line(task: &TaskSeries) -> String {
+/// Marks numbers of the sets that the program carries.
+pub(super) fn sample_mark(run: &StoredRun, task: &TaskSeries) -> &'static str {
+    let mut specs = run.spec.tasks.iter();
+    if specs.any(|spec| spec.task == task.task && spec.is_sample()) {
+        " (model-written sample)"
+    } else {
+        ""
+    }
+}
+
+fn clean_line(run: &StoredRun, task: &TaskSeries) -> String {
     format!(
-        "{}: clean accuracy {} % of {} items, mean log-probability of the answer {:.2}",
+        "{}{}: clean {} {} % of {} items, mean log-probability of the answer {:.2}",
         task.task,
+        sample_mark(run, task),
+        task.task.metric(),
         percent(&task.clean),
         task.clean.n,
         task.clean_logprob
@@ -98,7 +111,7 @@ pub fn terminal(run: &StoredRun) -> String {
         for column in table.column_iter_mut() {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        writeln!(text, "{}\n{table}", clean_line(&task)).expect("writing to a String");
+        writeln!(text, "{}\n{table}", clean_line(run, &task)).expect("writing to a String");
     }
     text.push_str(&floor_line(run));
     text
@@ -114,7 +127,12 @@ fn floor_line(run: &StoredRun) -> String {
         return String::new();
     }
     format!(
-        "noise floor: the clean run differs from itself by a mean KL of {worst:.1e} when its batch is cut; a smaller effect is none\n"
+        "noise floor: the clean run differs from itself by a mean KL of {} when its batch is cut; a smaller effect is none\n",
+        if worst == 0.0 {
+            "0".to_string()
+        } else {
+            format!("{worst:.1e}")
+        }
     )
 }
 
@@ -139,11 +157,11 @@ pub fn markdown(run: &StoredRun) -> String {
     };
     line(format!("# {} ({})\n", facts.name, facts.quantization));
     line(format!(
-        "What prior tokens' hidden states are worth from layer k up: {} layers, manipulated one layer at a time. Accuracy in percent with 95% Wilson intervals over items; retention counts only the items that the clean model gets right.\n",
+        "What prior tokens' hidden states are worth from layer k up: {} layers, manipulated one layer at a time. Scores in percent with 95% intervals over items (Wilson's for accuracy, a bootstrap for F1 and ROUGE); retention counts only the items that the clean model gets right to the letter.\n",
         facts.n_layer
     ));
     for task in series(run) {
-        line(format!("## {}\n\n{}.\n", task.task, clean_line(&task)));
+        line(format!("## {}\n\n{}.\n", task.task, clean_line(run, &task)));
         line(format!(
             "![accuracy against layer](accuracy-{}.svg)\n",
             task.task
@@ -156,6 +174,26 @@ pub fn markdown(run: &StoredRun) -> String {
             &mut tables,
             &by_layer(&task, &curves, |p| percent(&p.retention)),
         );
+        tables.push_str("Answers that are the clean run's, percent:\n\n");
+        markdown_grid(
+            &mut tables,
+            &by_layer(&task, &curves, |p| percent(&p.agreement)),
+        );
+        if curves
+            .iter()
+            .any(|c| c.points.iter().any(|p| p.between_seeds.is_some()))
+        {
+            tables.push_str(
+                "Standard deviation between seeds of the mean score, percent points (the intervals above speak of items):\n\n",
+            );
+            markdown_grid(
+                &mut tables,
+                &by_layer(&task, &curves, |p| {
+                    p.between_seeds
+                        .map_or("-".into(), |d| format!("{:.1}", 100.0 * d))
+                }),
+            );
+        }
         tables.push_str("Mean KL divergence from the clean next-token distribution, nats:\n\n");
         markdown_grid(
             &mut tables,
@@ -213,8 +251,41 @@ fn provenance(run: &StoredRun) -> String {
         if let (Some(max), Some(seed)) = (task.math_max, task.math_seed) {
             write!(value, ", operands to {max}, seed {seed}").expect("writing to a String");
         }
+        if task.chat {
+            value.push_str(", chat template");
+        }
+        match &task.data {
+            Some(DataSource {
+                path: Some(path),
+                sha256,
+            }) => {
+                let hash = sha256.as_deref().unwrap_or("unknown");
+                write!(value, ", {} (SHA-256 {hash})", path.display()).expect("a String");
+            }
+            Some(_) => value.push_str(", the program's own sample, written by a language model"),
+            None => {}
+        }
         item(&task.task.to_string(), value);
     }
+    for (task, n) in run.cut.iter().filter(|(_, n)| **n > 0) {
+        item(
+            &format!("{task}, texts cut to fit the context"),
+            n.to_string(),
+        );
+    }
+    let sites: Vec<String> = spec
+        .sites
+        .iter()
+        .map(|s| format!("{s:?}").to_lowercase())
+        .collect();
+    item("rewritten", sites.join(" and "));
+    let after = match (spec.manipulate_generated, spec.from_step) {
+        (true, 0) => "manipulated too, once it is not the last".to_string(),
+        (false, 0) => "left clean".to_string(),
+        (true, t) => format!("manipulation begins when {t} tokens follow the prompt"),
+        (false, t) => format!("manipulation of what is there when {t} tokens follow the prompt"),
+    };
+    item("text after the prompt", after);
     item("seeds of random and shuffle", format!("{:?}", spec.seeds));
     item("tokens", spec.tokens.clone());
     if spec.extent != Extent::Paper {

@@ -84,6 +84,8 @@ pub struct Synthetic {
     pub seed: u64,
     /// Number of layers.
     pub n_layer: u32,
+    /// Number of attention heads, even; two share a head of K and V.
+    pub n_head: u32,
     /// Context length, which is also the size of a table of learned positions.
     pub n_ctx: u32,
     /// Vocabulary.
@@ -104,6 +106,7 @@ impl Synthetic {
             architecture,
             seed: 1,
             n_layer: 4,
+            n_head: 4,
             n_ctx: 64,
             vocabulary: Vocabulary::None,
             causal: true,
@@ -167,8 +170,8 @@ impl Synthetic {
         }
         if arch.has_attention() {
             m.u32("feed_forward_length", 2 * WIDTH);
-            m.u32("attention.head_count", 4);
-            m.u32("attention.head_count_kv", 2);
+            m.u32("attention.head_count", self.n_head);
+            m.u32("attention.head_count_kv", self.n_head / 2);
         }
         match arch {
             Architecture::Gemma3 => {

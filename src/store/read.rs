@@ -24,8 +24,16 @@ pub struct ResultRow {
     pub layer: Option<u32>,
     /// Its seed.
     pub seed: Option<u64>,
-    /// Whether the answer was right.
+    /// The task's metric.
+    pub score: f64,
+    /// Whether the answer was right to the letter.
     pub correct: bool,
+    /// All metrics by name.
+    pub metrics: BTreeMap<String, f64>,
+    /// Whether the answer is the clean run's.
+    pub agrees: bool,
+    /// The generated answer, or the likeliest next token.
+    pub answer: String,
     /// Log-probability of the whole answer, nats.
     pub logprob: f64,
     /// Rank of the answer's first token.
@@ -49,6 +57,8 @@ pub struct StoredRun {
     pub noise_floor: Vec<NoiseFloor>,
     /// Items left out: (task, what leaves them out) to how many.
     pub left_out: BTreeMap<(String, String), usize>,
+    /// Items cut to fit the context, by task.
+    pub cut: BTreeMap<String, usize>,
     /// Revisions of the program that worked on the run.
     pub revisions: Vec<String>,
     /// All results.
@@ -77,6 +87,7 @@ impl StoredRun {
         Ok(Self {
             noise_floor: noise_floor(&db).map_err(&fail)?,
             left_out: left_out(&db).map_err(&fail)?,
+            cut: cut(&db).map_err(&fail)?,
             revisions: revisions(&db).map_err(&fail)?,
             rows: rows(&db).map_err(&fail)?.map_err(damaged)?,
             folder: folder.to_path_buf(),
@@ -131,6 +142,12 @@ fn left_out(db: &Connection) -> rusqlite::Result<BTreeMap<(String, String), usiz
         .collect()
 }
 
+fn cut(db: &Connection) -> rusqlite::Result<BTreeMap<String, usize>> {
+    db.prepare("SELECT task, sum(cut) FROM items GROUP BY task")?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?
+        .collect()
+}
+
 fn revisions(db: &Connection) -> rusqlite::Result<Vec<String>> {
     db.prepare("SELECT DISTINCT revision FROM sessions ORDER BY session")?
         .query_map([], |row| row.get(0))?
@@ -140,7 +157,8 @@ fn revisions(db: &Connection) -> rusqlite::Result<Vec<String>> {
 fn rows(db: &Connection) -> rusqlite::Result<Result<Vec<ResultRow>, String>> {
     let mut query = db.prepare(
         "SELECT items.task, items.name, cells.manipulation, cells.layer, cells.seed,
-                correct, logprob, rank, kl, argmax_text, modified_correct
+                score, correct, metrics, agrees, results.answer,
+                logprob, rank, kl, argmax_text, modified_correct
          FROM results JOIN items USING (item) JOIN cells USING (cell)
          ORDER BY item, cell",
     )?;
@@ -159,18 +177,27 @@ fn rows(db: &Connection) -> rusqlite::Result<Result<Vec<ResultRow>, String>> {
                 Err(e) => return Ok(Err(e)),
             },
         };
+        let metrics: String = row.get(7)?;
+        let metrics = match serde_json::from_str(&metrics) {
+            Ok(metrics) => metrics,
+            Err(e) => return Ok(Err(e.to_string())),
+        };
         rows.push(ResultRow {
             task,
             item: row.get(1)?,
             manipulation,
             layer: row.get(3)?,
             seed: row.get::<_, Option<i64>>(4)?.map(|s| s as u64),
-            correct: row.get(5)?,
-            logprob: row.get(6)?,
-            rank: row.get::<_, i64>(7)? as u64,
-            kl: row.get(8)?,
-            argmax_text: row.get(9)?,
-            modified_correct: row.get(10)?,
+            score: row.get(5)?,
+            correct: row.get(6)?,
+            metrics,
+            agrees: row.get(8)?,
+            answer: row.get(9)?,
+            logprob: row.get(10)?,
+            rank: row.get::<_, i64>(11)? as u64,
+            kl: row.get(12)?,
+            argmax_text: row.get(13)?,
+            modified_correct: row.get(14)?,
         });
     }
     Ok(Ok(rows))

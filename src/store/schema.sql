@@ -46,6 +46,7 @@ CREATE TABLE items (
     answer          TEXT NOT NULL,
     donor           TEXT, -- prompt that inject takes states from
     modified_answer TEXT, -- right if the model believes the donor
+    cut             INTEGER NOT NULL, -- whether the text was cut to fit the context
     UNIQUE (task, name)
 ) STRICT;
 
@@ -60,7 +61,11 @@ CREATE TABLE left_out (
 CREATE TABLE results (
     item             INTEGER NOT NULL REFERENCES items,
     cell             INTEGER NOT NULL REFERENCES cells,
-    correct          INTEGER NOT NULL,
+    score            REAL NOT NULL, -- the task's metric, 0 to 1
+    correct          INTEGER NOT NULL, -- right to the letter, after normalization
+    metrics          TEXT NOT NULL, -- all metrics, a JSON object
+    agrees           INTEGER NOT NULL, -- whether the answer is the clean run's
+    answer           TEXT NOT NULL, -- generated, or the likeliest next token
     logprob          REAL NOT NULL, -- of the whole answer, nats
     rank             INTEGER NOT NULL, -- of the answer's first token, 1 is the likeliest
     kl               REAL NOT NULL, -- from the clean next-token distribution, nats

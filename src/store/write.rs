@@ -11,7 +11,7 @@ use super::{DATABASE, SCHEMA_VERSION, StoreError, database};
 use crate::engine::NoiseFloor;
 use crate::hook::Touched;
 use crate::sweep::{Cell, Grid, Spec};
-use crate::tasks::TaskName;
+use crate::tasks::{Scores, TaskName};
 
 /// A run's folder, held by this process alone.
 pub struct Store {
@@ -31,6 +31,8 @@ pub struct ItemRow {
     pub prompt: String,
     /// The right answer.
     pub answer: String,
+    /// Whether the text was cut to fit the context.
+    pub cut: bool,
     /// The donor prompt and the answer it should lead to, where `inject` has one.
     pub swap: Option<(String, String)>,
 }
@@ -40,8 +42,12 @@ pub struct ItemRow {
 pub struct Row {
     /// Number of the cell within the run's grid.
     pub cell: usize,
-    /// Whether the answer was right.
-    pub correct: bool,
+    /// The answer's scores.
+    pub scores: Scores,
+    /// Whether the answer is the clean run's.
+    pub agrees: bool,
+    /// The generated answer; for tasks that do not generate, the likeliest next token's text.
+    pub answer: String,
     /// Log-probability of the whole answer, nats.
     pub logprob: f64,
     /// Rank of the answer's first token.
@@ -308,8 +314,9 @@ fn insert_unit(db: &mut Connection, unit: &Unit) -> rusqlite::Result<()> {
         None => (None, None),
     };
     transaction.execute(
-        "INSERT INTO items (task, name, prompt, prompt_sha256, answer, donor, modified_answer)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO items
+             (task, name, prompt, prompt_sha256, answer, donor, modified_answer, cut)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             item.task.to_string(),
             item.name,
@@ -317,19 +324,26 @@ fn insert_unit(db: &mut Connection, unit: &Unit) -> rusqlite::Result<()> {
             hash,
             item.answer,
             donor,
-            modified
+            modified,
+            item.cut
         ],
     )?;
     let id = transaction.last_insert_rowid();
-    let mut insert = transaction
-        .prepare_cached("INSERT INTO results VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO results
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )?;
     let mut touch =
         transaction.prepare_cached("INSERT OR IGNORE INTO touched VALUES (?1, ?2, ?3)")?;
     for row in &unit.rows {
         insert.execute(params![
             id,
             row.cell as i64,
-            row.correct,
+            row.scores.score,
+            row.scores.correct,
+            serde_json::to_string(&row.scores.metrics).expect("plain data"),
+            row.agrees,
+            row.answer,
             row.logprob,
             row.rank as i64,
             row.kl,

@@ -7,4 +7,4 @@ mod spec;
 
 pub use grid::{Cell, Grid, GridError};
 pub use run::{Progress, Summary, SweepError, run};
-pub use spec::{ModelIdentity, Spec, TaskSpec};
+pub use spec::{DataSource, ModelIdentity, Spec, TaskSpec};

@@ -1,16 +1,19 @@
 //! Runs a grid: item by item, each item under all its cells, each unit committed as a whole.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Cell, Grid, GridError, Spec};
 use crate::engine::{
-    Engine, EngineError, Outcome, PromptError, Request, TokenSelector, argmax, kl, log_softmax,
-    rank,
+    Engine, EngineError, Outcome, PromptError, Request, TokenSelector, argmax, donor_states,
+    filler_states, kl, log_softmax, rank,
 };
-use crate::intervention::{Kind, PositionSet, States};
+use crate::hook::Touched;
+use crate::intervention::{Kind, PositionSet, Site, States};
 use crate::runtime::Token;
 use crate::store::{ItemRow, Row, Store, StoreError, Unit};
-use crate::tasks::{Answer, Item, ItemSet, Scoring, TaskName};
+use crate::tasks::data::DataError;
+use crate::tasks::{Answer, Item, ItemSet, Scores, Scoring, Swap, TaskName, answer_part};
 
 /// What can stop a sweep.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,9 @@ pub enum SweepError {
     /// The user stopped it. Everything committed stays.
     #[error("interrupted; repeat the command to go on where it stopped")]
     Interrupted,
+    /// A task's data file cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The token selector does not fit sweeps.
     #[error("{0}")]
     Tokens(String),
@@ -95,7 +101,7 @@ pub fn run(
     }
     let mut work: Vec<(TaskName, ItemSet)> = Vec::new();
     for task in &spec.tasks {
-        work.push((task.task, task.items(engine)?));
+        work.push((task.task, task.items(engine, spec.context.n_ctx)?));
     }
     measure_noise_floor(&work, engine, store)?;
     let mut summary = Summary {
@@ -202,54 +208,48 @@ fn run_item(
     let tokens = selector
         .positions(&item.prompt)
         .map_err(|e: PromptError| in_item(e.into()))?;
-    let mut donor: Option<Arc<States>> = None;
-    let mut clean: Option<Vec<f32>> = None;
+    let mut donors = Donors::default();
+    let mut clean: Option<Told> = None;
     let mut rows = Vec::new();
     for (number, cell) in cells_for(item, grid, task) {
         if progress.stopped() {
             return Err(SweepError::Interrupted);
         }
-        let mut request = Request::new(&item.prompt);
-        request.continuations = vec![steps(item, &item.answer)];
+        let mut request = Request {
+            manipulate_generated: spec.manipulate_generated,
+            from_step: spec.from_step,
+            ..Request::new(&item.prompt)
+        };
         let mut swap = None;
         if let Some(kind) = cell.manipulation {
             let mut at = tokens.clone();
             if kind == Kind::Inject {
                 let of = item.swap.as_ref().expect("cells_for saw to it");
-                if donor.is_none() {
-                    let states = engine.states(&of.donor).map_err(in_item)?;
-                    donor = Some(Arc::new(states.moved(&of.moves)));
-                }
                 at = PositionSet::ranges(of.moves.iter().map(|(_, to)| *to..to + 1));
-                request.continuations.push(steps(item, &of.answer));
                 swap = Some(of);
             }
-            request.plan = vec![kind.intervention(
-                cell.layer,
-                cell.seed,
-                spec.extent,
-                at,
-                donor.clone().filter(|_| kind == Kind::Inject),
-            )];
+            for &site in &spec.sites {
+                let states = donors.states(kind, site, item, engine).map_err(in_item)?;
+                let intervention =
+                    kind.intervention(cell.layer, cell.seed, spec.extent, at.clone(), states);
+                request.plan.push(intervention.on(site));
+            }
         }
-        let outcome = engine.run(&request).map_err(in_item)?;
-        let clean = clean.get_or_insert_with(|| outcome.logits.clone());
-        let likeliest = argmax(&outcome.logits);
+        let told = tell(engine, task, item, &request, swap).map_err(in_item)?;
+        let clean = clean.get_or_insert_with(|| told.clone());
+        let likeliest = argmax(&told.logits);
         rows.push(Row {
             cell: number,
-            correct: is_correct(engine, item.scoring, &item.answer, &outcome, 0),
-            logprob: log_probability(&item.answer, &outcome, 0),
-            rank: rank(&outcome.logits, item.answer.tokens[0]),
-            kl: kl(clean, &outcome.logits),
+            scores: told.scores,
+            agrees: told.answer == clean.answer,
+            answer: told.answer,
+            logprob: told.logprob,
+            rank: rank(&told.logits, item.answer.tokens[0]),
+            kl: kl(&clean.logits, &told.logits),
             argmax: likeliest.0,
             argmax_text: engine.piece(likeliest),
-            modified: swap.map(|of| {
-                (
-                    is_correct(engine, item.scoring, &of.answer, &outcome, 1),
-                    log_probability(&of.answer, &outcome, 1),
-                )
-            }),
-            touched: outcome.touched,
+            modified: told.modified,
+            touched: told.touched,
         });
         progress.cell(task, &item.id);
     }
@@ -259,6 +259,7 @@ fn run_item(
             name: item.id.clone(),
             prompt: item.prompt.text.clone(),
             answer: item.answer.text.clone(),
+            cut: item.cut,
             swap: item
                 .swap
                 .as_ref()
@@ -268,19 +269,146 @@ fn run_item(
     })
 }
 
+/// What the model said under one cell.
+#[derive(Clone)]
+struct Told {
+    logits: Vec<f32>,
+    scores: Scores,
+    /// The generated answer; for tasks that do not generate, the likeliest first token.
+    answer: String,
+    logprob: f64,
+    modified: Option<(bool, f64)>,
+    touched: Vec<Touched>,
+}
+
+fn tell(
+    engine: &mut dyn Engine,
+    task: TaskName,
+    item: &Item,
+    request: &Request,
+    swap: Option<&Swap>,
+) -> Result<Told, EngineError> {
+    let Scoring::Generated {
+        max_tokens,
+        stop,
+        references,
+    } = &item.scoring
+    else {
+        return tell_forced(engine, item, request, swap);
+    };
+    let mut go_on = |text: &str| !text.trim_start().contains(stop);
+    let generation = engine.generate(request, *max_tokens, &mut go_on)?;
+    let text = engine.text(&generation.tokens);
+    let answer = answer_part(&text, stop).to_string();
+    // The gold answer, forced, on the same prompt.
+    engine.back()?;
+    let (last, forced) = item
+        .answer
+        .tokens
+        .split_last()
+        .expect("answers have tokens");
+    let mut logits = generation.logits.clone();
+    let mut logprob = 0.0;
+    for token in forced {
+        logprob += log_softmax(&logits)[token.0 as usize];
+        logits = engine.advance(*token)?;
+    }
+    logprob += log_softmax(&logits)[last.0 as usize];
+    Ok(Told {
+        scores: task.score(&answer, references),
+        logits: generation.logits,
+        answer,
+        logprob,
+        modified: None,
+        touched: generation.touched,
+    })
+}
+
+fn tell_forced(
+    engine: &mut dyn Engine,
+    item: &Item,
+    request: &Request,
+    swap: Option<&Swap>,
+) -> Result<Told, EngineError> {
+    let mut request = request.clone();
+    request.continuations = vec![steps(item, &item.answer)];
+    request
+        .continuations
+        .extend(swap.map(|of| steps(item, &of.answer)));
+    let outcome = engine.run(&request)?;
+    let correct = is_correct(engine, &item.scoring, &item.answer, &outcome, 0);
+    Ok(Told {
+        scores: Scores {
+            score: f64::from(u8::from(correct)),
+            correct,
+            metrics: BTreeMap::new(),
+        },
+        answer: engine.piece(outcome.argmax()),
+        logprob: log_probability(&item.answer, &outcome, 0),
+        modified: swap.map(|of| {
+            (
+                is_correct(engine, &item.scoring, &of.answer, &outcome, 1),
+                log_probability(&of.answer, &outcome, 1),
+            )
+        }),
+        logits: outcome.logits,
+        touched: outcome.touched,
+    })
+}
+
+/// States that replace an item's own, captured once an item.
+#[derive(Default)]
+struct Donors {
+    inject: Option<[Arc<States>; 3]>,
+    filler: Option<[Arc<States>; 3]>,
+}
+
+impl Donors {
+    /// The states that `kind` puts at `site`; `None` for kinds that need none.
+    fn states(
+        &mut self,
+        kind: Kind,
+        site: Site,
+        item: &Item,
+        engine: &mut dyn Engine,
+    ) -> Result<Option<Arc<States>>, EngineError> {
+        let known = match kind {
+            Kind::Inject => &mut self.inject,
+            Kind::Filler => &mut self.filler,
+            _ => return Ok(None),
+        };
+        if known.is_none() {
+            *known = Some(match kind {
+                Kind::Inject => {
+                    let of = item.swap.as_ref().expect("cells_for saw to it");
+                    donor_states(engine, &of.donor, &of.moves)?
+                }
+                _ => filler_states(engine, &item.prompt)?,
+            });
+        }
+        let by_site = known.as_ref().expect("made above");
+        let n = match site {
+            Site::Residual => 0,
+            Site::Keys => 1,
+            Site::Values => 2,
+        };
+        Ok(Some(by_site[n].clone()))
+    }
+}
+
 /// The tokens to force so that the answer can be scored: all but its last give its
 /// log-probability; the last too where what follows the answer matters.
 fn steps(item: &Item, answer: &Answer) -> Vec<Token> {
     let n = match item.scoring {
-        Scoring::FirstToken => answer.tokens.len() - 1,
         Scoring::WholeAnswer => answer.tokens.len(),
+        _ => answer.tokens.len() - 1,
     };
     answer.tokens[..n].to_vec()
 }
 
 fn is_correct(
     engine: &dyn Engine,
-    scoring: Scoring,
+    scoring: &Scoring,
     answer: &Answer,
     outcome: &Outcome,
     branch: usize,
@@ -296,6 +424,7 @@ fn is_correct(
             let next = argmax(outcome.after(branch, answer.tokens.len()));
             told && !engine.piece(next).starts_with(char::is_alphanumeric)
         }
+        Scoring::Generated { .. } => false,
     }
 }
 

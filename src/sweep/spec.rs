@@ -1,11 +1,15 @@
 //! Everything that the results of a run depend on.
 
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Engine, EngineError};
-use crate::intervention::{Extent, Kind};
+use super::SweepError;
+use crate::engine::Engine;
+use crate::intervention::{Extent, Kind, Site};
 use crate::runtime::{ContextOptions, Facts};
-use crate::tasks::{Capitals, ItemSet, Math, TaskName};
+use crate::tasks::{Capitals, CnnDailymail, ItemSet, Math, Squad, TaskName, data};
 
 /// A run's whole specification, stored with it. Two runs with the same specification give the
 /// same rows; a run can be resumed only under the specification it was begun with.
@@ -35,6 +39,12 @@ pub struct Spec {
     pub extent: Extent,
     /// Which tokens: a selector as the user writes it.
     pub tokens: String,
+    /// What of a layer is rewritten.
+    pub sites: Vec<Site>,
+    /// Whether tokens after the prompt are manipulated once they are not the last any more.
+    pub manipulate_generated: bool,
+    /// How many tokens follow the prompt when manipulation begins.
+    pub from_step: usize,
 }
 
 /// Which model a run used.
@@ -47,6 +57,16 @@ pub struct ModelIdentity {
     pub facts: Facts,
 }
 
+/// Where a task's items come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataSource {
+    /// The file; `None` for the small set that the program carries.
+    pub path: Option<PathBuf>,
+    /// SHA-256 of the file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sha256: Option<String>,
+}
+
 /// A task and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskSpec {
@@ -56,8 +76,13 @@ pub struct TaskSpec {
     pub version: u32,
     /// Items at most.
     pub limit: usize,
-    /// Examples before the question.
+    /// Examples before the question (capitals and math; the others have a fixed prompt).
     pub shots: usize,
+    /// Whether prompts go into the model's chat template.
+    pub chat: bool,
+    /// Where the items come from, for tasks that read data.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub data: Option<DataSource>,
     /// Math: the largest operand.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub math_max: Option<u32>,
@@ -67,20 +92,62 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
-    /// The task's items for the engine's tokenizer.
+    /// The task's items for the engine's tokenizer, and for a context of `n_ctx` tokens.
     ///
     /// # Errors
-    /// The engine's.
-    pub fn items(&self, engine: &dyn Engine) -> Result<ItemSet, EngineError> {
-        match self.task {
-            TaskName::Capitals => Capitals { shots: self.shots }.items(engine, self.limit),
+    /// The engine's; a data file that cannot be read or is not the one of the specification.
+    pub fn items(&self, engine: &dyn Engine, n_ctx: u32) -> Result<ItemSet, SweepError> {
+        let (shots, chat, n_ctx) = (self.shots, self.chat, n_ctx as usize);
+        let items = match self.task {
+            TaskName::Capitals => Capitals { shots, chat }.items(engine, self.limit),
             TaskName::Math => Math {
-                shots: self.shots,
+                shots,
+                chat,
                 max: self.math_max.unwrap_or(20),
                 seed: self.math_seed.unwrap_or(1),
             }
             .items(engine, self.limit),
-        }
+            TaskName::Squad => Squad {
+                questions: match self.data_path() {
+                    None => data::sample_squad(),
+                    Some(path) => data::read_squad(path)?,
+                },
+                chat,
+                n_ctx,
+            }
+            .items(engine, self.limit),
+            TaskName::CnnDailymail => CnnDailymail {
+                articles: match self.data_path() {
+                    None => data::sample_cnn_dailymail(),
+                    Some(path) => data::read_cnn_dailymail(path)?,
+                },
+                chat,
+                n_ctx,
+            }
+            .items(engine, self.limit),
+        };
+        let mut items = items?;
+        let mut seen = HashSet::new();
+        let (unique, repeated): (Vec<_>, Vec<_>) = std::mem::take(&mut items.items)
+            .into_iter()
+            .partition(|item| seen.insert(item.id.clone()));
+        items.items = unique;
+        let reason = "another item has the same id";
+        let repeated = repeated.into_iter();
+        items
+            .left_out
+            .extend(repeated.map(|item| (item.id, reason.to_string())));
+        Ok(items)
+    }
+
+    fn data_path(&self) -> Option<&Path> {
+        self.data.as_ref().and_then(|data| data.path.as_deref())
+    }
+
+    /// Whether the items are the small set that the program carries, written by a language
+    /// model.
+    pub fn is_sample(&self) -> bool {
+        self.task.reads_data() && self.data_path().is_none()
     }
 }
 

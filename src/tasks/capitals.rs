@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::fold::fold;
-use super::{Answer, Item, ItemSet, Scoring, Swap, answer_after};
+use super::{Answer, Item, ItemSet, Scoring, Swap, answer_after, prompt_for};
 use crate::engine::{Engine, EngineError, Prompt, PromptError};
 
 /// A row of the table.
@@ -65,6 +65,8 @@ const EXAMPLES: [&str; 8] = ["ES", "JP", "EG", "SE", "PE", "KE", "TH", "CA"];
 pub struct Capitals {
     /// Examples before the question.
     pub shots: usize,
+    /// Whether the prompt goes into the model's chat template.
+    pub chat: bool,
 }
 
 impl Capitals {
@@ -100,7 +102,11 @@ impl Capitals {
             if set.items.len() == limit {
                 break;
             }
-            let prompt = engine.prompt(&format!("{examples}{}", question(country.name)))?;
+            let prompt = prompt_for(
+                engine,
+                &format!("{examples}{}", question(country.name)),
+                self.chat,
+            )?;
             match answer_of(engine, &prompt, &country)? {
                 Err(reason) => set.left_out.push((country.code.into(), reason)),
                 Ok(answer) => {
@@ -113,6 +119,7 @@ impl Capitals {
                         prompt,
                         answer,
                         scoring: Scoring::FirstToken,
+                        cut: false,
                         swap,
                     });
                 }
@@ -219,8 +226,18 @@ mod tests {
     #[test]
     fn items_are_a_prefix_of_more_items() {
         let engine = Mock::new(4);
-        let few = Capitals { shots: 1 }.items(&engine, 20).unwrap();
-        let many = Capitals { shots: 1 }.items(&engine, 1000).unwrap();
+        let few = Capitals {
+            shots: 1,
+            chat: false,
+        }
+        .items(&engine, 20)
+        .unwrap();
+        let many = Capitals {
+            shots: 1,
+            chat: false,
+        }
+        .items(&engine, 1000)
+        .unwrap();
         assert_eq!(few.items.len(), 20);
         let ids = |set: &ItemSet| set.items.iter().map(|i| i.id.clone()).collect::<Vec<_>>();
         assert_eq!(ids(&few), ids(&many)[..20]);
@@ -234,7 +251,12 @@ mod tests {
     #[test]
     fn swaps_align_token_by_token() {
         let engine = Mock::new(4);
-        let set = Capitals { shots: 1 }.items(&engine, 1000).unwrap();
+        let set = Capitals {
+            shots: 1,
+            chat: false,
+        }
+        .items(&engine, 1000)
+        .unwrap();
         let with_swap = set.items.iter().filter(|i| i.swap.is_some()).count();
         assert_eq!(with_swap + set.without_swap.len(), set.items.len());
         assert!(with_swap > 150, "{with_swap}");
@@ -256,7 +278,12 @@ mod tests {
     #[test]
     fn accepted_first_tokens_fold_case_and_diacritics() {
         let engine = Mock::new(4);
-        let set = Capitals { shots: 0 }.items(&engine, 1000).unwrap();
+        let set = Capitals {
+            shots: 0,
+            chat: false,
+        }
+        .items(&engine, 1000)
+        .unwrap();
         let mongolia = set.items.iter().find(|i| i.id == "MN").unwrap();
         assert_eq!(mongolia.answer.text, "Ulan Bator");
         assert_eq!(mongolia.answer.accepted.len(), 2);

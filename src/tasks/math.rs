@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Item, ItemSet, Scoring, answer_after};
+use super::{Item, ItemSet, Scoring, answer_after, prompt_for};
 use crate::engine::{Engine, EngineError};
 
 /// The math task.
@@ -13,6 +13,8 @@ use crate::engine::{Engine, EngineError};
 pub struct Math {
     /// Examples before the question.
     pub shots: usize,
+    /// Whether the prompt goes into the model's chat template.
+    pub chat: bool,
     /// The largest operand.
     pub max: u32,
     /// Seed of the questions and of the examples.
@@ -56,7 +58,7 @@ impl Math {
             .collect();
         let mut set = ItemSet::default();
         for sum in sums {
-            let prompt = engine.prompt(&format!("{examples}{}", sum.question()))?;
+            let prompt = prompt_for(engine, &format!("{examples}{}", sum.question()), self.chat)?;
             let id = sum.question().replace([' ', '='], "");
             match answer_after(engine, &prompt, &sum.answer().to_string(), &[])? {
                 Err(reason) => set.left_out.push((id, reason)),
@@ -65,6 +67,7 @@ impl Math {
                     prompt,
                     answer,
                     scoring: Scoring::WholeAnswer,
+                    cut: false,
                     swap: None,
                 }),
             }
@@ -105,6 +108,7 @@ mod tests {
     fn questions_are_distinct_right_and_stable() {
         let math = Math {
             shots: 3,
+            chat: false,
             max: 20,
             seed: 1,
         };
@@ -132,6 +136,7 @@ mod tests {
     fn a_small_range_runs_out() {
         let math = Math {
             shots: 1,
+            chat: false,
             max: 1,
             seed: 1,
         };

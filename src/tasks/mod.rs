@@ -4,16 +4,23 @@
 //! states replace, is settled here, so that nothing above handles text.
 
 mod capitals;
+mod cnn_dailymail;
+pub mod data;
 mod fold;
 mod math;
+pub mod metrics;
+mod squad;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 pub use capitals::{Capitals, country_table};
+pub use cnn_dailymail::CnnDailymail;
 pub use math::Math;
+pub use squad::Squad;
 
 use crate::engine::{Engine, EngineError, Prompt};
 use crate::runtime::Token;
@@ -26,15 +33,43 @@ pub enum TaskName {
     Capitals,
     /// Addition and subtraction.
     Math,
+    /// SQuAD 1.1: a short answer from a passage.
+    Squad,
+    /// CNN/DailyMail: a summary of an article.
+    CnnDailymail,
 }
 
 impl TaskName {
     /// All of them.
-    pub const ALL: [TaskName; 2] = [TaskName::Capitals, TaskName::Math];
+    pub const ALL: [TaskName; 4] = [
+        TaskName::Capitals,
+        TaskName::Math,
+        TaskName::Squad,
+        TaskName::CnnDailymail,
+    ];
 
     /// The version of the task's items and prompts: it changes whenever they do.
     pub fn version(self) -> u32 {
         1
+    }
+
+    /// What the task's score is.
+    pub fn metric(self) -> &'static str {
+        match self {
+            TaskName::Capitals | TaskName::Math => "accuracy",
+            TaskName::Squad => "F1",
+            TaskName::CnnDailymail => "mean of ROUGE-1 and ROUGE-L",
+        }
+    }
+
+    /// Whether every score is 0 or 1.
+    pub fn is_binary(self) -> bool {
+        matches!(self, TaskName::Capitals | TaskName::Math)
+    }
+
+    /// Whether the task's items come from a data file.
+    pub fn reads_data(self) -> bool {
+        !self.is_binary()
     }
 }
 
@@ -43,6 +78,8 @@ impl fmt::Display for TaskName {
         f.write_str(match self {
             TaskName::Capitals => "capitals",
             TaskName::Math => "math",
+            TaskName::Squad => "squad",
+            TaskName::CnnDailymail => "cnn_dailymail",
         })
     }
 }
@@ -51,21 +88,59 @@ impl FromStr for TaskName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let names: Vec<_> = Self::ALL.iter().map(ToString::to_string).collect();
         Self::ALL
             .into_iter()
             .find(|task| task.to_string() == text)
-            .ok_or_else(|| format!("'{text}' is not a task; choose from capitals, math"))
+            .ok_or_else(|| format!("'{text}' is not a task; choose from {}", names.join(", ")))
     }
 }
 
-/// When an answer counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an answer is scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scoring {
     /// The likeliest token after the prompt begins an accepted answer.
     FirstToken,
     /// Greedy decoding gives exactly the answer: each of its tokens is the likeliest in turn,
     /// and no digit or letter follows.
     WholeAnswer,
+    /// A text is generated greedily and compared with references.
+    Generated {
+        /// Tokens at most.
+        max_tokens: usize,
+        /// The text that ends the answer.
+        stop: &'static str,
+        /// What it is compared with.
+        references: Vec<String>,
+    },
+}
+
+/// The scores of a generated text.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// The task's own metric, between 0 and 1.
+    pub score: f64,
+    /// Whether the answer is right to the letter (after normalization).
+    pub correct: bool,
+    /// All metrics by name.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+impl TaskName {
+    /// Scores a generated text. Capitals and math do not generate; their score is 0.
+    pub fn score(self, prediction: &str, references: &[String]) -> Scores {
+        match self {
+            TaskName::Capitals | TaskName::Math => Scores::default(),
+            TaskName::Squad => squad::score(prediction, references),
+            TaskName::CnnDailymail => cnn_dailymail::score(prediction, references),
+        }
+    }
+}
+
+/// The part of a generated text that is the answer: without the space before it, up to `stop`.
+pub fn answer_part<'t>(text: &'t str, stop: &str) -> &'t str {
+    let text = text.trim_start();
+    text.split(stop).next().unwrap_or(text).trim_end()
 }
 
 /// An answer in tokens.
@@ -116,8 +191,10 @@ pub struct Item {
     pub prompt: Prompt,
     /// The right answer.
     pub answer: Answer,
-    /// When it counts.
+    /// How it is scored.
     pub scoring: Scoring,
+    /// Whether the text was cut to fit the context.
+    pub cut: bool,
     /// How to swap the subject, where the task defines it and the tokens allow it.
     pub swap: Option<Swap>,
 }
@@ -125,7 +202,8 @@ pub struct Item {
 /// A task's items for one tokenizer.
 #[derive(Clone, Debug, Default)]
 pub struct ItemSet {
-    /// The items, in a fixed order of which every limit is a prefix.
+    /// The items in a fixed order. For capitals and math every limit is a prefix of it; sets
+    /// that are read from a file are sampled evenly.
     pub items: Vec<Item>,
     /// Items that could not be used at all: id and reason.
     pub left_out: Vec<(String, String)>,
@@ -133,7 +211,20 @@ pub struct ItemSet {
     pub without_swap: Vec<(String, String)>,
 }
 
-/// Finds an answer's tokens: those of `prompt + answer` after the prompt's own.
+/// A prompt as the model should see it: as it is, or within its chat template.
+///
+/// # Errors
+/// The engine's; a model without a template.
+fn prompt_for(engine: &dyn Engine, text: &str, chat: bool) -> Result<Prompt, EngineError> {
+    if chat {
+        engine.prompt(&engine.chat(text)?)
+    } else {
+        engine.prompt(text)
+    }
+}
+
+/// Finds an answer's tokens: those of `prompt + answer` after the prompt's own. A space goes
+/// between the two unless the prompt ends with one already (chat templates end their own way).
 ///
 /// # Errors
 /// The inner one says why the tokens do not line up; the outer one is the engine's.
@@ -147,7 +238,12 @@ fn answer_after(
     let mut tokens = Vec::new();
     let mut lead = 0;
     for (n, text) in std::iter::once(&answer).chain(alternatives).enumerate() {
-        let whole = engine.prompt(&format!("{} {text}", prompt.text))?;
+        let gap = if prompt.text.ends_with(char::is_whitespace) {
+            ""
+        } else {
+            " "
+        };
+        let whole = engine.prompt(&format!("{}{gap}{text}", prompt.text))?;
         let Some(rest) = whole.tokens.strip_prefix(&*prompt.tokens) else {
             return Ok(Err(format!(
                 "the tokens of {text:?} merge with the prompt's"

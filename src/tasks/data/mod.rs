@@ -1,0 +1,279 @@
+//! Readers for the data of SQuAD and CNN/DailyMail, in the shapes in which it is published, and
+//! the small samples that are part of the program.
+//!
+//! Files are read whole: the items chosen from them are spread over all of it.
+
+mod cnn_dailymail;
+mod rows;
+mod squad;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+pub use cnn_dailymail::{Article, read_cnn_dailymail, sample_cnn_dailymail};
+pub use squad::{Question, read_squad, sample_squad};
+
+/// Why data could not be read. Every message names the file and the option it came from.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// The file is not there or may not be read.
+    #[error("{file}: {source} ({})", .file.option())]
+    Io {
+        /// The file.
+        file: DataFile,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The ending of the file's name does not say how to read it.
+    #[error("{file}: {} is read from files that end in {expected} ({})", .file.task, .file.option())]
+    Extension {
+        /// The file.
+        file: DataFile,
+        /// The endings that can be read.
+        expected: &'static str,
+    },
+    /// A text file that is not UTF-8.
+    #[error("{file}: {place}: not UTF-8 ({})", .file.option())]
+    NotUtf8 {
+        /// The file.
+        file: DataFile,
+        /// Where the first wrong byte is.
+        place: Place,
+    },
+    /// Something in the file is not as it should be.
+    #[error("{file}: {place}: {reason} ({})", .file.option())]
+    Malformed {
+        /// The file.
+        file: DataFile,
+        /// Where.
+        place: Place,
+        /// What.
+        reason: String,
+    },
+    /// A table lacks a column.
+    #[error("{file}: no column '{column}' among {found} ({})", .file.option())]
+    MissingColumn {
+        /// The file.
+        file: DataFile,
+        /// The column.
+        column: &'static str,
+        /// The columns that there are.
+        found: String,
+    },
+    /// Not a Parquet file, or one that cannot be opened.
+    #[error("{file}: not a readable Parquet file: {source} ({})", .file.option())]
+    Parquet {
+        /// The file.
+        file: DataFile,
+        /// Why.
+        source: ::parquet::errors::ParquetError,
+    },
+    /// Well formed, with nothing in it.
+    #[error("{file}: holds no {what} ({})", .file.option())]
+    Empty {
+        /// The file.
+        file: DataFile,
+        /// What it should hold.
+        what: &'static str,
+    },
+}
+
+/// A file and the task it is data for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The task's name.
+    pub task: &'static str,
+}
+
+impl DataFile {
+    fn new(task: &'static str, path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            task,
+        }
+    }
+
+    /// The option that named the file.
+    pub fn option(&self) -> String {
+        format!("--data {}=PATH", self.task)
+    }
+
+    /// The ending of the file's name in lower case, without the dot.
+    fn extension(&self) -> String {
+        let extension = self.path.extension().unwrap_or_default();
+        extension.to_string_lossy().to_ascii_lowercase()
+    }
+
+    /// The whole file as text, without a byte order mark.
+    fn text(&self) -> Result<String, DataError> {
+        let bytes = std::fs::read(&self.path).map_err(|source| self.io(source))?;
+        let mut text = String::from_utf8(bytes).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            DataError::NotUtf8 {
+                file: self.clone(),
+                place: Place::Line(1 + valid.iter().filter(|b| **b == b'\n').count()),
+            }
+        })?;
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
+        Ok(text)
+    }
+
+    fn io(&self, source: std::io::Error) -> DataError {
+        DataError::Io {
+            file: self.clone(),
+            source,
+        }
+    }
+
+    fn malformed(&self, place: Place, reason: impl Into<String>) -> DataError {
+        DataError::Malformed {
+            file: self.clone(),
+            place,
+            reason: reason.into(),
+        }
+    }
+
+    fn missing<'a>(
+        &self,
+        column: &'static str,
+        found: impl IntoIterator<Item = &'a str>,
+    ) -> DataError {
+        let found: Vec<&str> = found.into_iter().collect();
+        DataError::MissingColumn {
+            file: self.clone(),
+            column,
+            found: found.join(", "),
+        }
+    }
+
+    /// `records`, unless there are none.
+    fn filled<T>(&self, records: Vec<T>, what: &'static str) -> Result<Vec<T>, DataError> {
+        if records.is_empty() {
+            return Err(DataError::Empty {
+                file: self.clone(),
+                what,
+            });
+        }
+        Ok(records)
+    }
+}
+
+impl fmt::Display for DataFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
+    }
+}
+
+/// A place in a file, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A line.
+    Line(usize),
+    /// A line and a byte in it, for files that are all in one line.
+    Column {
+        /// The line.
+        line: usize,
+        /// The byte.
+        column: usize,
+    },
+    /// A record of a file without lines.
+    Record(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Line(line) => write!(f, "line {line}"),
+            Place::Column { line, column } => write!(f, "line {line}, column {column}"),
+            Place::Record(record) => write!(f, "record {record}"),
+        }
+    }
+}
+
+/// `limit` of the items in their order, or all: the first and every k-th after it, with the
+/// largest whole k that leaves enough.
+pub fn spread<T>(items: &[T], limit: usize) -> impl Iterator<Item = &T> {
+    let step = items.len() / items.len().min(limit).max(1);
+    items.iter().step_by(step.max(1)).take(limit)
+}
+
+/// What serde_json says without where: its lines count from where parsing began.
+fn json_reason(error: &serde_json::Error) -> String {
+    let whole = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    whole.strip_suffix(&place).unwrap_or(&whole).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_read() {
+        assert!(sample_squad().len() >= 10);
+        assert!(sample_cnn_dailymail().len() >= 10);
+    }
+
+    #[test]
+    fn spreads_evenly() {
+        let items: Vec<u32> = (0..10).collect();
+        let spread = |limit| spread(&items, limit).copied().collect::<Vec<_>>();
+        assert!(spread(0).is_empty());
+        assert_eq!(spread(1), [0]);
+        assert_eq!(spread(3), [0, 3, 6]);
+        assert_eq!(spread(7), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(spread(99), items);
+        assert_eq!(super::spread::<u32>(&[], 5).count(), 0);
+    }
+
+    #[test]
+    fn messages_name_file_place_and_option() {
+        let file = DataFile::new("squad", Path::new("some/dev.json"));
+        let error = file.malformed(Place::Column { line: 2, column: 7 }, "no answers");
+        assert_eq!(
+            error.to_string(),
+            "some/dev.json: line 2, column 7: no answers (--data squad=PATH)"
+        );
+        let error = file.missing("context", ["id", "title"]);
+        assert_eq!(
+            error.to_string(),
+            "some/dev.json: no column 'context' among id, title (--data squad=PATH)"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        for error in [
+            read_squad(Path::new("not/here.json")).unwrap_err(),
+            read_squad(Path::new("not/here.parquet")).unwrap_err(),
+            read_cnn_dailymail(Path::new("not/here.csv")).unwrap_err(),
+        ] {
+            assert!(matches!(error, DataError::Io { .. }), "{error}");
+            assert!(error.to_string().starts_with("not/here."), "{error}");
+        }
+    }
+
+    #[test]
+    fn line_of_the_first_wrong_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        std::fs::write(&path, b"{}\n{}\n{\"x\": \"\xff\"}\n").unwrap();
+        let file = DataFile::new("cnn_dailymail", &path);
+        let error = file.text().unwrap_err();
+        assert!(matches!(
+            error,
+            DataError::NotUtf8 {
+                place: Place::Line(3),
+                ..
+            }
+        ));
+        std::fs::write(&path, "\u{feff}text").unwrap();
+        assert_eq!(file.text().unwrap(), "text");
+    }
+}
