@@ -45,6 +45,8 @@ impl Place {
         command
             .current_dir(self.0.path())
             .env("MIDLAYER_MODELS", self.path("cache"))
+            .env("HF_HOME", self.path("hub"))
+            .env_remove("HF_HUB_CACHE")
             .args(line.split_whitespace());
         command
     }
@@ -108,9 +110,10 @@ fn a_sweep_fills_the_grid_and_reports() {
     assert_eq!(run.noise_floor.len(), 2);
     for file in [
         "report.md",
-        "accuracy-capitals.svg",
+        "score-capitals.svg",
         "inject-capitals.svg",
-        "accuracy-math.svg",
+        "score-math.svg",
+        "scores.svg",
     ] {
         let text = std::fs::read_to_string(place.path("runs/a").join(file)).unwrap();
         assert!(text.len() > 500, "{file}");

@@ -97,6 +97,7 @@ fn generation(args: &BenchGenerationArgs) -> anyhow::Result<()> {
     }
     waiting.finish_and_clear();
     let medians: Vec<f64> = times.iter_mut().map(|t| median(t)).collect();
+    let parting = parting(&mut cached, &mut rerun, &frozen, args.generate)?;
     let lines = [
         ("freeze to clean", medians[1] / medians[0], "at most", 1.8),
         ("rerun to freeze", medians[2] / medians[1], "at least", 15.0),
@@ -129,7 +130,34 @@ fn generation(args: &BenchGenerationArgs) -> anyhow::Result<()> {
             "{name:40} {ratio:8.2}   (asked for: {sense} {target})"
         )?;
     }
+    match parting {
+        None => writeln!(
+            text,
+            "the two ways under freeze give the same {} tokens",
+            args.generate
+        )?,
+        Some((step, margin)) => writeln!(
+            text,
+            "the two ways under freeze part at step {step}, where the two likeliest tokens are {margin:.3} apart"
+        )?,
+    }
     print(&text)
+}
+
+/// The first step at which generation with the cache and rerunning choose other tokens, and by
+/// how much the likeliest logit exceeded the second there. On a quantized model rounding decides
+/// where the margin is below the noise floor.
+fn parting(
+    cached: &mut impl Engine,
+    rerun: &mut impl Engine,
+    request: &Request,
+    tokens: u32,
+) -> anyhow::Result<Option<(usize, f32)>> {
+    let a = cached.generate(request, tokens as usize, &mut |_| true)?;
+    let b = rerun.generate(request, tokens as usize, &mut |_| true)?;
+    let mut steps = a.tokens.iter().zip(&b.tokens);
+    let step = steps.position(|(a, b)| a != b);
+    Ok(step.map(|step| (step + 1, a.margins[step])))
 }
 
 /// Seconds to generate, prompt included, without stopping at an end token.

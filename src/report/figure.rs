@@ -39,65 +39,93 @@ fn on_svg(
     svg
 }
 
-/// Accuracy against layer: a line a manipulation with its interval shaded, the clean run dashed.
-pub fn accuracy_svg(run: &StoredRun, task: &TaskSeries) -> String {
+/// Score against layer: a line a manipulation with its interval shaded, the clean run dashed.
+pub fn score_svg(run: &StoredRun, task: &TaskSeries) -> String {
+    on_svg(PANEL, |root| panel(root, run, task))
+}
+
+/// All tasks in one figure, two panels a row, as the paper's main figure has them. `None` for a
+/// single task, which has its own.
+pub fn panels_svg(run: &StoredRun, tasks: &[TaskSeries]) -> Option<String> {
+    if tasks.len() < 2 {
+        return None;
+    }
+    let rows = tasks.len().div_ceil(2);
+    let size = (2 * PANEL.0, rows as u32 * PANEL.1);
+    Some(on_svg(size, |root| {
+        for (area, task) in root.split_evenly((rows, 2)).iter().zip(tasks) {
+            panel(area, run, task);
+        }
+    }))
+}
+
+const PANEL: (u32, u32) = (860, 480);
+
+/// The upper end of the score axis: 1 for accuracy, less where all scores are low.
+fn ceiling(task: &TaskSeries) -> f64 {
+    if task.task.is_binary() {
+        return 1.0;
+    }
+    let points = task.curves.iter().flat_map(|c| &c.points);
+    let highest = points
+        .map(|p| p.accuracy.high)
+        .fold(task.clean.high, f64::max);
+    ((highest * 10.0).ceil() / 10.0).clamp(0.1, 1.0)
+}
+
+fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredRun, task: &TaskSeries) {
     let facts = &run.spec.model.facts;
     let last = f64::from(facts.n_layer.saturating_sub(1).max(1));
-    on_svg((860, 480), |root| {
-        let mark = sample_mark(run, task);
-        let title = format!("{}{mark} on {}", task.task, facts.name);
-        let mut chart = ChartBuilder::on(root)
-            .caption(title, ("sans-serif", 18))
-            .margin(12)
-            .margin_right(24)
-            .x_label_area_size(42)
-            .y_label_area_size(56)
-            .build_cartesian_2d(0.0..last, 0.0..1.0)
-            .expect(INFALLIBLE);
+    let mark = sample_mark(run, task);
+    let title = format!("{}{mark} on {}", task.task, facts.name);
+    let mut chart = ChartBuilder::on(root)
+        .caption(title, ("sans-serif", 18))
+        .margin(12)
+        .margin_right(24)
+        .x_label_area_size(42)
+        .y_label_area_size(56)
+        .build_cartesian_2d(0.0..last, 0.0..ceiling(task))
+        .expect(INFALLIBLE);
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_desc("manipulated layer k")
+        .y_desc(task.task.metric())
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{:.0} %", 100.0 * y))
+        .label_style(("sans-serif", 13))
+        .draw()
+        .expect(INFALLIBLE);
+    let clean = task.clean.value;
+    let dashes = DashedLineSeries::new([(0.0, clean), (last, clean)], 6, 4, BLACK.stroke_width(1));
+    chart
+        .draw_series(dashes)
+        .expect(INFALLIBLE)
+        .label("clean")
+        .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], BLACK));
+    for curve in &task.curves {
+        let colour = colour(curve.kind);
         chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .x_desc("manipulated layer k")
-            .y_desc(task.task.metric())
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter(&|y| format!("{:.0} %", 100.0 * y))
-            .label_style(("sans-serif", 13))
-            .draw()
+            .draw_series(std::iter::once(Polygon::new(band(curve), colour.mix(0.14))))
             .expect(INFALLIBLE);
-        let clean = task.clean.value;
-        let dashes =
-            DashedLineSeries::new([(0.0, clean), (last, clean)], 6, 4, BLACK.stroke_width(1));
+        let line = curve
+            .points
+            .iter()
+            .map(|p| (f64::from(p.layer), p.accuracy.value));
         chart
-            .draw_series(dashes)
+            .draw_series(LineSeries::new(line, colour.stroke_width(2)).point_size(3))
             .expect(INFALLIBLE)
-            .label("clean")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], BLACK));
-        for curve in &task.curves {
-            let colour = colour(curve.kind);
-            chart
-                .draw_series(std::iter::once(Polygon::new(band(curve), colour.mix(0.14))))
-                .expect(INFALLIBLE);
-            let line = curve
-                .points
-                .iter()
-                .map(|p| (f64::from(p.layer), p.accuracy.value));
-            chart
-                .draw_series(LineSeries::new(line, colour.stroke_width(2)).point_size(3))
-                .expect(INFALLIBLE)
-                .label(label(curve.kind))
-                .legend(move |(x, y)| {
-                    PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3))
-                });
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.2))
-            .label_font(("sans-serif", 13))
-            .draw()
-            .expect(INFALLIBLE);
-    })
+            .label(label(curve.kind))
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.85))
+        .border_style(BLACK.mix(0.2))
+        .label_font(("sans-serif", 13))
+        .draw()
+        .expect(INFALLIBLE);
 }
 
 fn label(kind: Kind) -> String {

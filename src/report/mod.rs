@@ -8,7 +8,7 @@ mod table;
 
 use std::path::PathBuf;
 
-pub use figure::{accuracy_svg, injection_svg};
+pub use figure::{injection_svg, panels_svg, score_svg};
 pub use series::{Curve, Point, Share, TaskSeries, series};
 pub use table::{STYLE, markdown, terminal};
 
@@ -23,7 +23,7 @@ pub struct ReportError {
     source: std::io::Error,
 }
 
-/// Writes `report.md`, a figure a task, and a heat map where `inject` was run, into the run's
+/// Writes `report.md`, a figure a task and one of all of them, and a heat map where `inject` was run, into the run's
 /// folder. Returns the files.
 ///
 /// # Errors
@@ -40,11 +40,12 @@ pub fn write(run: &StoredRun) -> Result<Vec<PathBuf>, ReportError> {
         Ok(())
     };
     put("report.md".into(), markdown(run))?;
-    for task in series(run) {
-        put(
-            format!("accuracy-{}.svg", task.task),
-            accuracy_svg(run, &task),
-        )?;
+    let tasks = series(run);
+    if let Some(svg) = panels_svg(run, &tasks) {
+        put("scores.svg".into(), svg)?;
+    }
+    for task in tasks {
+        put(format!("score-{}.svg", task.task), score_svg(run, &task))?;
         if let Some(svg) = injection_svg(&task) {
             put(format!("inject-{}.svg", task.task), svg)?;
         }

@@ -162,10 +162,7 @@ pub fn markdown(run: &StoredRun) -> String {
     ));
     for task in series(run) {
         line(format!("## {}\n\n{}.\n", task.task, clean_line(run, &task)));
-        line(format!(
-            "![accuracy against layer](accuracy-{}.svg)\n",
-            task.task
-        ));
+        line(format!("![score against layer](score-{}.svg)\n", task.task));
         let mut tables = String::new();
         markdown_grid(&mut tables, &accuracy_grid(&task));
         let curves: Vec<&Curve> = task.curves.iter().collect();
