@@ -33,12 +33,12 @@ fn locked<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// F32 caches, flash attention off, two threads: the settings of the golden numbers.
+/// F32 caches, flash attention off: the settings of the golden numbers.
 pub fn exact_options() -> ContextOptions {
     ContextOptions {
         n_ctx: 512,
         n_batch: 512,
-        threads: 2,
+        threads: 1,
         flash_attention: FlashAttention::Off,
         cache_k: CacheType::F32,
         cache_v: CacheType::F32,
