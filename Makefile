@@ -1,6 +1,6 @@
 # make demo   build, pull the default model, sweep it, show the result
 # make test   everything CI runs
-# make bench  what the callback costs on this machine
+# make bench  what the callback and generation cost on this machine
 
 # llama.cpp takes minutes to compile, so one target folder serves every checkout.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/midlayer/target
@@ -42,3 +42,4 @@ bench: build
 	$(MIDLAYER) pull smollm2-135m
 	$(MIDLAYER) bench callback -m smollm2-135m
 	$(MIDLAYER) bench callback -m smollm2-135m:q8_0
+	$(MIDLAYER) bench generation -m smollm2-135m:q8_0
