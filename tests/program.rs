@@ -347,6 +347,19 @@ fn wrong_usage_names_the_option() {
     }
 }
 
+#[test]
+fn a_sweep_that_cannot_begin_leaves_nothing() {
+    let place = Place::new();
+    let sweep =
+        "sweep -m tiny.gguf --task capitals --manipulate freeze --layers 1 --limit 2 --out run";
+    one_line_error(1, "raise -c")(place.run(&format!("{sweep} -c 20")));
+    assert!(!place.path("run").exists());
+    let data =
+        "sweep -m tiny.gguf --task squad --manipulate freeze --data squad=none.json --out run";
+    one_line_error(1, "(--data squad=FILE)")(place.run(data));
+    assert!(!place.path("run").exists());
+}
+
 /// A part of the text that ends inside a token of several bytes.
 #[test]
 fn a_substring_within_a_token_is_refused() {

@@ -42,7 +42,13 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         &mut progress,
     );
     progress.bar.finish_and_clear();
-    let summary = result?;
+    let summary = match result {
+        Ok(summary) => summary,
+        Err(error) => {
+            store.close_failed();
+            return Err(error.into());
+        }
+    };
     drop(store);
     if summary.resumed > 0 {
         say(&format!("{} items were there already", summary.resumed));
@@ -135,7 +141,11 @@ fn data_source(args: &SweepArgs, task: TaskName) -> anyhow::Result<Option<DataSo
         ));
     }
     Ok(Some(DataSource {
-        sha256: path.as_deref().map(sha256).transpose()?,
+        sha256: path
+            .as_deref()
+            .map(sha256)
+            .transpose()
+            .map_err(|error| anyhow::anyhow!("{error} (--data {task}=FILE)"))?,
         path,
     }))
 }

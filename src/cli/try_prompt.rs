@@ -226,6 +226,14 @@ fn runs(
                         request.plan.push(intervention);
                     }
                 }
+                if let Some(idle) = request.idle() {
+                    let text = format!(
+                        "{:?} would change nothing: all tokens but the last are prior, and the prompt has {} (-p)",
+                        idle.action,
+                        request.tokens.len()
+                    );
+                    return Err(Usage(text).into());
+                }
                 runs.push(Run {
                     name: stack.name(),
                     layer,

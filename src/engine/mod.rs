@@ -89,6 +89,16 @@ impl Request {
         self
     }
 
+    /// The first intervention that names no token of the prompt, so that it would change
+    /// nothing before tokens follow.
+    pub fn idle(&self) -> Option<&Intervention> {
+        let n = self.tokens.len() as u32;
+        self.plan.iter().find(|intervention| {
+            let end = n.saturating_sub(u32::from(!intervention.action.touches_last()));
+            intervention.tokens.count_below(end) == 0
+        })
+    }
+
     /// The plan as it is in force after `produced` tokens have followed the prompt.
     pub(crate) fn plan_at(&self, produced: usize) -> Vec<Intervention> {
         if produced < self.from_step {
@@ -332,5 +342,25 @@ pub trait Engine {
             floors.push(floor);
         }
         Ok(floors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_intervention_on_no_token_is_idle() {
+        let request = |n: usize, intervention| {
+            let tokens = vec![Token(1); n];
+            Request {
+                tokens,
+                ..Request::default()
+            }
+            .with(intervention)
+        };
+        assert!(request(1, Intervention::freeze(1)).idle().is_some());
+        assert!(request(2, Intervention::freeze(1)).idle().is_none());
+        assert!(request(1, Intervention::skip_attention(1)).idle().is_none());
     }
 }

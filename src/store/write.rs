@@ -17,6 +17,8 @@ use crate::tasks::{Scores, TaskName};
 pub struct Store {
     folder: PathBuf,
     db: Connection,
+    /// Whether the folder was there before.
+    existed: bool,
     _lock: File,
 }
 
@@ -104,6 +106,7 @@ impl Store {
             Ok(db) => Ok(Self {
                 folder: folder.to_path_buf(),
                 db,
+                existed,
                 _lock: lock,
             }),
             Err(error) => {
@@ -148,6 +151,23 @@ impl Store {
             });
         }
         Ok(db)
+    }
+
+    /// Closes the run after a failure, and removes it if it holds no item.
+    pub fn close_failed(self) {
+        let items = self
+            .db
+            .query_row("SELECT count(*) FROM items", [], |row| row.get(0));
+        let Self {
+            folder,
+            db,
+            existed,
+            _lock,
+        } = self;
+        drop(db);
+        if items == Ok(0i64) {
+            remove_new(&folder, existed);
+        }
     }
 
     /// The run's folder.
