@@ -226,7 +226,9 @@ fn runs(
                         request.plan.push(intervention);
                     }
                 }
-                if let Some(idle) = request.idle() {
+                // Generated tokens become prior, and there is something to manipulate after all.
+                let grows = args.generate.is_some() && request.manipulate_generated;
+                if let Some(idle) = request.idle().filter(|_| !grows) {
                     let text = format!(
                         "{:?} would change nothing: all tokens but the last are prior, and the prompt has {} (-p)",
                         idle.action,
