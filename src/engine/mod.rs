@@ -7,16 +7,19 @@
 mod donor;
 mod logits;
 mod mock;
+mod planned;
 mod prompt;
 mod rerun;
 mod select;
 mod straightforward;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub use donor::{donor_states, filler_states};
 pub use logits::{argmax, kl, log_softmax, rank, top};
 pub use mock::Mock;
+pub use planned::{Planned, Work};
 pub use prompt::{Prompt, PromptError};
 pub use rerun::Rerun;
 pub use select::TokenSelector;
@@ -38,6 +41,25 @@ pub enum EngineError {
     /// A prompt or a part of it cannot be used.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// The caller wanted no more outcomes.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// When a greedy continuation ends, besides the model's own end tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// After so many tokens.
+    pub max_tokens: usize,
+    /// Once the text, without the space that it begins with, contains this.
+    pub stop: String,
+}
+
+impl Ending {
+    /// Whether `text` goes on.
+    pub fn goes_on(&self, text: &str) -> bool {
+        !text.trim_start().contains(&self.stop)
+    }
 }
 
 /// One text to run: a prompt, what to do to its prior tokens, and tokens that follow.
@@ -49,6 +71,8 @@ pub struct Request {
     pub plan: Vec<Intervention>,
     /// Texts appended after the prompt, each on its own and token by token.
     pub continuations: Vec<Vec<Token>>,
+    /// Whether to continue the prompt greedily as well, and until when.
+    pub generate: Option<Ending>,
     /// Whether tokens after the prompt are manipulated too: a token is clean while it is the
     /// last one and manipulated from the next step on, as in the paper's reference code. If
     /// not, the prompt's prior tokens alone are manipulated.
@@ -67,6 +91,7 @@ impl Default for Request {
             tokens: Vec::new(),
             plan: Vec::new(),
             continuations: Vec::new(),
+            generate: None,
             manipulate_generated: true,
             from_step: 0,
             cuts: Vec::new(),
@@ -99,6 +124,21 @@ impl Request {
         })
     }
 
+    /// The largest number of tokens that may follow the prompt.
+    pub fn longest_tail(&self) -> usize {
+        let forced = self.continuations.iter().map(Vec::len).max().unwrap_or(0);
+        let generated = self.generate.as_ref().map_or(0, |e| e.max_tokens);
+        forced.max(generated)
+    }
+
+    /// How many texts follow the prompt, and how many cells they take at most.
+    fn tails(&self) -> (usize, usize) {
+        let forced = self.continuations.iter().map(Vec::len);
+        let generated = self.generate.iter().map(|ending| ending.max_tokens);
+        let lengths = forced.chain(generated).filter(|length| *length > 0);
+        lengths.fold((0, 0), |(n, cells), length| (n + 1, cells + length + 1))
+    }
+
     /// The plan as it is in force after `produced` tokens have followed the prompt.
     pub(crate) fn plan_at(&self, produced: usize) -> Vec<Intervention> {
         if produced < self.from_step {
@@ -122,6 +162,9 @@ impl Request {
 pub struct Outcome {
     /// Logits over the vocabulary after the prompt.
     pub logits: Vec<f32>,
+    /// The greedy continuation, an end-of-generation token included if one came; empty where
+    /// none was asked for.
+    pub generated: Vec<Token>,
     /// For each continuation, the logits after each of its tokens.
     pub branches: Vec<Vec<Vec<f32>>>,
     /// Tensors written to, and how many rows of each.
@@ -227,20 +270,46 @@ pub trait Engine {
     /// # Errors
     /// [`EngineError`].
     fn run(&mut self, request: &Request) -> Result<Outcome, EngineError> {
-        let logits = self.start(request)?;
-        let mut branches = Vec::new();
-        for (n, continuation) in request.continuations.iter().enumerate() {
-            if n > 0 && !continuation.is_empty() {
+        let mut outcome = Outcome::default();
+        if let Some(ending) = &request.generate {
+            let mut go_on = |text: &str| ending.goes_on(text);
+            let generation = self.generate(request, ending.max_tokens, &mut go_on)?;
+            outcome.logits = generation.logits;
+            outcome.generated = generation.tokens;
+        } else {
+            outcome.logits = self.start(request)?;
+        }
+        let mut appended = outcome.generated.len() > 1;
+        for continuation in &request.continuations {
+            if appended && !continuation.is_empty() {
                 self.back()?;
             }
+            appended |= !continuation.is_empty();
             let steps = continuation.iter().map(|token| self.advance(*token));
-            branches.push(steps.collect::<Result<_, _>>()?);
+            outcome.branches.push(steps.collect::<Result<_, _>>()?);
         }
-        Ok(Outcome {
-            logits,
-            branches,
-            touched: self.touched(),
-        })
+        outcome.touched = self.touched();
+        Ok(outcome)
+    }
+
+    /// Runs requests, sharing between them what an engine can share, and hands each outcome
+    /// over as soon as it is there, with the request's index. Requests without a plan come
+    /// before those with one on the same text; beyond that the order is the engine's.
+    ///
+    /// # Errors
+    /// [`EngineError`]; [`EngineError::Stopped`] when `done` wants no more.
+    fn run_all(
+        &mut self,
+        requests: &[Request],
+        done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        for (n, request) in requests.iter().enumerate() {
+            let outcome = self.run(request)?;
+            if done(n, outcome).is_break() {
+                return Err(EngineError::Stopped);
+            }
+        }
+        Ok(())
     }
 
     /// Continues a request's prompt greedily, by at most `max` tokens, until the model ends the

@@ -11,6 +11,8 @@ use crate::runtime::{Context, ContextOptions, Facts, Model, RuntimeError, Token}
 /// Runs every request from the first token to the last, in one sequence.
 pub struct Straightforward {
     context: Context,
+    /// Positions that a text may have.
+    n_ctx: u32,
     text: Text,
 }
 
@@ -31,8 +33,25 @@ impl Straightforward {
     /// # Errors
     /// [`RuntimeError`] when the context cannot be made.
     pub fn new(model: Arc<Model>, options: &ContextOptions) -> Result<Self, RuntimeError> {
+        Self::with_cells(model, options, options.n_ctx, options.n_seq_max)
+    }
+
+    /// An engine whose context has more cells than a text may have positions, and sequences,
+    /// for another engine that shares it.
+    pub(super) fn with_cells(
+        model: Arc<Model>,
+        options: &ContextOptions,
+        cells: u32,
+        sequences: u32,
+    ) -> Result<Self, RuntimeError> {
+        let roomy = ContextOptions {
+            n_ctx: cells,
+            n_seq_max: sequences,
+            ..options.clone()
+        };
         Ok(Self {
-            context: Context::new(model, options)?,
+            context: Context::new(model, &roomy)?,
+            n_ctx: options.n_ctx,
             text: Text::default(),
         })
     }
@@ -42,8 +61,14 @@ impl Straightforward {
         &self.context
     }
 
-    fn check(&self, tokens: usize) -> Result<(), EngineError> {
-        let n_ctx = self.context.options().n_ctx;
+    /// The context, for an engine that decodes on its own account in between.
+    pub(super) fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
+
+    /// Checks that so many tokens fit.
+    pub(super) fn check(&self, tokens: usize) -> Result<(), EngineError> {
+        let n_ctx = self.n_ctx;
         if tokens > n_ctx as usize {
             return Err(RuntimeError::TooLong { tokens, n_ctx }.into());
         }
@@ -113,7 +138,6 @@ impl Straightforward {
         Capture {
             targets: targets.to_vec(),
             layers: (0..self.facts().n_layer).collect(),
-            sequence: SEQUENCE,
         }
     }
 
@@ -141,10 +165,10 @@ impl Straightforward {
             let rows: Vec<Row> = (start..end)
                 .map(|i| row(i, self.text.tokens[i], i + 1 == n))
                 .collect();
-            let observed = self.decode(&rows, plan.clone(), pins.clone(), capture)?;
-            states.extend(observed.states);
+            let seen = self.decode(&rows, plan.clone(), pins.clone(), capture)?;
+            states.extend(seen.states);
             if counts {
-                self.text.session.count(observed.touched);
+                Touched::add(&mut self.text.session.touched, &seen.touched);
             }
             start = end;
         }
@@ -157,7 +181,7 @@ impl Straightforward {
         plan: Arc<[Intervention]>,
         pins: Option<Pins>,
         capture: Option<&Capture>,
-    ) -> Result<Observed, EngineError> {
+    ) -> Result<Seen, EngineError> {
         let mut editors = HashMap::new();
         if !plan.is_empty() {
             let mut editor = Editor::new(plan, self.context.model().n_layer());
@@ -167,7 +191,8 @@ impl Straightforward {
             editors.insert(SEQUENCE, editor);
         }
         self.text.session.last_row = rows.len() - 1;
-        Ok(self.context.decode(rows, editors, capture.cloned())?)
+        let observed = self.context.decode(rows, editors, capture.cloned())?;
+        Ok(Seen::from(observed))
     }
 
     fn logits(&self) -> Result<Vec<f32>, EngineError> {
@@ -190,6 +215,21 @@ fn row(position: usize, token: Token, last: bool) -> Row {
         token: token.0,
         prior: !last,
         output: last,
+    }
+}
+
+/// What a decode of the one sequence gave.
+struct Seen {
+    states: Captured,
+    touched: Vec<Touched>,
+}
+
+impl From<Observed> for Seen {
+    fn from(mut observed: Observed) -> Self {
+        Self {
+            states: observed.states.remove(&SEQUENCE).unwrap_or_default(),
+            touched: observed.touched.remove(&SEQUENCE).unwrap_or_default(),
+        }
     }
 }
 
@@ -245,15 +285,6 @@ impl Session {
     fn learn(&mut self, states: Captured) {
         Arc::make_mut(&mut self.own).extend(states.inputs);
     }
-
-    fn count(&mut self, touched: Vec<Touched>) {
-        for touched in touched {
-            match self.touched.iter_mut().find(|t| t.tensor == touched.tensor) {
-                Some(known) => known.rows += touched.rows,
-                None => self.touched.push(touched),
-            }
-        }
-    }
 }
 
 impl Engine for Straightforward {
@@ -297,9 +328,9 @@ impl Engine for Straightforward {
         for intervention in &request.plan {
             intervention.check(n_layer)?;
         }
-        let longest = request.continuations.iter().map(Vec::len).max();
+        let forced = request.continuations.iter().map(Vec::len).max();
         self.check(request.tokens.len())?;
-        self.check(request.tokens.len() + longest.unwrap_or(0))?;
+        self.check(request.tokens.len() + forced.unwrap_or(0))?;
         self.begin(request);
         self.prefill()?;
         self.logits()
@@ -324,8 +355,8 @@ impl Engine for Straightforward {
             for n in 0..self.text.session.cache.len() {
                 if let Some((plan, capture)) = self.recompute(n) {
                     self.context.rewind(SEQUENCE, position as u32)?;
-                    let observed = self.decode(&[again], plan.into(), None, Some(&capture))?;
-                    self.text.session.frozen[n].extend(observed.states);
+                    let seen = self.decode(&[again], plan.into(), None, Some(&capture))?;
+                    self.text.session.frozen[n].extend(seen.states);
                 }
             }
             self.context.rewind(SEQUENCE, position as u32)?;
@@ -335,9 +366,9 @@ impl Engine for Straightforward {
         let (plan, pins) = self.text.session.in_force();
         let inputs = self.capture(&[Target::Input]);
         let capture = pins.is_some().then_some(&inputs);
-        let observed = self.decode(&rows, plan.into(), pins, capture)?;
-        self.text.session.count(observed.touched);
-        self.text.session.learn(observed.states);
+        let seen = self.decode(&rows, plan.into(), pins, capture)?;
+        Touched::add(&mut self.text.session.touched, &seen.touched);
+        self.text.session.learn(seen.states);
         self.logits()
     }
 
@@ -379,8 +410,8 @@ impl Engine for Straightforward {
         self.context.clear();
         let mut states = Captured::default();
         for rows in rows.chunks(self.context.options().n_batch as usize) {
-            let observed = self.decode(rows, Arc::new([]), None, Some(&capture))?;
-            states.extend(observed.states);
+            let seen = self.decode(rows, Arc::new([]), None, Some(&capture))?;
+            states.extend(seen.states);
         }
         Ok(states)
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use llama_cpp_sys_2 as sys;
 
+use super::cut::Edges;
 use super::recording::Recording;
 
 /// Where a node stands in the ask order of an evaluation, with enough to recognise it again.
@@ -46,6 +47,8 @@ pub struct Anatomy {
     pub keys: Vec<Option<CacheSite>>,
     /// For each layer, its values.
     pub values: Vec<Option<CacheSite>>,
+    /// What is computed from what.
+    pub edges: Edges,
 }
 
 /// A graph whose residual stream could not be found.
@@ -101,10 +104,11 @@ impl Anatomy {
             n_nodes: graph.nodes.len(),
             tokens: view.site(view.embedding),
             positions: view.positions().map(|n| view.site(n)),
-            inputs: inputs.into_iter().map(|n| view.site(n)).collect(),
+            inputs: inputs.iter().map(|n| view.site(*n)).collect(),
             attention,
             keys,
             values,
+            edges: Edges::of(graph, view.cache_writes(&inputs)),
         })
     }
 }
@@ -308,29 +312,36 @@ impl<'g> View<'g> {
         None
     }
 
-    /// For each layer, where its keys and its values can be rewritten. A cache write belongs to
-    /// the highest layer whose input it is computed from; which of the two it is, the name of
-    /// the cache tells.
+    /// The writes to the cache, each with the highest layer whose input it is computed from.
+    fn cache_writes(&self, inputs: &[usize]) -> Vec<(usize, u32)> {
+        let nodes = self.graph.nodes.iter().enumerate();
+        nodes
+            .filter(|(_, write)| self.writes_cache(**write))
+            .filter_map(|(position, write)| {
+                let from = self.ancestors(self.graph.tensors[*write].sources[0]);
+                let layer = inputs.iter().rposition(|input| from.contains(input))?;
+                Some((position, layer as u32))
+            })
+            .collect()
+    }
+
+    /// For each layer, where its keys and its values can be rewritten; which of the two a write
+    /// is, the name of the cache tells.
     #[allow(clippy::type_complexity)] // a pair of lists by layer
     fn cache_sites(&self, inputs: &[usize]) -> (Vec<Option<CacheSite>>, Vec<Option<CacheSite>>) {
         let mut keys = vec![None; inputs.len()];
         let mut values = vec![None; inputs.len()];
-        for &write in &self.graph.nodes {
-            if !self.writes_cache(write) {
-                continue;
-            }
-            let root = self.graph.tensors[write].root.expect("checked");
-            let source = self.graph.tensors[write].sources[0];
-            let from = self.ancestors(source);
-            let layer = inputs.iter().rposition(|input| from.contains(input));
-            let (Some(layer), Some(found)) = (layer, self.before_cache(source)) else {
+        for (position, layer) in self.cache_writes(inputs) {
+            let write = &self.graph.tensors[self.graph.nodes[position]];
+            let Some(found) = self.before_cache(write.sources[0]) else {
                 continue;
             };
+            let root = write.root.expect("writes_cache saw it");
             let cache = &self.graph.tensors[root].name;
             if cache.contains("_k_") {
-                keys[layer] = Some(found);
+                keys[layer as usize] = Some(found);
             } else if cache.contains("_v_") {
-                values[layer] = Some(found);
+                values[layer as usize] = Some(found);
             }
         }
         (keys, values)

@@ -24,6 +24,16 @@ struct State {
     calls: u64,
 }
 
+impl State {
+    /// Nothing is asked for any more, and the rest of the graph is computed as it was built.
+    fn fail(&mut self, fault: HookFault) {
+        if let Mode::Editing(pass) = &mut self.mode {
+            pass.restore();
+        }
+        self.fault = Some(fault);
+    }
+}
+
 /// What the callback does at the moment. One for each context; outlives it.
 pub struct Slot(Mutex<State>);
 
@@ -52,6 +62,9 @@ impl Slot {
 
     fn end(&self) -> (Mode, Option<HookFault>, u64) {
         let mut state = self.state();
+        if let Mode::Editing(pass) = &mut state.mode {
+            pass.restore();
+        }
         let mode = std::mem::replace(&mut state.mode, Mode::Idle);
         (mode, state.fault.take(), state.calls)
     }
@@ -113,7 +126,7 @@ impl Slot {
         match outcome {
             Ok(Ok(answer)) => answer,
             Ok(Err(fault)) => {
-                state.fault = Some(fault);
+                state.fail(fault);
                 !ask
             }
             Err(panic) => {
@@ -122,7 +135,7 @@ impl Slot {
                     .map(ToString::to_string)
                     .or_else(|| panic.downcast_ref::<String>().cloned())
                     .unwrap_or_else(|| "no message".to_string());
-                state.fault = Some(HookFault::Panicked(message));
+                state.fail(HookFault::Panicked(message));
                 !ask
             }
         }

@@ -3,13 +3,15 @@
 
 mod anatomy;
 mod callback;
+mod cut;
 mod pass;
 mod recording;
 mod tensor;
 
 pub use anatomy::{Anatomy, AnatomyError, CacheSite, Site};
 pub use callback::{Slot, trampoline};
-pub use pass::{Capture, Captured, Observed, Pass, Row, Touched};
+pub use cut::{CacheFill, Cut, CutError, Edges, Role};
+pub use pass::{Capture, Captured, Observed, Pass, Resume, Row, Start, Touched};
 pub use recording::{Record, Recording};
 pub use tensor::Tensor;
 
@@ -81,6 +83,16 @@ pub enum HookFault {
         "layer {0} keeps no {1} in a cache of its own (recurrent state, or another layer's cache), so they cannot be rewritten there"
     )]
     NoCache(u32, &'static str),
+    /// A row should begin in the middle of the model, and the state to begin with is not known.
+    #[error(
+        "no state of the model's width is known of position {position} entering layer {layer}, so computing cannot begin there"
+    )]
+    NoState {
+        /// The layer.
+        layer: u32,
+        /// The position.
+        position: u32,
+    },
     /// An intervention did not find what it needed.
     #[error("{0}")]
     Missed(String),

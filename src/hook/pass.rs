@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::HookFault;
 use super::anatomy::{Anatomy, CacheSite, Site};
-use super::tensor::Tensor;
+use super::cut::{Cut, Role};
+use super::tensor::{Skipped, Tensor};
 use crate::intervention::{Editor, States, Target};
 
 /// One row of a batch.
@@ -23,15 +24,13 @@ pub struct Row {
     pub output: bool,
 }
 
-/// What to keep of the layers of `layers`, of all rows of `sequence`.
+/// What to keep of the layers of `layers`, of all rows.
 #[derive(Clone, Debug, Default)]
 pub struct Capture {
     /// Inputs, keys or values.
     pub targets: Vec<Target>,
     /// The layers.
     pub layers: HashSet<u32>,
-    /// The sequence.
-    pub sequence: u32,
 }
 
 impl Capture {
@@ -68,6 +67,44 @@ impl Captured {
     }
 }
 
+/// Where a row's own computation begins when a graph is computed in part.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The states entering every layer in a clean run of the row's text, as far as needed.
+    pub states: Arc<States>,
+    /// The first layer that the row runs through on its own: it is held at its clean states up
+    /// to the one entering this layer.
+    pub from: u32,
+    /// Freeze at this layer: from there up, the state is held at the one below it.
+    pub frozen: Option<u32>,
+}
+
+impl Start {
+    fn entering(&self, layer: u32, position: u32) -> Result<&[f32], HookFault> {
+        let source = self.frozen.map_or(layer, |k| layer.min(k - 1));
+        let state = self.states.get(source, position);
+        state.ok_or(HookFault::NoState { layer, position })
+    }
+}
+
+/// A decode that computes a part of the graph.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// Which part.
+    pub cut: Cut,
+    /// What that means for each node, from [`Cut::roles`].
+    pub roles: Arc<[Role]>,
+    /// For each row of the batch.
+    pub starts: Vec<Start>,
+}
+
+impl Resume {
+    /// Whether some row is held at its clean state entering `layer`, or written whole there.
+    fn holds(&self, layer: u32) -> bool {
+        self.cut.gives(layer) || self.starts.iter().any(|s| s.from >= layer)
+    }
+}
+
 /// A tensor and how many of its rows were written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Touched {
@@ -77,15 +114,27 @@ pub struct Touched {
     pub rows: usize,
 }
 
+impl Touched {
+    /// Adds what another decode touched.
+    pub fn add(into: &mut Vec<Touched>, more: &[Touched]) {
+        for touched in more {
+            match into.iter_mut().find(|t| t.tensor == touched.tensor) {
+                Some(known) => known.rows += touched.rows,
+                None => into.push(touched.clone()),
+            }
+        }
+    }
+}
+
 /// What a pass has to tell afterwards.
 #[derive(Default)]
 pub struct Observed {
     /// Editors, by sequence, with what they saved.
     pub editors: HashMap<u32, Editor>,
-    /// Captured states.
-    pub states: Captured,
-    /// Tensors written to.
-    pub touched: Vec<Touched>,
+    /// Captured states, by sequence.
+    pub states: HashMap<u32, Captured>,
+    /// Tensors in which rows were manipulated, by sequence.
+    pub touched: HashMap<u32, Vec<Touched>>,
     /// Whether the token ids in the graph's own input were compared with the batch.
     pub tokens_proved: bool,
     /// Whether the positions in the graph's own input were compared with the batch.
@@ -107,6 +156,11 @@ pub struct Pass {
     anatomy: Arc<Anatomy>,
     rows: Vec<Row>,
     capture: Option<Capture>,
+    resume: Option<Resume>,
+    /// This evaluation's nodes by ask index, where a part of the graph is computed.
+    ids: Vec<usize>,
+    /// This evaluation's nodes that are skipped.
+    skipped: Vec<Skipped>,
     /// Ask index to the parts of layers that the node holds.
     wanted: BTreeMap<usize, Vec<Place>>,
     /// Next ask index within the evaluation.
@@ -114,13 +168,14 @@ pub struct Pass {
     /// First batch row of the micro-batch being evaluated, and its number of rows.
     offset: usize,
     n_rows: usize,
-    written: BTreeMap<String, usize>,
+    manipulated: BTreeMap<(u32, String), usize>,
     buffer: Vec<f32>,
     observed: Observed,
 }
 
 impl Pass {
-    /// A pass over `rows` (in batch order) with an editor for some of the sequences.
+    /// A pass over `rows` (in batch order) with an editor for some of the sequences, through
+    /// the whole graph or, with `resume`, through a part of it.
     ///
     /// # Errors
     /// [`HookFault::NoAttention`] where attention should be skipped and cannot be.
@@ -129,13 +184,23 @@ impl Pass {
         rows: Vec<Row>,
         editors: HashMap<u32, Editor>,
         capture: Option<Capture>,
+        resume: Option<Resume>,
     ) -> Result<Self, HookFault> {
         let mut wanted: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
         for layer in 0..anatomy.inputs.len() as u32 {
             for target in TARGETS {
                 let captured = capture.as_ref().is_some_and(|c| c.wants(target, layer));
-                if captured || editors.values().any(|e| e.needs(target, layer)) {
+                let held = resume.as_ref().is_some_and(|resume| match target {
+                    Target::Input => resume.holds(layer),
+                    Target::Attention => resume.cut.silent && layer >= resume.cut.first,
+                    Target::Keys | Target::Values => false,
+                });
+                if captured || held || editors.values().any(|e| e.needs(target, layer)) {
                     let site = site(&anatomy, (target, layer))?;
+                    let roles = resume.as_ref().map(|resume| &resume.roles);
+                    if roles.is_some_and(|roles| roles[site.index] == Role::Dead) {
+                        continue;
+                    }
                     wanted.entry(site.index).or_default().push((target, layer));
                 }
             }
@@ -144,11 +209,14 @@ impl Pass {
             anatomy,
             rows,
             capture,
+            resume,
+            ids: Vec::new(),
+            skipped: Vec::new(),
             wanted,
             cursor: 0,
             offset: 0,
             n_rows: 0,
-            written: BTreeMap::new(),
+            manipulated: BTreeMap::new(),
             buffer: Vec::new(),
             observed: Observed {
                 editors,
@@ -177,13 +245,18 @@ impl Pass {
             self.observed.positions_proved =
                 self.prove_rows(node, "position", |row| row.position as i32)?;
         }
-        let wanted = match self.wanted.get(&index) {
+        let mut wanted = match self.wanted.get(&index) {
             None => false,
             Some(places) => {
                 recognise(site(&self.anatomy, places[0])?, node)?;
                 true
             }
         };
+        if self.resume.is_some() {
+            self.follow(index, node)?;
+            // The last node is waited for so that the graph can be put back in order.
+            wanted |= self.cursor == self.anatomy.n_nodes;
+        }
         if self.cursor == self.anatomy.n_nodes && !wanted {
             self.end_evaluation();
         }
@@ -196,10 +269,7 @@ impl Pass {
     /// [`HookFault`] when its rows are not what they should be.
     pub fn computed(&mut self, node: Tensor<'_>) -> Result<(), HookFault> {
         let index = self.cursor - 1;
-        let Some(places) = self.wanted.get(&index).cloned() else {
-            return Ok(());
-        };
-        for place in places {
+        for place in self.wanted.get(&index).cloned().unwrap_or_default() {
             self.edit(place, node)?;
         }
         if self.cursor == self.anatomy.n_nodes {
@@ -228,15 +298,53 @@ impl Pass {
                 .collect();
             editor.settle(&rows)?;
         }
-        self.observed.touched = self
-            .written
-            .into_iter()
-            .map(|(tensor, rows)| Touched { tensor, rows })
-            .collect();
-        Ok(self.observed)
+        for ((sequence, tensor), rows) in std::mem::take(&mut self.manipulated) {
+            let touched = self.observed.touched.entry(sequence).or_default();
+            touched.push(Touched { tensor, rows });
+        }
+        Ok(std::mem::take(&mut self.observed))
+    }
+
+    /// Gives the skipped nodes their operations back.
+    pub fn restore(&mut self) {
+        for node in self.skipped.drain(..) {
+            // SAFETY: nodes are put on the list while their evaluation is under way, and taken
+            // off at its last node, at a fault within it, or right after the decode that ended
+            // early, before the graph is built anew.
+            unsafe { node.restore() };
+        }
+    }
+
+    /// Checks that `node` is what was recorded at `index`, operands included, and skips it
+    /// where it is not needed.
+    fn follow(&mut self, index: usize, node: Tensor<'_>) -> Result<(), HookFault> {
+        let changed = || HookFault::GraphChanged {
+            index,
+            expected: "the same operation on the same operands".into(),
+            found: node.name(),
+        };
+        let recorded = self.anatomy.edges.nodes.get(index).ok_or_else(changed)?;
+        let mut sources = node.sources();
+        let same = recorded.sources.iter().all(|recorded| {
+            sources.next().is_some_and(|source| match recorded {
+                None => true,
+                Some(n) => self.ids[*n] == source.id() || source.is_copy(),
+            })
+        });
+        if recorded.op != node.op() || !same || sources.next().is_some() {
+            return Err(changed());
+        }
+        self.ids.push(node.id());
+        let resume = self.resume.as_ref().expect("the caller saw it");
+        if resume.roles[index] != Role::Live {
+            self.skipped.push(node.skip());
+        }
+        Ok(())
     }
 
     fn end_evaluation(&mut self) {
+        self.restore();
+        self.ids.clear();
         self.offset += self.n_rows;
         self.cursor = 0;
     }
@@ -281,38 +389,66 @@ impl Pass {
 
     fn edit(&mut self, place: Place, node: Tensor<'_>) -> Result<(), HookFault> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let rows = self.read(place, node, &mut buffer)?;
         let (target, layer) = place;
+        let roles = self.resume.as_ref().map(|resume| &resume.roles);
+        let given = roles.is_some_and(|roles| roles[self.cursor - 1] == Role::Given);
+        let rows = if given {
+            let (width, found) = node.rows_f32()?;
+            buffer.clear();
+            buffer.resize(width * found, 0.0);
+            self.rows_of(node, found)?
+        } else {
+            self.read(place, node, &mut buffer)?
+        };
         let width = buffer.len() / rows.len().max(1);
         let part = match cache_site(&self.anatomy, place) {
             Some(cache) => cache.head,
             None => width,
         };
-        let mut written = vec![false; rows.len()];
-        for (n, row) in rows.iter().enumerate() {
+        let mut written = vec![given; rows.len()];
+        for (n, (index, row)) in rows.iter().enumerate() {
             let values = &mut buffer[n * width..(n + 1) * width];
+            let mut manipulated = false;
+            if let Some(resume) = &self.resume {
+                let start = &resume.starts[*index];
+                if target == Target::Input && (given || start.from >= layer) {
+                    let state = start.entering(layer, row.position)?;
+                    if state.len() != width {
+                        return Err(HookFault::NoState {
+                            layer,
+                            position: row.position,
+                        });
+                    }
+                    values.copy_from_slice(state);
+                    written[n] = true;
+                    manipulated = start.frozen.is_some_and(|k| layer >= k);
+                }
+                manipulated |= target == Target::Attention && layer >= start.from;
+            }
             if let Some(editor) = self.observed.editors.get_mut(&row.sequence) {
                 let at = (row.position, row.prior);
-                written[n] = editor.edit(target, layer, at, part, values)?;
+                let edited = editor.edit(target, layer, at, part, values)?;
+                written[n] |= edited;
+                manipulated |= edited;
             }
             if let Some(capture) = &self.capture
-                && capture.sequence == row.sequence
                 && capture.wants(target, layer)
             {
-                let states = self.observed.states.of(target);
+                let states = self.observed.states.entry(row.sequence).or_default();
+                let states = states.of(target);
                 states.insert(layer, row.position, &*values);
             }
+            if manipulated {
+                let key = (row.sequence, node.name());
+                *self.manipulated.entry(key).or_default() += 1;
+            }
         }
-        let total = if cache_site(&self.anatomy, place).is_some() {
+        if cache_site(&self.anatomy, place).is_some() {
             for n in (0..rows.len()).filter(|n| written[*n]) {
                 node.write_strided(n, rows.len(), &buffer[n * width..(n + 1) * width])?;
             }
-            written.iter().filter(|w| **w).count()
         } else {
-            write_back(node, &buffer, width, &written)?
-        };
-        if total > 0 {
-            *self.written.entry(node.name()).or_default() += total;
+            write_back(node, &buffer, width, &written)?;
         }
         self.buffer = buffer;
         Ok(())
@@ -324,18 +460,25 @@ impl Pass {
         place: Place,
         node: Tensor<'_>,
         buffer: &mut Vec<f32>,
-    ) -> Result<Vec<Row>, HookFault> {
-        let micro_batch = self.micro_batch()?;
+    ) -> Result<Vec<(usize, Row)>, HookFault> {
         if cache_site(&self.anatomy, place).is_some() {
-            node.read_strided(micro_batch.len(), buffer)?;
-            return Ok(micro_batch.to_vec());
+            let rows = self.micro_batch()?.len();
+            node.read_strided(rows, buffer)?;
+            return self.rows_of(node, rows);
         }
         let (_, found) = node.read_f32(buffer)?;
+        self.rows_of(node, found)
+    }
+
+    /// Which rows of the batch a node with `found` rows holds, with their index in the batch.
+    fn rows_of(&self, node: Tensor<'_>, found: usize) -> Result<Vec<(usize, Row)>, HookFault> {
+        let micro_batch = self.micro_batch()?;
+        let rows = (self.offset..).zip(micro_batch.iter().copied());
         let outputs = micro_batch.iter().filter(|row| row.output).count();
         if found == micro_batch.len() {
-            Ok(micro_batch.to_vec())
+            Ok(rows.collect())
         } else if found == outputs {
-            Ok(micro_batch.iter().copied().filter(|r| r.output).collect())
+            Ok(rows.filter(|(_, row)| row.output).collect())
         } else {
             Err(HookFault::RowCount {
                 tensor: node.name(),
@@ -383,22 +526,20 @@ fn recognise(site: &Site, node: Tensor<'_>) -> Result<(), HookFault> {
     })
 }
 
-/// Writes the marked rows back, one transfer for each contiguous run. Returns how many.
+/// Writes the marked rows back, one transfer for each contiguous run.
 fn write_back(
     node: Tensor<'_>,
     buffer: &[f32],
     width: usize,
     written: &[bool],
-) -> Result<usize, HookFault> {
+) -> Result<(), HookFault> {
     let mut first = 0;
-    let mut total = 0;
     while first < written.len() {
         let run = written[first..].iter().take_while(|w| **w).count();
         if run > 0 {
             node.write_rows(first, &buffer[first * width..(first + run) * width])?;
-            total += run;
         }
         first += run.max(1);
     }
-    Ok(total)
+    Ok(())
 }

@@ -16,6 +16,25 @@ pub struct Tensor<'a> {
     life: PhantomData<&'a sys::ggml_tensor>,
 }
 
+/// A node whose operation was taken away, and the operation.
+pub struct Skipped {
+    raw: NonNull<sys::ggml_tensor>,
+    op: sys::ggml_op,
+}
+
+impl Skipped {
+    /// Gives the node its operation back.
+    ///
+    /// # Safety
+    /// The graph that the node belongs to has not been rebuilt since, and is not computing it.
+    pub unsafe fn restore(self) {
+        // SAFETY: the caller's promise.
+        let op = unsafe { &raw mut (*self.raw.as_ptr()).op };
+        // SAFETY: as above.
+        unsafe { op.write(self.op) };
+    }
+}
+
 /// `GGML_TENSOR_FLAG_INPUT` of ggml.h.
 const FLAG_INPUT: i32 = 1;
 
@@ -61,6 +80,18 @@ impl<'a> Tensor<'a> {
         self.get().op
     }
 
+    /// Makes every backend skip the node, until it is restored.
+    pub fn skip(&self) -> Skipped {
+        let op = self.op();
+        // SAFETY: the node is live (rule of `from_raw`), and while the callback runs for one of
+        // its evaluation's nodes, nothing else reads or writes it: the scheduler asks before it
+        // computes. Only the one field is written, through the raw pointer.
+        let field = unsafe { &raw mut (*self.raw.as_ptr()).op };
+        // SAFETY: as above.
+        unsafe { field.write(sys::GGML_OP_NONE) };
+        Skipped { raw: self.raw, op }
+    }
+
     /// The element type (`GGML_TYPE_*`).
     pub fn element_type(&self) -> sys::ggml_type {
         self.get().type_
@@ -89,6 +120,12 @@ impl<'a> Tensor<'a> {
     pub fn view_source(&self) -> Option<Tensor<'a>> {
         // SAFETY: the viewed tensor of a live view is live (rule of `from_raw`).
         unsafe { Tensor::from_raw(self.get().view_src) }
+    }
+
+    /// Whether this is a copy that the scheduler made of another backend's tensor
+    /// (`backend#name#n`, ggml_backend_sched_split_graph).
+    pub fn is_copy(&self) -> bool {
+        self.op() == sys::GGML_OP_NONE && self.name().matches('#').count() >= 2
     }
 
     fn has_memory(&self) -> bool {

@@ -248,6 +248,32 @@ impl Intervention {
         Self::new(Action::Custom(Arc::new(f)), LayerSpan::only(k))
     }
 
+    /// The lowest layer of which it must see the state that enters it.
+    pub fn first_seen(&self) -> u32 {
+        match self.action {
+            Action::Freeze => self.layers.first.saturating_sub(1),
+            _ => self.layers.first,
+        }
+    }
+
+    /// Whether both do the same to the positions below `end`, given the same states there.
+    pub fn same_below(&self, other: &Self, end: u32) -> bool {
+        let same_action = match (&self.action, &other.action) {
+            (Action::Zero, Action::Zero)
+            | (Action::Freeze, Action::Freeze)
+            | (Action::SkipAttention, Action::SkipAttention) => true,
+            (Action::Random { seed: a }, Action::Random { seed: b })
+            | (Action::Shuffle { seed: a }, Action::Shuffle { seed: b }) => a == b,
+            (Action::Given(a), Action::Given(b)) => Arc::ptr_eq(a, b),
+            (Action::Custom(a), Action::Custom(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        same_action
+            && self.target() == other.target()
+            && self.layers == other.layers
+            && self.tokens.below_only(end) == other.tokens.below_only(end)
+    }
+
     /// Checks the intervention against a model of `n_layer` layers.
     ///
     /// # Errors

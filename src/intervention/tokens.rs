@@ -52,6 +52,11 @@ impl PositionSet {
         Self::ranges(self.0.iter().map(|r| r.start..r.end.min(end)))
     }
 
+    /// The lowest position of the set.
+    pub fn first(&self) -> Option<u32> {
+        self.0.first().map(|r| r.start)
+    }
+
     /// How many positions below `end` the set holds.
     pub fn count_below(&self, end: u32) -> u32 {
         self.0

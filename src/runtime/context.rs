@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::backend::{backend, forget_log, reason};
 use super::{Model, RuntimeError};
-use crate::hook::{Anatomy, Capture, Observed, Pass, Row, Slot, trampoline};
+use crate::hook::{
+    Anatomy, Capture, Cut, CutError, Observed, Pass, Resume, Role, Row, Slot, Start, trampoline,
+};
 use crate::intervention::Editor;
 
 /// When flash attention is used (`-fa`).
@@ -143,7 +145,9 @@ pub struct Context {
     raw: NonNull<sys::llama_context>,
     slot: *mut Slot,
     anatomy: Option<Arc<Anatomy>>,
+    roles: HashMap<Cut, Result<Arc<[Role]>, CutError>>,
     outputs: Vec<bool>,
+    unified: bool,
     options: ContextOptions,
     model: Arc<Model>,
 }
@@ -248,7 +252,9 @@ impl Context {
             raw,
             slot,
             anatomy: None,
+            roles: HashMap::new(),
             outputs: Vec::new(),
+            unified: setup.unified,
             options: options.clone(),
             model,
         })
@@ -309,8 +315,53 @@ impl Context {
             self.raw_decode(rows)?;
             return Ok(Observed::default());
         }
+        self.watched_decode(rows, editors, capture, None)
+    }
+
+    /// Computes only the part of the graph that `cut` names: each row begins where its entry of
+    /// `starts` says.
+    ///
+    /// # Errors
+    /// [`RuntimeError`], [`RuntimeError::Cut`] where the graph cannot be computed in part; after
+    /// one the cache holds an unknown part of the rows, so clear it.
+    pub fn decode_part(
+        &mut self,
+        rows: &[Row],
+        editors: HashMap<u32, Editor>,
+        cut: &Cut,
+        starts: Vec<Start>,
+    ) -> Result<Observed, RuntimeError> {
+        let resume = Resume {
+            cut: cut.clone(),
+            roles: self.roles(cut)?,
+            starts,
+        };
+        self.watched_decode(rows, editors, None, Some(resume))
+    }
+
+    /// What `cut` means for this model's graph.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Cut`].
+    pub fn roles(&mut self, cut: &Cut) -> Result<Arc<[Role]>, RuntimeError> {
+        if let Some(known) = self.roles.get(cut) {
+            return Ok(known.clone()?);
+        }
+        let anatomy = self.anatomy.as_ref().ok_or(RuntimeError::NoCallback)?;
+        let found: Result<Arc<[Role]>, CutError> = cut.roles(anatomy).map(Into::into);
+        self.roles.insert(cut.clone(), found.clone());
+        Ok(found?)
+    }
+
+    fn watched_decode(
+        &mut self,
+        rows: &[Row],
+        editors: HashMap<u32, Editor>,
+        capture: Option<Capture>,
+        resume: Option<Resume>,
+    ) -> Result<Observed, RuntimeError> {
         let anatomy = self.anatomy.clone().ok_or(RuntimeError::NoCallback)?;
-        let pass = Pass::new(anatomy, rows.to_vec(), editors, capture)?;
+        let pass = Pass::new(anatomy, rows.to_vec(), editors, capture, resume)?;
         self.slot().begin_pass(pass);
         let decoded = self.raw_decode(rows);
         let observed = self.slot().end_pass();
@@ -416,6 +467,17 @@ impl Context {
         // SAFETY: the memory belongs to the live context; `false` keeps the buffers, which are
         // never read for cells that hold no sequence.
         unsafe { sys::llama_memory_clear(self.memory(), false) };
+    }
+
+    /// Makes the cells of `from` below position `end` belong to `to` as well. Nothing is copied;
+    /// a cell is free again once no sequence holds it.
+    pub fn share(&mut self, from: u32, to: u32, end: u32) {
+        assert!(self.unified, "cells are shared within one stream only");
+        let (from, to, end) = (from as i32, to as i32, end as i32);
+        // SAFETY: the memory belongs to the live context. In a unified cache both sequences are
+        // of one stream, where any part may be copied; with separate streams llama.cpp asserts,
+        // which is why this is refused there.
+        unsafe { sys::llama_memory_seq_cp(self.memory(), from, to, 0, end) };
     }
 
     /// Drops the positions of `sequence` from `first` on.

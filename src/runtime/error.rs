@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::hook::{AnatomyError, HookFault};
+use crate::hook::{AnatomyError, CutError, HookFault};
 
 /// An error of the runtime. Messages name the option to change where there is one.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,8 @@ pub enum RuntimeError {
     Hook(#[from] HookFault),
     #[error("this model cannot be manipulated: {0}")]
     Anatomy(#[from] AnatomyError),
+    #[error("the graph cannot be computed in part: {0}")]
+    Cut(#[from] CutError),
     #[error("this context was made without a callback")]
     NoCallback,
     #[error("{path} could not be quantized to {level}: {reason}")]

@@ -1,0 +1,352 @@
+//! Computes only what differs between a manipulated run and the clean one.
+//!
+//! Every text runs clean once, with the states entering every layer kept. A request then needs
+//! only some rows, and those only from some layer up ([`route`]): the graph is cut there, and
+//! the cells are the request's own, or shared with another sequence and never edited. Nothing
+//! relies on what a cell held before: keys and values of lower layers that later tokens will
+//! read are projected anew from the states that were kept.
+//!
+//! Many requests travel together: their rows in one batch, the tokens that follow in another at
+//! each step.
+
+mod route;
+mod tails;
+mod texts;
+mod wave;
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use route::{Route, route};
+
+use super::{Engine, EngineError, Outcome, Prompt, Request, Straightforward};
+use crate::hook::{CacheFill, Captured, Cut, HookFault, Touched};
+use crate::intervention::Target;
+use crate::runtime::{Context, ContextOptions, Facts, Model, RuntimeError, Token};
+
+/// Runs requests in parts, many at a time. What it cannot run so goes the straightforward way,
+/// in the same context, and is counted.
+pub struct Planned {
+    inner: Straightforward,
+    sequences: Sequences,
+    work: Work,
+}
+
+/// What an engine has computed so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Rows times layers, run through attention and MLP.
+    pub layer_rows: u64,
+    /// Rows times layers of which only keys and values were computed.
+    pub cache_rows: u64,
+    /// Batches.
+    pub decodes: u64,
+    /// Requests that went the straightforward way although a part of the graph should have
+    /// done, and why the first of them did.
+    pub fallbacks: u64,
+    /// See `fallbacks`.
+    pub reason: Option<String>,
+}
+
+/// The sequences of a context that are not in use.
+struct Sequences {
+    free: Vec<u32>,
+    n: u32,
+}
+
+impl Sequences {
+    fn new(n: u32) -> Self {
+        Self {
+            free: (0..n).rev().collect(),
+            n,
+        }
+    }
+
+    fn take(&mut self) -> u32 {
+        self.free.pop().expect("waves are made to fit")
+    }
+}
+
+/// Cells beyond which a wave takes no further request: attention looks at every cell in use,
+/// whosever it is.
+const WAVE_CELLS: usize = 2048;
+
+impl Planned {
+    /// Sequences in one batch unless asked for otherwise.
+    pub const PARALLEL: u32 = 64;
+
+    /// An engine with a context of its own: texts of up to `options.n_ctx` tokens, `parallel`
+    /// sequences at once (at least 8, at most llama.cpp's 256).
+    ///
+    /// # Errors
+    /// [`RuntimeError`] when the context cannot be made.
+    pub fn new(
+        model: Arc<Model>,
+        options: &ContextOptions,
+        parallel: u32,
+    ) -> Result<Self, RuntimeError> {
+        let parallel = parallel.clamp(8, 256);
+        // Two of the longest texts fit, one clean and one manipulated.
+        let cells = (2 * options.n_ctx).max(WAVE_CELLS as u32 * 2);
+        Ok(Self {
+            inner: Straightforward::with_cells(model, options, cells, parallel)?,
+            sequences: Sequences::new(parallel),
+            work: Work::default(),
+        })
+    }
+
+    /// What has been computed so far.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// The context.
+    pub fn inspect(&self) -> &Context {
+        self.inner.context()
+    }
+
+    fn context(&mut self) -> &mut Context {
+        self.inner.context_mut()
+    }
+
+    fn n_layer(&self) -> u32 {
+        self.inner.facts().n_layer
+    }
+
+    fn clear(&mut self) {
+        self.context().clear();
+        self.sequences = Sequences::new(self.sequences.n);
+    }
+
+    fn release(&mut self, sequence: u32) -> Result<(), EngineError> {
+        self.context().rewind(sequence, 0)?;
+        self.sequences.free.push(sequence);
+        Ok(())
+    }
+
+    fn check(&self, request: &Request) -> Result<(), EngineError> {
+        for intervention in &request.plan {
+            intervention.check(self.n_layer())?;
+        }
+        self.inner.check(request.tokens.len())?;
+        let generated = request.generate.as_ref().map_or(0, |e| e.max_tokens);
+        let forced = request.continuations.iter().map(Vec::len).max();
+        let follow = forced.unwrap_or(0).max(generated.saturating_sub(1));
+        self.inner.check(request.tokens.len() + follow)
+    }
+
+    /// Whether the graph can be cut as the route needs it.
+    fn possible(&mut self, route: Route) -> Result<(), RuntimeError> {
+        let first = route.layer();
+        let onward = Cut {
+            first,
+            cache: CacheFill::All,
+            silent: matches!(route, Route::Silent { .. }),
+            onward: true,
+        };
+        self.context().roles(&onward)?;
+        if matches!(route, Route::Frozen { .. }) {
+            let cache = Cut {
+                onward: false,
+                ..onward
+            };
+            self.context().roles(&cache)?;
+        }
+        Ok(())
+    }
+
+    fn fall_back(&mut self, requests: usize, reason: &RuntimeError) {
+        self.work.fallbacks += requests as u64;
+        self.work.reason.get_or_insert_with(|| reason.to_string());
+    }
+
+    fn run_whole(
+        &mut self,
+        requests: &[Request],
+        indices: &[usize],
+        done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        for &n in indices {
+            let outcome = self.inner.run(&requests[n])?;
+            if done(n, outcome).is_break() {
+                return Err(EngineError::Stopped);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A text, and the requests on it: index and route.
+type Asked = (Vec<Token>, Vec<(usize, Route)>);
+
+/// A request that is computed in part.
+struct Job<'r> {
+    request: &'r Request,
+    index: usize,
+    route: Route,
+    /// Its text among those at hand.
+    text: usize,
+}
+
+/// Whether a full pass can succeed where this failed.
+fn is_about_parts(error: &EngineError) -> Option<&RuntimeError> {
+    match error {
+        EngineError::Runtime(
+            error @ (RuntimeError::Cut(_)
+            | RuntimeError::CacheFull { .. }
+            | RuntimeError::CannotRewind
+            | RuntimeError::Hook(HookFault::GraphChanged { .. })),
+        ) => Some(error),
+        _ => None,
+    }
+}
+
+impl Engine for Planned {
+    fn facts(&self) -> &Facts {
+        self.inner.facts()
+    }
+
+    fn prompt(&self, text: &str) -> Result<Prompt, EngineError> {
+        self.inner.prompt(text)
+    }
+
+    fn piece(&self, token: Token) -> String {
+        self.inner.piece(token)
+    }
+
+    fn text(&self, tokens: &[Token]) -> String {
+        self.inner.text(tokens)
+    }
+
+    fn ends_generation(&self, token: Token) -> bool {
+        self.inner.ends_generation(token)
+    }
+
+    fn chat(&self, message: &str) -> Result<String, EngineError> {
+        self.inner.chat(message)
+    }
+
+    fn start(&mut self, request: &Request) -> Result<Vec<f32>, EngineError> {
+        self.inner.start(request)
+    }
+
+    fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError> {
+        self.inner.advance(token)
+    }
+
+    fn back(&mut self) -> Result<(), EngineError> {
+        self.inner.back()
+    }
+
+    fn touched(&self) -> Vec<Touched> {
+        self.inner.touched()
+    }
+
+    fn captured(
+        &mut self,
+        tokens: &[Token],
+        first_position: u32,
+        targets: &[Target],
+    ) -> Result<Captured, EngineError> {
+        self.inner.captured(tokens, first_position, targets)
+    }
+
+    fn run_all(
+        &mut self,
+        requests: &[Request],
+        done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let n_layer = self.n_layer();
+        let mut whole = Vec::new();
+        let mut texts: Vec<Asked> = Vec::new();
+        for (n, request) in requests.iter().enumerate() {
+            self.check(request)?;
+            let mut route = route(request, n_layer);
+            if !matches!(route, Route::Clean | Route::Whole)
+                && let Err(error) = self.possible(route)
+            {
+                self.fall_back(1, &error);
+                route = Route::Whole;
+            }
+            if route == Route::Whole {
+                whole.push(n);
+                continue;
+            }
+            match texts.iter_mut().find(|(t, _)| *t == request.tokens) {
+                Some((_, jobs)) => jobs.push((n, route)),
+                None => texts.push((request.tokens.clone(), vec![(n, route)])),
+            }
+        }
+        for group in self.groups(&texts) {
+            let mut left: Vec<usize> = texts[group.clone()]
+                .iter()
+                .flat_map(|(_, jobs)| jobs.iter().map(|(n, _)| *n))
+                .collect();
+            let mut tell = |n: usize, outcome: Outcome| {
+                left.retain(|m| *m != n);
+                done(n, outcome)
+            };
+            let Err(error) = self.run_texts(requests, &texts[group], &mut tell) else {
+                continue;
+            };
+            self.clear();
+            let Some(reason) = is_about_parts(&error) else {
+                return Err(error);
+            };
+            self.fall_back(left.len(), reason);
+            self.run_whole(requests, &left, done)?;
+        }
+        self.clear();
+        self.run_whole(requests, &whole, done)
+    }
+}
+
+impl Planned {
+    /// Ranges of texts that fit into the cache side by side, with room for as many cells again.
+    fn groups(&self, texts: &[Asked]) -> Vec<Range<usize>> {
+        let mut groups = Vec::new();
+        let (mut start, mut cells) = (0, 0);
+        let most = (self.sequences.n / 3) as usize;
+        for (n, (tokens, _)) in texts.iter().enumerate() {
+            let first = &texts[start].0;
+            let shared = tokens.iter().zip(first).take_while(|(a, b)| a == b);
+            let own = tokens.len() - if n > start { shared.count() } else { 0 };
+            if n > start && (cells + own > WAVE_CELLS / 2 || n - start >= most) {
+                groups.push(start..n);
+                (start, cells) = (n, tokens.len());
+            } else {
+                cells += own;
+            }
+        }
+        if start < texts.len() {
+            groups.push(start..texts.len());
+        }
+        groups
+    }
+
+    fn run_texts(
+        &mut self,
+        requests: &[Request],
+        group: &[Asked],
+        done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        self.clear();
+        let tokens: Vec<Vec<Token>> = group.iter().map(|(tokens, _)| tokens.clone()).collect();
+        let texts = self.run_clean(&tokens)?;
+        let mut jobs: Vec<Job> = Vec::new();
+        for (text, (_, of)) in group.iter().enumerate() {
+            jobs.extend(of.iter().map(|(index, route)| Job {
+                request: &requests[*index],
+                index: *index,
+                route: *route,
+                text,
+            }));
+        }
+        // Clean ones first, then by kind and layer, so that neighbours share work.
+        jobs.sort_by_key(|job| job.route);
+        for wave in self.waves(&jobs, &texts) {
+            self.run_wave(&wave, &texts, done)?;
+        }
+        Ok(())
+    }
+}

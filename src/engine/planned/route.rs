@@ -1,0 +1,150 @@
+//! Which rows and layers a request needs computed, given a clean run of its text.
+
+use crate::engine::Request;
+use crate::intervention::{Action, Target};
+
+/// How a request is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Route {
+    /// Nothing is manipulated in the prompt: the clean run itself.
+    Clean,
+    /// No attention from layer `k` up, so that prior tokens do not matter there: the last row
+    /// alone, from its clean state entering `k`.
+    Silent {
+        /// The layer.
+        k: u32,
+    },
+    /// All prior tokens frozen from layer `k` up: keys and values of their saved states, then
+    /// the last row from `k`.
+    Frozen {
+        /// The layer.
+        k: u32,
+    },
+    /// The rows from the first one touched, from the first layer touched.
+    Rows {
+        /// The layer.
+        layer: u32,
+        /// The row.
+        row: u32,
+    },
+    /// As the straightforward strategy does it: keys and values as a site (their freeze needs
+    /// three passes), manipulation that begins later, a prompt cut into batches on purpose.
+    Whole,
+}
+
+impl Route {
+    /// The layer from which states differ from the clean run's.
+    pub(super) fn layer(self) -> u32 {
+        match self {
+            Route::Clean | Route::Whole => 0,
+            Route::Silent { k } | Route::Frozen { k } => k,
+            Route::Rows { layer, .. } => layer,
+        }
+    }
+}
+
+/// The route of a request to a model of `n_layer` layers.
+pub(super) fn route(request: &Request, n_layer: u32) -> Route {
+    let in_cache = |target| matches!(target, Target::Keys | Target::Values);
+    if request.from_step > 0
+        || !request.cuts.is_empty()
+        || request.plan.iter().any(|i| in_cache(i.target()))
+    {
+        return Route::Whole;
+    }
+    let n = request.tokens.len() as u32;
+    let plan = request.plan_at(0);
+    if let [only] = &plan[..] {
+        let k = only.layers.first;
+        let upward = only.layers.last.is_none_or(|last| last + 1 >= n_layer);
+        let all = |end: u32| only.tokens.count_below(end) == end;
+        let grown = n + request.longest_tail() as u32;
+        match only.action {
+            Action::SkipAttention if upward && all(grown) => return Route::Silent { k },
+            Action::Freeze if upward && n > 1 && all(n - 1) => return Route::Frozen { k },
+            _ => {}
+        }
+    }
+    let first_row = plan.iter().filter_map(|i| i.tokens.first()).min();
+    let first_layer = plan.iter().map(|i| i.first_seen()).min();
+    match (first_layer, first_row) {
+        (Some(layer), Some(row)) => Route::Rows {
+            layer,
+            row: row.min(n - 1),
+        },
+        _ => Route::Clean,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intervention::{Intervention, LayerSpan, PositionSet, Site};
+    use crate::runtime::Token;
+
+    fn of(plan: Vec<Intervention>) -> Route {
+        let tokens = vec![Token(1); 10];
+        route(
+            &Request {
+                tokens,
+                plan,
+                ..Request::default()
+            },
+            8,
+        )
+    }
+
+    #[test]
+    fn each_manipulation_goes_its_way() {
+        assert_eq!(of(vec![]), Route::Clean);
+        assert_eq!(
+            of(vec![Intervention::skip_attention(3)]),
+            Route::Silent { k: 3 }
+        );
+        assert_eq!(of(vec![Intervention::freeze(3)]), Route::Frozen { k: 3 });
+        let rows = |layer, row| Route::Rows { layer, row };
+        assert_eq!(of(vec![Intervention::random(3, 1)]), rows(3, 0));
+        let late = PositionSet::ranges([6..8]);
+        assert_eq!(
+            of(vec![Intervention::freeze(3).at(late.clone())]),
+            rows(2, 6)
+        );
+        assert_eq!(
+            of(vec![
+                Intervention::skip_attention(3).at(PositionSet::below(9))
+            ]),
+            rows(3, 0)
+        );
+        let window = Intervention::new(Action::Freeze, LayerSpan::window(3, 2));
+        assert_eq!(of(vec![window]), rows(2, 0));
+        let window = Intervention::new(Action::Freeze, LayerSpan::window(3, 5));
+        assert_eq!(of(vec![window]), Route::Frozen { k: 3 });
+        let stacked = vec![Intervention::zero_at(late), Intervention::freeze(5)];
+        assert_eq!(of(stacked), rows(1, 0));
+        let keys = Intervention::random(3, 1).on(Site::Keys);
+        assert_eq!(of(vec![keys]), Route::Whole);
+    }
+
+    impl Intervention {
+        fn zero_at(tokens: PositionSet) -> Self {
+            Self::new(Action::Zero, LayerSpan::only(1)).at(tokens)
+        }
+    }
+
+    #[test]
+    fn silence_holds_only_while_no_token_is_left_out() {
+        let request = Request {
+            tokens: vec![Token(1); 10],
+            plan: vec![Intervention::skip_attention(3)],
+            continuations: vec![vec![Token(1); 4]],
+            manipulate_generated: false,
+            ..Request::default()
+        };
+        assert_eq!(route(&request, 8), Route::Rows { layer: 3, row: 0 });
+        let request = Request {
+            manipulate_generated: true,
+            ..request
+        };
+        assert_eq!(route(&request, 8), Route::Silent { k: 3 });
+    }
+}

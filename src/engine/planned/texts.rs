@@ -1,0 +1,148 @@
+//! Clean runs of the texts at hand: each once, what they begin with in common once for all.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Planned;
+use crate::engine::EngineError;
+use crate::hook::{Capture, Row};
+use crate::intervention::{States, Target};
+use crate::runtime::Token;
+
+/// A text whose clean run is in the cache.
+pub(super) struct Text {
+    /// Its tokens.
+    pub tokens: Vec<Token>,
+    /// Its cells.
+    pub sequence: u32,
+    /// The states entering every layer, of every token.
+    pub states: Arc<States>,
+    /// The logits after the last token.
+    pub logits: Vec<f32>,
+}
+
+/// The texts at hand.
+pub(super) struct Texts {
+    pub texts: Vec<Text>,
+    /// How many tokens they all begin with.
+    pub common: usize,
+}
+
+/// How many tokens all texts begin with, so that each has at least its last for itself.
+fn common_prefix(texts: &[Vec<Token>]) -> usize {
+    let [first, rest @ ..] = texts else { return 0 };
+    if rest.is_empty() {
+        return 0;
+    }
+    let shared = rest.iter().map(|text| {
+        let same = text.iter().zip(first).take_while(|(a, b)| a == b);
+        same.count().min(text.len() - 1)
+    });
+    shared.min().unwrap_or(0).min(first.len() - 1)
+}
+
+impl Planned {
+    /// Runs the texts clean and keeps their states.
+    pub(super) fn run_clean(&mut self, texts: &[Vec<Token>]) -> Result<Texts, EngineError> {
+        let common = common_prefix(texts);
+        let mut prefix = States::new();
+        let mut base = None;
+        if common > 0 {
+            let sequence = self.sequences.take();
+            let rows: Vec<Row> = (0..common)
+                .map(|i| row(sequence, i, texts[0][i], false))
+                .collect();
+            let (mut states, _) = self.decode_clean(&rows)?;
+            prefix = states.remove(&sequence).unwrap_or_default();
+            base = Some(sequence);
+        }
+        let mut rows = Vec::new();
+        let mut sequences = Vec::new();
+        for text in texts {
+            let sequence = self.sequences.take();
+            if let Some(base) = base {
+                self.context().share(base, sequence, common as u32);
+            }
+            sequences.push(sequence);
+            rows.extend(
+                (common..text.len()).map(|i| row(sequence, i, text[i], i + 1 == text.len())),
+            );
+        }
+        if let Some(base) = base {
+            self.release(base)?;
+        }
+        let (mut states, mut logits) = self.decode_clean(&rows)?;
+        let made = texts.iter().zip(&sequences).map(|(tokens, sequence)| {
+            let mut all = prefix.clone();
+            all.extend(states.remove(sequence).unwrap_or_default());
+            Text {
+                tokens: tokens.clone(),
+                sequence: *sequence,
+                states: Arc::new(all),
+                logits: logits.remove(sequence).expect("the last row is an output"),
+            }
+        });
+        Ok(Texts {
+            texts: made.collect(),
+            common,
+        })
+    }
+
+    /// States and logits by sequence.
+    #[allow(clippy::type_complexity)] // two maps
+    fn decode_clean(
+        &mut self,
+        rows: &[Row],
+    ) -> Result<(HashMap<u32, States>, HashMap<u32, Vec<f32>>), EngineError> {
+        let capture = Capture {
+            targets: vec![Target::Input],
+            layers: (0..self.n_layer()).collect(),
+        };
+        let mut states: HashMap<u32, States> = HashMap::new();
+        let mut logits = HashMap::new();
+        let n_batch = self.context().options().n_batch as usize;
+        for rows in rows.chunks(n_batch) {
+            let context = self.context();
+            let observed = context.decode(rows, HashMap::new(), Some(capture.clone()))?;
+            for (sequence, captured) in observed.states {
+                states.entry(sequence).or_default().extend(captured.inputs);
+            }
+            for (n, row) in rows.iter().enumerate().filter(|(_, row)| row.output) {
+                logits.insert(row.sequence, context.logits(n)?.to_vec());
+            }
+            self.work.layer_rows += rows.len() as u64 * u64::from(self.n_layer());
+            self.work.decodes += 1;
+        }
+        Ok((states, logits))
+    }
+}
+
+/// A row of a batch; the last of its text has logits and is not prior.
+pub(super) fn row(sequence: u32, position: usize, token: Token, last: bool) -> Row {
+    Row {
+        sequence,
+        position: position as u32,
+        token: token.0,
+        prior: !last,
+        output: last,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_keeps_its_last_token_to_itself() {
+        let text = |ids: &[i32]| ids.iter().map(|i| Token(*i)).collect::<Vec<_>>();
+        let of = |texts: &[&[i32]]| {
+            let texts: Vec<_> = texts.iter().map(|t| text(t)).collect();
+            common_prefix(&texts)
+        };
+        assert_eq!(of(&[&[1, 2, 3]]), 0);
+        assert_eq!(of(&[&[1, 2, 3], &[1, 2, 4, 5]]), 2);
+        assert_eq!(of(&[&[1, 2, 3], &[1, 2, 3]]), 2);
+        assert_eq!(of(&[&[1, 2, 3, 4], &[1, 2]]), 1);
+        assert_eq!(of(&[&[2, 2], &[1, 2]]), 0);
+    }
+}
