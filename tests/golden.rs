@@ -7,8 +7,8 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Golden, GoldenEntry, golden_engine, npy_f32, npy_u16};
-use midlayer::engine::{Engine, Prompt, Request, Rerun, argmax, kl};
+use common::{Golden, GoldenEntry, golden_engine, golden_planned, npy_f32, npy_u16, outcomes};
+use midlayer::engine::{Engine, Outcome, Prompt, Request, Rerun, argmax, kl};
 use midlayer::intervention::{Action, Intervention, LayerSpan, PositionSet, States};
 use midlayer::runtime::Token;
 
@@ -30,17 +30,30 @@ fn check(entry: &GoldenEntry, logits: &[f32], tolerance: f32, what: &str) {
     }
 }
 
-/// Runs every entry of a golden file and compares.
+/// Runs every entry of a golden file by both strategies and compares.
 fn compare(file: &str, tolerance: f32, plan: impl Fn(u32) -> Intervention) {
+    compare_by(&mut golden_engine(), file, tolerance, &plan);
+    let mut planned = golden_planned();
+    compare_by(&mut planned, file, tolerance, &plan);
+    assert_eq!(planned.work().fallbacks, 0);
+}
+
+fn compare_by(
+    engine: &mut dyn Engine,
+    file: &str,
+    tolerance: f32,
+    plan: &dyn Fn(u32) -> Intervention,
+) {
     let golden = Golden::read(file);
-    let mut engine = golden_engine();
     let prompt = engine.prompt(&golden.prompt).unwrap();
     assert_eq!(prompt.tokens, golden.tokens(), "tokenization");
-    let clean = engine.run(&Request::new(&prompt)).unwrap();
+    let mut requests = vec![Request::new(&prompt)];
+    let entries = golden.entries.iter();
+    requests.extend(entries.map(|entry| Request::new(&prompt).with(plan(entry.k))));
+    let outcomes = outcomes(engine, &requests);
+    let clean = &outcomes[0];
     let mut compared = 0;
-    for entry in &golden.entries {
-        let request = Request::new(&prompt).with(plan(entry.k));
-        let outcome = engine.run(&request).unwrap();
+    for (entry, outcome) in golden.entries.iter().zip(&outcomes[1..]) {
         let what = format!("{file} at layer {}", entry.k);
         check(entry, &outcome.logits, tolerance, &what);
         // KL is a steep function of the logits where it is large: compare relatively.
@@ -156,6 +169,7 @@ fn random_with_the_recorded_draws() {
 #[test]
 fn generation_under_freeze() {
     let mut engine = golden_engine();
+    let mut requests = Vec::new();
     for run in common::generations() {
         let mut request = Request {
             tokens: Golden::read(&format!("{}_clean", run.prompt_id)).tokens(),
@@ -167,16 +181,27 @@ fn generation_under_freeze() {
         let (_, forced) = run.new_ids.split_last().unwrap();
         request.continuations = vec![forced.iter().map(|id| Token(*id)).collect()];
         let outcome = engine.run(&request).unwrap();
-        for (step, id) in run.new_ids.iter().enumerate() {
-            let likeliest = argmax(outcome.after(0, step));
-            assert_eq!(likeliest, Token(*id), "{} step {step}", run.run);
-        }
+        says(&run, &outcome);
+        requests.push(request.clone());
         let generation = engine.generate(&request, run.new_ids.len(), &mut |_| true);
         let ids: Vec<i32> = generation.unwrap().tokens.iter().map(|t| t.0).collect();
         assert!(run.new_ids.starts_with(&ids), "{}", run.run);
         assert!(
             ids.len() == run.new_ids.len() || engine.ends_generation(Token(*ids.last().unwrap()))
         );
+    }
+    let mut planned = golden_planned();
+    let together = outcomes(&mut planned, &requests);
+    for (run, outcome) in common::generations().iter().zip(&together) {
+        says(run, outcome);
+    }
+    assert_eq!(planned.work().fallbacks, 0);
+}
+
+fn says(run: &common::Generation, outcome: &Outcome) {
+    for (step, id) in run.new_ids.iter().enumerate() {
+        let likeliest = argmax(outcome.after(0, step));
+        assert_eq!(likeliest, Token(*id), "{} step {step}", run.run);
     }
 }
 

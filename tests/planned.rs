@@ -5,14 +5,20 @@ mod common;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use common::exact_options;
-use midlayer::engine::{Ending, Engine, Outcome, Planned, Request, Straightforward, argmax};
-use midlayer::intervention::{Extent, Intervention, Kind, PositionSet};
-use midlayer::runtime::{Architecture, ContextOptions, Model, Synthetic, Token};
+use common::{exact_options, outcomes};
+use midlayer::engine::{
+    Ending, Engine, EngineError, Outcome, Planned, Request, Straightforward, argmax, top,
+};
+use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Site, States};
+use midlayer::runtime::{Architecture, ContextOptions, FlashAttention, Model, Synthetic, Token};
+use proptest::prelude::*;
 
 const N_LAYER: u32 = 4;
 /// What the two strategies may differ by on an F32 model.
 const CLOSE: f32 = 1e-3;
+/// The same where flash attention computes in F16: the straightforward strategy differs from
+/// itself by as much when a batch is cut.
+const CLOSE_FLASH: f32 = 2e-2;
 
 fn options() -> ContextOptions {
     ContextOptions {
@@ -71,27 +77,6 @@ fn plans() -> Vec<Vec<Intervention>> {
     plans
 }
 
-fn all(engine: &mut dyn Engine, requests: &[Request]) -> Vec<Outcome> {
-    let mut outcomes: Vec<Option<Outcome>> = vec![None; requests.len()];
-    let mut order = Vec::new();
-    engine
-        .run_all(requests, &mut |n, outcome| {
-            assert!(outcomes[n].is_none(), "request {n} came twice");
-            order.push(n);
-            outcomes[n] = Some(outcome);
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    let clean = |n: &usize| requests[*n].plan.is_empty();
-    for (at, n) in order.iter().enumerate().filter(|(_, n)| clean(n)) {
-        let early = order[..at]
-            .iter()
-            .any(|m| requests[*m].tokens == requests[*n].tokens && !clean(m));
-        assert!(!early, "a clean run comes before the others on its text");
-    }
-    outcomes.into_iter().map(Option::unwrap).collect()
-}
-
 fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
@@ -104,44 +89,75 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     })
 }
 
-fn compare(requests: &[Request], planned: &[Outcome], slow: &[Outcome], what: &str) {
+fn compare(requests: &[Request], planned: &[Outcome], slow: &[Outcome], close: f32, what: &str) {
     for ((request, a), b) in requests.iter().zip(planned).zip(slow) {
         let what = format!("{what} {:?}", request.plan);
         let apart = distance(&a.logits, &b.logits);
-        assert!(apart < CLOSE, "{what}: {apart}");
-        assert_eq!(argmax(&a.logits), argmax(&b.logits), "{what}");
+        assert!(apart < close, "{what}: {apart}");
+        let best = top(&b.logits, 2);
+        if best[0].1 - best[1].1 > 2.0 * close {
+            assert_eq!(argmax(&a.logits), best[0].0, "{what}");
+        }
         assert_eq!(a.generated, b.generated, "{what}");
         assert_eq!(a.branches.len(), b.branches.len(), "{what}");
         for (a, b) in a.branches.iter().flatten().zip(b.branches.iter().flatten()) {
             let apart = distance(a, b);
-            assert!(apart < CLOSE, "{what}, continued: {apart}");
+            assert!(apart < close, "{what}, continued: {apart}");
         }
         let lengths = |o: &Outcome| o.branches.iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(lengths(a), lengths(b), "{what}");
     }
 }
 
-fn check(model: &Arc<Model>, options: &ContextOptions, requests: &[Request], what: &str) {
-    let mut planned = Planned::new(model.clone(), options, 16).unwrap();
+/// Runs requests by both strategies and compares; the planned engine is given back.
+fn check(
+    model: &Arc<Model>,
+    options: &ContextOptions,
+    parallel: u32,
+    requests: &[Request],
+    what: &str,
+) -> Planned {
+    let mut planned = Planned::new(model.clone(), options, parallel).unwrap();
     let mut slow = Straightforward::new(model.clone(), options).unwrap();
-    let fast = all(&mut planned, requests);
-    compare(requests, &fast, &all(&mut slow, requests), what);
+    let fast = outcomes(&mut planned, requests);
+    let close = match options.flash_attention {
+        FlashAttention::Off => CLOSE,
+        _ => CLOSE_FLASH,
+    };
+    compare(requests, &fast, &outcomes(&mut slow, requests), close, what);
+    planned
+}
+
+fn check_in_parts(
+    model: &Arc<Model>,
+    options: &ContextOptions,
+    parallel: u32,
+    requests: &[Request],
+    what: &str,
+) {
+    let planned = check(model, options, parallel, requests, what);
     assert_eq!(planned.work().fallbacks, 0, "{what}: {:?}", planned.work());
+}
+
+/// With forced continuations, an empty one among them, and a greedy one.
+fn continued(request: Request) -> Request {
+    Request {
+        continuations: vec![vec![Token(4), Token(9)], vec![], vec![Token(50)]],
+        generate: Some(Ending {
+            max_tokens: 4,
+            stop: "\n".into(),
+        }),
+        ..request
+    }
 }
 
 #[test]
 fn every_manipulation_gives_the_same_next_token() {
-    for architecture in Architecture::ALL
-        .into_iter()
-        .filter(|a| *a != Architecture::Mamba)
-    {
+    let attentive = Architecture::ALL.into_iter();
+    for architecture in attentive.filter(|a| *a != Architecture::Mamba) {
         let requests: Vec<Request> = plans().into_iter().map(|plan| request(0, plan)).collect();
-        check(
-            &model(architecture),
-            &options(),
-            &requests,
-            &format!("{architecture:?}"),
-        );
+        let what = format!("{architecture:?}");
+        check_in_parts(&model(architecture), &options(), 16, &requests, &what);
     }
 }
 
@@ -155,17 +171,258 @@ fn every_manipulation_gives_the_same_continuations() {
     ] {
         for manipulate_generated in [true, false] {
             let requests = plans().into_iter().map(|plan| Request {
-                continuations: vec![vec![Token(4), Token(9)], vec![], vec![Token(50)]],
-                generate: Some(Ending {
-                    max_tokens: 4,
-                    stop: "\n".into(),
-                }),
                 manipulate_generated,
-                ..request(1, plan)
+                ..continued(request(1, plan))
             });
             let requests: Vec<Request> = requests.collect();
             let what = format!("{architecture:?}, generated tokens {manipulate_generated}");
-            check(&model(architecture), &options(), &requests, &what);
+            check_in_parts(&model(architecture), &options(), 16, &requests, &what);
         }
+    }
+}
+
+/// Texts that begin alike travel together, whatever the shapes of batches and the number of
+/// sequences; flash attention computes the same.
+#[test]
+fn every_shape_gives_the_same() {
+    let shapes = [
+        ("as usual", options(), 64),
+        ("few sequences", options(), 8),
+        (
+            "small micro-batches",
+            ContextOptions {
+                n_ubatch: 7,
+                ..options()
+            },
+            32,
+        ),
+        (
+            "small batches",
+            ContextOptions {
+                n_batch: 10,
+                n_ubatch: 10,
+                ..options()
+            },
+            32,
+        ),
+        (
+            "flash attention",
+            ContextOptions {
+                flash_attention: FlashAttention::On,
+                ..options()
+            },
+            64,
+        ),
+    ];
+    for architecture in [
+        Architecture::Llama,
+        Architecture::Gemma3,
+        Architecture::Gpt2,
+    ] {
+        let model = model(architecture);
+        for (shape, options, parallel) in &shapes {
+            // Each text meets a third of the plans.
+            let plans = plans();
+            let requests: Vec<Request> = (0..3)
+                .flat_map(|n| plans.iter().skip(n).step_by(3).map(move |p| (n, p.clone())))
+                .map(|(n, plan)| request(n as i32, plan))
+                .enumerate()
+                .map(|(n, request)| match n % 3 {
+                    0 => continued(request),
+                    _ => request,
+                })
+                .map(|request| match options.flash_attention {
+                    FlashAttention::Off => request,
+                    // Where rounding chooses a token, greedy continuations part.
+                    _ => Request {
+                        generate: None,
+                        ..request
+                    },
+                })
+                .collect();
+            let what = format!("{architecture:?}, {shape}");
+            check_in_parts(&model, options, *parallel, &requests, &what);
+        }
+    }
+}
+
+/// A clean run decodes the same batch, so it gives the same bits.
+#[test]
+fn where_batches_are_the_same_so_are_the_bits() {
+    let model = model(Architecture::Llama);
+    let requests = [
+        request(0, vec![]),
+        request(0, vec![Intervention::freeze(2)]),
+    ];
+    let mut planned = Planned::new(model.clone(), &options(), 16).unwrap();
+    let mut slow = Straightforward::new(model, &options()).unwrap();
+    let (a, b) = (
+        outcomes(&mut planned, &requests),
+        outcomes(&mut slow, &requests),
+    );
+    assert_eq!(a[0].logits, b[0].logits);
+}
+
+/// What cannot be cut runs whole, is counted, and is right.
+#[test]
+fn a_recurrent_model_runs_whole_and_says_so() {
+    let plans = [
+        vec![],
+        vec![Intervention::random(1, 3)],
+        vec![Intervention::random(2, 3)],
+    ];
+    let requests: Vec<Request> = plans.map(|plan| request(0, plan)).to_vec();
+    let planned = check(
+        &model(Architecture::Mamba),
+        &options(),
+        8,
+        &requests,
+        "mamba",
+    );
+    assert_eq!(planned.work().fallbacks, 2);
+    let reason = planned.work().reason.clone().unwrap();
+    assert!(reason.contains("recurrent"), "{reason}");
+}
+
+/// Keys and values, late beginnings and cuts are the straightforward strategy's by design.
+#[test]
+fn what_has_no_part_runs_whole() {
+    let keys = Intervention::freeze(2).on(Site::Keys);
+    let requests = [
+        request(0, vec![]),
+        request(0, vec![keys, Intervention::freeze(2).on(Site::Values)]),
+        Request {
+            from_step: 1,
+            ..continued(request(0, vec![Intervention::freeze(2)]))
+        },
+        Request {
+            cuts: vec![5],
+            ..request(0, vec![Intervention::random(1, 1)])
+        },
+    ];
+    check_in_parts(
+        &model(Architecture::Llama),
+        &options(),
+        8,
+        &requests,
+        "whole",
+    );
+}
+
+#[test]
+fn wrong_requests_are_refused_before_anything_runs() {
+    let mut planned = Planned::new(model(Architecture::Llama), &options(), 8).unwrap();
+    let long = Request {
+        tokens: vec![Token(3); 65],
+        ..Request::default()
+    };
+    let beyond = request(0, vec![Intervention::random(N_LAYER, 1)]);
+    for wrong in [long, beyond, Request::default()] {
+        let mut none = |_, _| panic!("nothing is handed over");
+        let result = planned.run_all(&[request(0, vec![]), wrong], &mut none);
+        assert!(result.is_err());
+    }
+    assert_eq!(planned.work().decodes, 0);
+}
+
+/// After an error or a stop the engine goes on as new.
+#[test]
+fn stopped_it_begins_anew() {
+    let mut planned = Planned::new(model(Architecture::Llama), &options(), 8).unwrap();
+    let requests: Vec<Request> = plans().into_iter().map(|p| request(0, p)).collect();
+    let mut seen = 0;
+    let result = planned.run_all(&requests, &mut |_, _| {
+        seen += 1;
+        if seen == 9 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert!(matches!(result, Err(EngineError::Stopped)));
+    assert_eq!(seen, 9);
+    let mut slow = Straightforward::new(model(Architecture::Llama), &options()).unwrap();
+    let fast = outcomes(&mut planned, &requests);
+    compare(
+        &requests,
+        &fast,
+        &outcomes(&mut slow, &requests),
+        CLOSE,
+        "after a stop",
+    );
+}
+
+fn any_intervention() -> impl Strategy<Value = Intervention> {
+    let kinds = prop::sample::select(vec![
+        Kind::Freeze,
+        Kind::Random,
+        Kind::Shuffle,
+        Kind::SkipAttention,
+        Kind::Zero,
+        Kind::Inject,
+    ]);
+    let extents = prop_oneof![
+        Just(Extent::Paper),
+        Just(Extent::From),
+        Just(Extent::Only),
+        (1..4u32).prop_map(Extent::Window),
+    ];
+    let positions = prop_oneof![
+        3 => Just(PositionSet::all()),
+        1 => (0..20u32).prop_map(PositionSet::all_but_first),
+        1 => (0..20u32).prop_map(PositionSet::below),
+        2 => prop::collection::vec((0..20u32, 1..4u32), 1..3).prop_map(|ranges| {
+            PositionSet::ranges(ranges.into_iter().map(|(at, n)| at..at + n))
+        }),
+    ];
+    (kinds, 0..N_LAYER, extents, positions, 0..4u64).prop_map(|(kind, k, extent, at, seed)| {
+        let k = k.max(kind.first_layer());
+        let donor = (kind == Kind::Inject).then(|| {
+            // States for the tokens named, wherever a window may reach.
+            let mut states = States::new();
+            for layer in 0..N_LAYER {
+                for position in 0..40 {
+                    let row: Vec<f32> = (0..64).map(|i| ((i * 7 + position) % 11) as f32).collect();
+                    states.insert(layer, position, row);
+                }
+            }
+            Arc::new(states)
+        });
+        kind.intervention(k, seed, extent, at, donor)
+    })
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    let plan = prop::collection::vec(any_intervention(), 0..3);
+    let tails = prop::collection::vec(prop::collection::vec(3..80i32, 0..4), 0..3);
+    let generate = prop::option::of(1..5usize);
+    (0..5i32, plan, tails, generate, any::<bool>()).prop_map(
+        |(n, plan, tails, generate, manipulate_generated)| Request {
+            continuations: tails
+                .into_iter()
+                .map(|tail| tail.into_iter().map(Token).collect())
+                .collect(),
+            generate: generate.map(|max_tokens| Ending {
+                max_tokens,
+                stop: "\n".into(),
+            }),
+            manipulate_generated,
+            ..request(n, plan)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn random_plans_give_the_same(
+        architecture in prop::sample::select(vec![
+            Architecture::Llama, Architecture::Gemma3, Architecture::Gpt2, Architecture::Qwen2,
+        ]),
+        requests in prop::collection::vec(any_request(), 1..12),
+        parallel in 8..40u32,
+    ) {
+        let what = format!("{architecture:?}, {parallel} sequences");
+        check_in_parts(&model(architecture), &options(), parallel, &requests, &what);
     }
 }

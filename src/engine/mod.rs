@@ -293,8 +293,8 @@ pub trait Engine {
     }
 
     /// Runs requests, sharing between them what an engine can share, and hands each outcome
-    /// over as soon as it is there, with the request's index. Requests without a plan come
-    /// before those with one on the same text; beyond that the order is the engine's.
+    /// over as soon as it is there, with the request's index. A request without a plan comes
+    /// before later ones on the same text; beyond that the order is the engine's.
     ///
     /// # Errors
     /// [`EngineError`]; [`EngineError::Stopped`] when `done` wants no more.

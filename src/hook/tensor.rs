@@ -107,10 +107,12 @@ impl<'a> Tensor<'a> {
         self.get().flags & FLAG_INPUT != 0
     }
 
-    /// The operands, without gaps.
+    /// The operands, without gaps. A cast names itself as the place to write to (ggml_cast),
+    /// which is no operand.
     pub fn sources(&self) -> impl Iterator<Item = Tensor<'a>> + use<'a> {
-        let sources = self.get().src;
-        sources.into_iter().filter_map(|raw| {
+        let own = self.raw.as_ptr();
+        let sources = self.get().src.into_iter().filter(move |raw| *raw != own);
+        sources.filter_map(|raw| {
             // SAFETY: the sources of a live node are live (rule of `from_raw`).
             unsafe { Tensor::from_raw(raw) }
         })

@@ -214,7 +214,8 @@ impl Context {
         // SAFETY: no arguments, returns a plain struct.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = options.n_ctx;
-        params.n_batch = options.n_batch;
+        // llama.cpp keeps room for one output a sequence, and aborts where a batch is smaller.
+        params.n_batch = options.n_batch.max(options.n_seq_max);
         params.n_ubatch = options.n_ubatch.min(options.n_batch);
         params.n_seq_max = options.n_seq_max;
         params.n_threads = options.threads as i32;

@@ -1,10 +1,11 @@
 //! What several test programs share.
 #![allow(dead_code)] // each test program uses a part of it
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use midlayer::engine::Straightforward;
+use midlayer::engine::{Engine, Outcome, Planned, Request, Straightforward};
 use midlayer::models::{Manifest, Pip, cache_folder, pull, resolve};
 use midlayer::runtime::{CacheType, ContextOptions, FlashAttention, Model, ModelOptions, Token};
 use serde::Deserialize;
@@ -54,6 +55,38 @@ pub fn golden_engine() -> Straightforward {
 pub fn engine_of(path: &Path, options: &ContextOptions) -> Straightforward {
     let model = Model::load(path, &ModelOptions::default()).unwrap();
     Straightforward::new(Arc::new(model), options).unwrap()
+}
+
+/// The default model in F32 under [`exact_options`], by the planned strategy.
+pub fn golden_planned() -> Planned {
+    let model = Model::load(&default_model_at("f32"), &ModelOptions::default()).unwrap();
+    Planned::new(Arc::new(model), &exact_options(), Planned::PARALLEL).unwrap()
+}
+
+/// Runs requests together; each outcome must come once, and a clean one before later requests
+/// on its text.
+pub fn outcomes(engine: &mut dyn Engine, requests: &[Request]) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; requests.len()];
+    let mut order = Vec::new();
+    engine
+        .run_all(requests, &mut |n, outcome| {
+            assert!(outcomes[n].is_none(), "request {n} came twice");
+            order.push(n);
+            outcomes[n] = Some(outcome);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let clean = |n: &usize| requests[*n].plan.is_empty();
+    for (at, n) in order.iter().enumerate().filter(|(_, n)| clean(n)) {
+        let early = order[..at]
+            .iter()
+            .any(|m| m > n && requests[*m].tokens == requests[*n].tokens && !clean(m));
+        assert!(
+            !early,
+            "a clean run comes before later requests on its text"
+        );
+    }
+    outcomes.into_iter().map(Option::unwrap).collect()
 }
 
 fn golden_path(name: &str) -> PathBuf {

@@ -71,6 +71,9 @@ impl Sequences {
 /// whosever it is.
 const WAVE_CELLS: usize = 2048;
 
+/// Sequences that the least wave takes: a text, what two share, themselves and their tails.
+const LEAST: u32 = 8;
+
 impl Planned {
     /// Sequences in one batch unless asked for otherwise.
     pub const PARALLEL: u32 = 64;
@@ -85,7 +88,7 @@ impl Planned {
         options: &ContextOptions,
         parallel: u32,
     ) -> Result<Self, RuntimeError> {
-        let parallel = parallel.clamp(8, 256);
+        let parallel = parallel.clamp(LEAST, 256);
         // Two of the longest texts fit, one clean and one manipulated.
         let cells = (2 * options.n_ctx).max(WAVE_CELLS as u32 * 2);
         Ok(Self {
