@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use midlayer::engine::{Engine, EngineError, Mock, Prompt, Request};
+use midlayer::engine::{Engine, EngineError, Mock, Prompt, Request, Strategy};
 use midlayer::hook::{Captured, Touched};
 use midlayer::intervention::{Extent, Kind, Site, Target};
 use midlayer::runtime::{ContextOptions, Facts, RuntimeError, Token};
@@ -30,7 +30,8 @@ fn spec(engine: &dyn Engine) -> Spec {
         devices: vec![],
         gpu_layers: None,
         context: ContextOptions::default(),
-        strategy: "mock".into(),
+        strategy: Strategy::Straightforward,
+        parallel: None,
         tasks: vec![
             task(TaskName::Capitals, None),
             task(TaskName::Math, Some(20)),

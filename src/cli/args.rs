@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use midlayer::engine::TokenSelector;
+use midlayer::engine::{Planned, Strategy, TokenSelector};
 use midlayer::intervention::{Extent, Kind, LayerList, Site};
 use midlayer::runtime::{CacheType, FlashAttention, Level};
 use midlayer::tasks::TaskName;
@@ -200,9 +200,31 @@ pub struct SweepArgs {
     pub chat: bool,
     #[command(flatten)]
     pub generation: GenerationArgs,
+    /// How results are computed: planned computes only what differs from the clean run, many
+    /// results at once; straightforward runs the whole model for each
+    #[arg(long, value_enum, value_name = "STRATEGY", default_value_t = StrategyArg::Planned)]
+    pub strategy: StrategyArg,
+    /// Sequences in one batch of the planned strategy
+    #[arg(long, value_name = "N", default_value_t = Planned::PARALLEL, value_parser = clap::value_parser!(u32).range(8..=256))]
+    pub parallel: u32,
     /// Folder of the results; an interrupted run in it is resumed [default: runs/<model>]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StrategyArg {
+    Planned,
+    Straightforward,
+}
+
+impl From<StrategyArg> for Strategy {
+    fn from(value: StrategyArg) -> Self {
+        match value {
+            StrategyArg::Planned => Strategy::Planned,
+            StrategyArg::Straightforward => Strategy::Straightforward,
+        }
+    }
 }
 
 #[derive(Args)]

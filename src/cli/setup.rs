@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Usage;
 use super::args::ModelArgs;
 use super::output::{say, spinner};
-use midlayer::engine::Straightforward;
+use midlayer::engine::{Engine, Planned, Straightforward, Strategy};
 use midlayer::hub::{Hub, model_file};
 use midlayer::intervention::Kind;
 use midlayer::models::resolve;
@@ -23,6 +23,16 @@ pub struct Loaded {
 impl Loaded {
     pub fn engine(&self) -> anyhow::Result<Straightforward> {
         Ok(Straightforward::new(self.model.clone(), &self.options)?)
+    }
+
+    /// An engine by its strategy; `parallel` sequences at once for the planned one.
+    pub fn engine_by(&self, strategy: Strategy, parallel: u32) -> anyhow::Result<Box<dyn Engine>> {
+        Ok(match strategy {
+            Strategy::Straightforward => Box::new(self.engine()?),
+            Strategy::Planned => {
+                Box::new(Planned::new(self.model.clone(), &self.options, parallel)?)
+            }
+        })
     }
 }
 

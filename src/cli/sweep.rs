@@ -10,7 +10,7 @@ use super::args::{SweepArgs, YesNo};
 use super::output::{bar, print, say};
 use super::pull::pulled_dataset;
 use super::setup::{Loaded, load};
-use midlayer::engine::Engine;
+use midlayer::engine::Strategy;
 use midlayer::models::sha256;
 use midlayer::runtime::{devices, llama_cpp_version};
 use midlayer::store::{Store, StoredRun};
@@ -26,7 +26,8 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         let stem = loaded.path.file_stem().unwrap_or_default();
         PathBuf::from("runs").join(stem)
     });
-    let mut engine = loaded.engine()?;
+    let strategy = args.strategy.into();
+    let mut engine = loaded.engine_by(strategy, args.parallel)?;
     // Opened before anything is computed, so that a bad folder fails early.
     let mut store = Store::open(&out, &spec, &grid)?;
     store.begin_session(midlayer::REVISION, std::env::consts::ARCH)?;
@@ -34,13 +35,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     for note in &grid.notes {
         say(note);
     }
-    let result = sweep::run(
-        &spec,
-        &grid,
-        &mut engine as &mut dyn Engine,
-        &mut store,
-        &mut progress,
-    );
+    let result = sweep::run(&spec, &grid, engine.as_mut(), &mut store, &mut progress);
     progress.bar.finish_and_clear();
     let summary = match result {
         Ok(summary) => summary,
@@ -94,6 +89,7 @@ fn specification(args: &SweepArgs, loaded: &Loaded) -> anyhow::Result<Spec> {
             true
         }
     });
+    let strategy = args.strategy.into();
     let mut seeds = args.seed.clone();
     seeds.sort_unstable();
     seeds.dedup();
@@ -106,7 +102,8 @@ fn specification(args: &SweepArgs, loaded: &Loaded) -> anyhow::Result<Spec> {
         devices: devices()?.into_iter().map(|d| d.description).collect(),
         gpu_layers: args.model.n_gpu_layers,
         context: loaded.options.clone(),
-        strategy: "straightforward".into(),
+        strategy,
+        parallel: (strategy == Strategy::Planned).then_some(args.parallel),
         tasks,
         manipulations,
         layers,

@@ -13,13 +13,14 @@ mod rerun;
 mod select;
 mod straightforward;
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub use donor::{donor_states, filler_states};
 pub use logits::{argmax, kl, log_softmax, rank, top};
 pub use mock::Mock;
-pub use planned::{Planned, Work};
+pub use planned::Planned;
 pub use prompt::{Prompt, PromptError};
 pub use rerun::Rerun;
 pub use select::TokenSelector;
@@ -44,6 +45,41 @@ pub enum EngineError {
     /// The caller wanted no more outcomes.
     #[error("stopped")]
     Stopped,
+}
+
+/// How cells are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Every cell a full pass: [`Straightforward`].
+    Straightforward,
+    /// Only what differs, many cells at once: [`Planned`].
+    Planned,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Strategy::Straightforward => "straightforward",
+            Strategy::Planned => "planned",
+        })
+    }
+}
+
+/// What an engine has computed so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Rows times layers, run through attention and MLP.
+    pub layer_rows: u64,
+    /// Rows times layers of which only keys and values were computed.
+    pub cache_rows: u64,
+    /// Batches.
+    pub decodes: u64,
+    /// Requests that were computed whole although a part of the graph should have done, and
+    /// why the first of them was.
+    pub fallbacks: u64,
+    /// See `fallbacks`.
+    pub reason: Option<String>,
 }
 
 /// When a greedy continuation ends, besides the model's own end tokens.
@@ -290,6 +326,16 @@ pub trait Engine {
         }
         outcome.touched = self.touched();
         Ok(outcome)
+    }
+
+    /// Whether requests on different texts cost less together.
+    fn shares(&self) -> bool {
+        false
+    }
+
+    /// What has been computed so far.
+    fn work(&self) -> Work {
+        Work::default()
     }
 
     /// Runs requests, sharing between them what an engine can share, and hands each outcome

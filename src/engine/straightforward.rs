@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Engine, EngineError, Prompt, PromptError, Request};
+use super::{Engine, EngineError, Prompt, PromptError, Request, Work};
 use crate::hook::{Capture, Captured, Observed, Row, Touched};
 use crate::intervention::{Action, Editor, Intervention, States, Target};
 use crate::runtime::{Context, ContextOptions, Facts, Model, RuntimeError, Token};
@@ -14,6 +14,7 @@ pub struct Straightforward {
     /// Positions that a text may have.
     n_ctx: u32,
     text: Text,
+    work: Work,
 }
 
 /// The text at hand.
@@ -53,6 +54,7 @@ impl Straightforward {
             context: Context::new(model, &roomy)?,
             n_ctx: options.n_ctx,
             text: Text::default(),
+            work: Work::default(),
         })
     }
 
@@ -192,6 +194,8 @@ impl Straightforward {
         }
         self.text.session.last_row = rows.len() - 1;
         let observed = self.context.decode(rows, editors, capture.cloned())?;
+        self.work.layer_rows += rows.len() as u64 * u64::from(self.facts().n_layer);
+        self.work.decodes += 1;
         Ok(Seen::from(observed))
     }
 
@@ -388,6 +392,10 @@ impl Engine for Straightforward {
             self.context.rewind(SEQUENCE, n as u32)?;
         }
         Ok(())
+    }
+
+    fn work(&self) -> Work {
+        self.work.clone()
     }
 
     fn touched(&self) -> Vec<Touched> {

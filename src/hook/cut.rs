@@ -128,6 +128,28 @@ pub struct Cut {
     pub onward: bool,
 }
 
+impl Edges {
+    /// The role of each node where those of `roots` are wanted and those of `given` known.
+    fn roles(&self, roots: Vec<usize>, given: &HashSet<usize>) -> Vec<Role> {
+        let mut stack = roots;
+        let mut roles = vec![Role::Dead; self.nodes.len()];
+        while let Some(node) = stack.pop() {
+            if roles[node] != Role::Dead {
+                continue;
+            }
+            if given.contains(&node) {
+                roles[node] = Role::Given;
+                continue;
+            }
+            roles[node] = Role::Live;
+            let node = &self.nodes[node];
+            stack.extend(node.sources.iter().flatten());
+            stack.extend(&node.earlier);
+        }
+        roles
+    }
+}
+
 /// Which layers' keys and values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CacheFill {
@@ -201,21 +223,7 @@ impl Cut {
                 return Err(CutError::NoCache(layer));
             }
         }
-        let mut roles = vec![Role::Dead; edges.nodes.len()];
-        while let Some(node) = stack.pop() {
-            if roles[node] != Role::Dead {
-                continue;
-            }
-            if given.contains(&node) {
-                roles[node] = Role::Given;
-                continue;
-            }
-            roles[node] = Role::Live;
-            let node = &edges.nodes[node];
-            stack.extend(node.sources.iter().flatten());
-            stack.extend(&node.earlier);
-        }
-        Ok(roles)
+        Ok(edges.roles(stack, &given))
     }
 
     /// Products of a weight and a value that the cut costs for each row, the head with the
@@ -229,5 +237,41 @@ impl Cut {
             .filter(|(n, (_, role))| *n != last && **role == Role::Live)
             .map(|(_, (node, _))| node.products)
             .sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(sources: &[usize], earlier: &[usize]) -> Node {
+        Node {
+            op: sys::GGML_OP_ADD,
+            sources: sources.iter().map(|n| Some(*n)).collect(),
+            earlier: earlier.to_vec(),
+            products: 0,
+        }
+    }
+
+    #[test]
+    fn what_only_feeds_the_given_is_dead_and_in_place_changes_are_not() {
+        use Role::{Dead, Given, Live};
+        let edges = Edges {
+            nodes: vec![
+                node(&[], &[]),
+                node(&[0], &[]),
+                // Changes node 1 in place; node 4 reads node 1 afterwards.
+                node(&[1], &[]),
+                node(&[0], &[]),
+                node(&[1, 3], &[2]),
+            ],
+            ..Edges::default()
+        };
+        let all = edges.roles(vec![4], &HashSet::new());
+        assert_eq!(all, [Live; 5]);
+        let part = edges.roles(vec![4], &HashSet::from([1, 3]));
+        assert_eq!(part, [Dead, Given, Live, Given, Live]);
+        let other = edges.roles(vec![3], &HashSet::new());
+        assert_eq!(other, [Live, Dead, Dead, Live, Dead]);
     }
 }

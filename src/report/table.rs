@@ -232,7 +232,14 @@ fn provenance(run: &StoredRun) -> String {
     item("llama.cpp", spec.llama_cpp.clone());
     item("devices", spec.devices.join(", "));
     item("program revisions", run.revisions.join(", "));
-    item("strategy", spec.strategy.clone());
+    let mut strategy = spec.strategy.to_string();
+    if let Some(n) = spec.parallel {
+        write!(strategy, ", {n} sequences in a batch").expect("a String");
+    }
+    if run.fallbacks > 0 {
+        write!(strategy, "; {} results computed whole", run.fallbacks).expect("a String");
+    }
+    item("strategy", strategy);
     item(
         "settings",
         format!(

@@ -1,4 +1,4 @@
-//! Results in SQLite: one folder a run, one transaction an item, resumed by key.
+//! Results in SQLite: one folder a run, one transaction for items that ran together, resumed by key.
 
 mod read;
 mod write;
@@ -12,7 +12,7 @@ pub use write::{ItemRow, Row, Store, Unit};
 pub const DATABASE: &str = "results.sqlite";
 
 /// The layout of the tables; a database of another version is refused.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What can go wrong with a run's folder.
 #[derive(Debug, thiserror::Error)]

@@ -61,6 +61,8 @@ pub struct StoredRun {
     pub cut: BTreeMap<String, usize>,
     /// Revisions of the program that worked on the run.
     pub revisions: Vec<String>,
+    /// Results that were computed whole although a part should have done.
+    pub fallbacks: u64,
     /// All results.
     pub rows: Vec<ResultRow>,
 }
@@ -89,6 +91,7 @@ impl StoredRun {
             left_out: left_out(&db).map_err(&fail)?,
             cut: cut(&db).map_err(&fail)?,
             revisions: revisions(&db).map_err(&fail)?,
+            fallbacks: fallbacks(&db).map_err(&fail)?,
             rows: rows(&db).map_err(&fail)?.map_err(damaged)?,
             folder: folder.to_path_buf(),
             spec,
@@ -152,6 +155,12 @@ fn revisions(db: &Connection) -> rusqlite::Result<Vec<String>> {
     db.prepare("SELECT DISTINCT revision FROM sessions ORDER BY session")?
         .query_map([], |row| row.get(0))?
         .collect()
+}
+
+fn fallbacks(db: &Connection) -> rusqlite::Result<u64> {
+    let sum = "SELECT coalesce(sum(fallbacks), 0) FROM sessions";
+    let n: i64 = db.query_row(sum, [], |row| row.get(0))?;
+    Ok(n as u64)
 }
 
 fn rows(db: &Connection) -> rusqlite::Result<Result<Vec<ResultRow>, String>> {

@@ -8,7 +8,13 @@ CREATE TABLE sessions (
     session  INTEGER PRIMARY KEY,
     started  TEXT NOT NULL, -- UTC, ISO 8601
     revision TEXT NOT NULL, -- of the program
-    host     TEXT NOT NULL
+    host     TEXT NOT NULL,
+    -- What it computed in all: rows times layers; of which only keys and values; results that
+    -- were computed whole although a part should have done, and why the first of them was.
+    layer_rows INTEGER NOT NULL DEFAULT 0,
+    cache_rows INTEGER NOT NULL DEFAULT 0,
+    fallbacks  INTEGER NOT NULL DEFAULT 0,
+    reason     TEXT
 ) STRICT;
 
 CREATE TABLE noise_floor (

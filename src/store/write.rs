@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sha2::{Digest, Sha256};
 
 use super::{DATABASE, SCHEMA_VERSION, StoreError, database};
-use crate::engine::NoiseFloor;
+use crate::engine::{NoiseFloor, Work};
 use crate::hook::Touched;
 use crate::sweep::{Cell, Grid, Spec};
 use crate::tasks::{Scores, TaskName};
@@ -66,7 +66,7 @@ pub struct Row {
     pub touched: Vec<Touched>,
 }
 
-/// What commits together: one item under all its cells.
+/// One item under all its cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unit {
     /// The item.
@@ -267,13 +267,37 @@ impl Store {
         transaction.commit().map_err(&fail)
     }
 
-    /// Commits a unit: all of it or nothing.
+    /// Commits units: all of them or nothing.
     ///
     /// # Errors
     /// [`StoreError::Full`] when there is no space left.
-    pub fn commit(&mut self, unit: &Unit) -> Result<(), StoreError> {
+    pub fn commit(&mut self, units: &[Unit]) -> Result<(), StoreError> {
         let fail = database(&self.folder);
-        insert_unit(&mut self.db, unit).map_err(&fail)
+        let transaction = self.db.transaction().map_err(&fail)?;
+        for unit in units {
+            insert_unit(&transaction, unit).map_err(&fail)?;
+        }
+        transaction.commit().map_err(&fail)
+    }
+
+    /// Notes what the session at hand has computed so far.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn note_work(&mut self, work: &Work) -> Result<(), StoreError> {
+        self.db
+            .execute(
+                "UPDATE sessions SET layer_rows = ?1, cache_rows = ?2, fallbacks = ?3, reason = ?4
+                 WHERE session = (SELECT max(session) FROM sessions)",
+                params![
+                    work.layer_rows as i64,
+                    work.cache_rows as i64,
+                    work.fallbacks as i64,
+                    work.reason
+                ],
+            )
+            .map_err(database(&self.folder))?;
+        Ok(())
     }
 }
 
@@ -324,8 +348,7 @@ fn cell_columns(cell: &Cell) -> (String, Option<u32>, Option<i64>) {
     }
 }
 
-fn insert_unit(db: &mut Connection, unit: &Unit) -> rusqlite::Result<()> {
-    let transaction = db.transaction()?;
+fn insert_unit(transaction: &Transaction<'_>, unit: &Unit) -> rusqlite::Result<()> {
     let item = &unit.item;
     let hash = Sha256::digest(item.prompt.as_bytes());
     let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
@@ -380,6 +403,5 @@ fn insert_unit(db: &mut Connection, unit: &Unit) -> rusqlite::Result<()> {
             ])?;
         }
     }
-    drop((insert, touch));
-    transaction.commit()
+    Ok(())
 }

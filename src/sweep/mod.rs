@@ -1,8 +1,10 @@
 //! The grid tasks x manipulations x layers x seeds: which cells there are, in what order they
 //! run, and that an interrupted run goes on where it stopped.
 
+mod donors;
 mod grid;
 mod run;
+mod seen;
 mod spec;
 
 pub use grid::{Cell, Grid, GridError};

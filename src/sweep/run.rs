@@ -1,19 +1,16 @@
-//! Runs a grid: item by item, each item under all its cells, each unit committed as a whole.
+//! Runs a grid: a few items at a time, each under all its cells, committed together.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::ops::{ControlFlow, Range};
 
+use super::donors::Donors;
+use super::seen::{Seen, tails};
 use super::{Cell, Grid, GridError, Spec};
-use crate::engine::{
-    Engine, EngineError, Outcome, PromptError, Request, TokenSelector, argmax, donor_states,
-    filler_states, kl, log_softmax, rank,
-};
-use crate::hook::Touched;
-use crate::intervention::{Kind, PositionSet, Site, States};
-use crate::runtime::Token;
-use crate::store::{ItemRow, Row, Store, StoreError, Unit};
+use crate::engine::{Engine, EngineError, Request, TokenSelector};
+use crate::intervention::{Kind, PositionSet};
+use crate::store::{ItemRow, Store, StoreError, Unit};
 use crate::tasks::data::DataError;
-use crate::tasks::{Answer, Item, ItemSet, Scores, Scoring, Swap, TaskName, answer_part};
+use crate::tasks::{Item, ItemSet, Swap, TaskName};
 
 /// What can stop a sweep.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +20,7 @@ pub enum SweepError {
     Item {
         /// The task.
         task: TaskName,
-        /// The item.
+        /// The item, or the first and the last of those that ran together.
         item: String,
         /// Why.
         source: EngineError,
@@ -113,24 +110,72 @@ pub fn run(
     for (task, set) in &work {
         note_left_out(*task, set, grid, store, progress)?;
         let done = store.done(*task)?;
-        for item in &set.items {
-            let n = cells_for(item, grid, *task).count();
+        for together in groups(&set.items, engine.shares()) {
+            let items = &set.items[together];
+            let n: usize = items
+                .iter()
+                .map(|i| cells_for(i, grid, *task).count())
+                .sum();
             cells += n;
-            if done.contains(&item.id) {
-                summary.resumed += 1;
+            if items.iter().all(|item| done.contains(&item.id)) {
+                summary.resumed += items.len();
                 done_cells += n;
             } else {
-                pending.push((*task, item));
+                pending.push((*task, items));
             }
         }
     }
     progress.begin(cells, done_cells);
-    for (task, item) in pending {
-        let unit = run_item(spec, &selector, grid, task, item, engine, progress)?;
-        store.commit(&unit)?;
-        summary.items += 1;
+    let mut told = false;
+    for (task, items) in pending {
+        let sweep = ItemSweep {
+            spec,
+            selector: &selector,
+            grid,
+            task,
+        };
+        let units = sweep.run(items, engine, progress)?;
+        store.commit(&units)?;
+        summary.items += items.len();
+        let work = engine.work();
+        store.note_work(&work)?;
+        if let Some(reason) = work.reason.filter(|_| !told) {
+            told = true;
+            progress.note(&format!("runs that were computed whole: {reason}"));
+        }
     }
     Ok(summary)
+}
+
+/// Items that run and commit together at most, and tokens of theirs.
+const TOGETHER: (usize, usize) = (20, 1024);
+
+/// Ranges of items that run together. They follow from the items alone, so that an interrupted
+/// run goes on in the same batches.
+fn groups(items: &[Item], shares: bool) -> Vec<Range<usize>> {
+    let mut groups = Vec::new();
+    let (mut start, mut tokens) = (0, 0);
+    for (n, item) in items.iter().enumerate() {
+        let first = &items[start].prompt.tokens;
+        let pairs = item.prompt.tokens.iter().zip(first);
+        let shared = if n > start {
+            pairs.take_while(|(a, b)| a == b).count()
+        } else {
+            0
+        };
+        let own = item.prompt.tokens.len() - shared;
+        let full = n - start >= TOGETHER.0 || tokens + own > TOGETHER.1;
+        if n > start && (!shares || full) {
+            groups.push(start..n);
+            (start, tokens) = (n, item.prompt.tokens.len());
+        } else {
+            tokens += own;
+        }
+    }
+    if start < items.len() {
+        groups.push(start..items.len());
+    }
+    groups
 }
 
 fn measure_noise_floor(
@@ -191,255 +236,152 @@ fn cells_for<'g>(
         .filter(|(_, cell)| cell.manipulation != Some(Kind::Inject) || item.swap.is_some())
 }
 
-fn run_item(
-    spec: &Spec,
-    selector: &TokenSelector,
-    grid: &Grid,
+/// A task's sweep over items.
+struct ItemSweep<'s> {
+    spec: &'s Spec,
+    selector: &'s TokenSelector,
+    grid: &'s Grid,
     task: TaskName,
-    item: &Item,
-    engine: &mut dyn Engine,
-    progress: &mut dyn Progress,
-) -> Result<Unit, SweepError> {
-    let in_item = |source: EngineError| SweepError::Item {
-        task,
-        item: item.id.clone(),
-        source,
-    };
-    let tokens = selector
-        .positions(&item.prompt)
-        .map_err(|e: PromptError| in_item(e.into()))?;
-    let mut donors = Donors::default();
-    let mut clean: Option<Told> = None;
-    let mut rows = Vec::new();
-    for (number, cell) in cells_for(item, grid, task) {
+}
+
+/// An item under a cell.
+struct Asked<'i> {
+    /// The item's place among those at hand.
+    of: usize,
+    cell: usize,
+    swap: Option<&'i Swap>,
+}
+
+impl ItemSweep<'_> {
+    /// Runs items under all their cells.
+    fn run(
+        &self,
+        items: &[Item],
+        engine: &mut dyn Engine,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Unit>, SweepError> {
+        let (mut asked, mut requests) = (Vec::new(), Vec::new());
+        for (of, item) in items.iter().enumerate() {
+            let failed = |source| self.failed(std::slice::from_ref(item), source);
+            self.ask(of, item, engine, &mut asked, &mut requests)
+                .map_err(failed)?;
+        }
+        let mut clean: HashMap<usize, Vec<f32>> = HashMap::new();
+        let mut seen: Vec<Option<Seen>> = requests.iter().map(|_| None).collect();
         if progress.stopped() {
             return Err(SweepError::Interrupted);
         }
-        let mut request = Request {
-            manipulate_generated: spec.manipulate_generated,
-            from_step: spec.from_step,
-            ..Request::new(&item.prompt)
-        };
-        let mut swap = None;
-        if let Some(kind) = cell.manipulation {
-            let mut at = tokens.clone();
-            if kind == Kind::Inject {
-                let of = item.swap.as_ref().expect("cells_for saw to it");
-                at = PositionSet::ranges(of.moves.iter().map(|(_, to)| *to..to + 1));
-                swap = Some(of);
+        let result = engine.run_all(&requests, &mut |n, outcome| {
+            let Asked { of, swap, .. } = asked[n];
+            let item = &items[of];
+            if requests[n].plan.is_empty() {
+                clean.insert(of, outcome.logits.clone());
             }
-            for &site in &spec.sites {
-                let states = donors.states(kind, site, item, engine).map_err(in_item)?;
-                let intervention =
-                    kind.intervention(cell.layer, cell.seed, spec.extent, at.clone(), states);
-                request.plan.push(intervention.on(site));
+            // A cell without a plan comes first among its item's.
+            let clean = &clean[&of];
+            seen[n] = Some(Seen::of(outcome, clean, item, swap));
+            progress.cell(self.task, &item.id);
+            if progress.stopped() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
             }
-        }
-        let told = tell(engine, task, item, &request, swap).map_err(in_item)?;
-        let clean = clean.get_or_insert_with(|| told.clone());
-        let likeliest = argmax(&told.logits);
-        rows.push(Row {
-            cell: number,
-            scores: told.scores,
-            agrees: told.answer == clean.answer,
-            answer: told.answer,
-            logprob: told.logprob,
-            rank: rank(&told.logits, item.answer.tokens[0]),
-            kl: kl(&clean.logits, &told.logits),
-            argmax: likeliest.0,
-            argmax_text: engine.piece(likeliest),
-            modified: told.modified,
-            touched: told.touched,
         });
-        progress.cell(task, &item.id);
+        match result {
+            Ok(()) => {}
+            // What is complete is kept.
+            Err(EngineError::Stopped) if seen.iter().all(Option::is_some) => {}
+            Err(EngineError::Stopped) => return Err(SweepError::Interrupted),
+            Err(source) => return Err(self.failed(items, source)),
+        }
+        let mut units: Vec<Unit> = items.iter().map(|item| self.unit(item)).collect();
+        let mut answers: Vec<Option<String>> = vec![None; items.len()];
+        for (asked, seen) in asked.iter().zip(seen) {
+            let (seen, item) = (
+                seen.expect("each request has its outcome"),
+                &items[asked.of],
+            );
+            // The clean cell is an item's first.
+            let clean = answers[asked.of].get_or_insert_with(|| seen.answer(item, engine));
+            let row = seen.row(asked.cell, clean, (self.task, item, asked.swap), engine);
+            units[asked.of].rows.push(row);
+        }
+        Ok(units)
     }
-    Ok(Unit {
-        item: ItemRow {
-            task,
-            name: item.id.clone(),
-            prompt: item.prompt.text.clone(),
-            answer: item.answer.text.clone(),
-            cut: item.cut,
-            swap: item
+
+    /// The requests of an item, one a cell.
+    fn ask<'i>(
+        &self,
+        of: usize,
+        item: &'i Item,
+        engine: &mut dyn Engine,
+        asked: &mut Vec<Asked<'i>>,
+        requests: &mut Vec<Request>,
+    ) -> Result<(), EngineError> {
+        let spec = self.spec;
+        let tokens = self.selector.positions(&item.prompt)?;
+        let mut donors = Donors::default();
+        for (
+            cell,
+            Cell {
+                manipulation,
+                layer,
+                seed,
+            },
+        ) in cells_for(item, self.grid, self.task)
+        {
+            let swap = item
                 .swap
                 .as_ref()
-                .map(|of| (of.donor.text.clone(), of.answer.text.clone())),
-        },
-        rows,
-    })
-}
-
-/// What the model said under one cell.
-#[derive(Clone)]
-struct Told {
-    logits: Vec<f32>,
-    scores: Scores,
-    /// The generated answer; for tasks that do not generate, the likeliest first token.
-    answer: String,
-    logprob: f64,
-    modified: Option<(bool, f64)>,
-    touched: Vec<Touched>,
-}
-
-fn tell(
-    engine: &mut dyn Engine,
-    task: TaskName,
-    item: &Item,
-    request: &Request,
-    swap: Option<&Swap>,
-) -> Result<Told, EngineError> {
-    let Scoring::Generated {
-        max_tokens,
-        stop,
-        references,
-    } = &item.scoring
-    else {
-        return tell_forced(engine, item, request, swap);
-    };
-    let mut go_on = |text: &str| !text.trim_start().contains(stop);
-    let generation = engine.generate(request, *max_tokens, &mut go_on)?;
-    let text = engine.text(&generation.tokens);
-    let answer = answer_part(&text, stop).to_string();
-    // The gold answer, forced, on the same prompt.
-    engine.back()?;
-    let (last, forced) = item
-        .answer
-        .tokens
-        .split_last()
-        .expect("answers have tokens");
-    let mut logits = generation.logits.clone();
-    let mut logprob = 0.0;
-    for token in forced {
-        logprob += log_softmax(&logits)[token.0 as usize];
-        logits = engine.advance(*token)?;
-    }
-    logprob += log_softmax(&logits)[last.0 as usize];
-    Ok(Told {
-        scores: task.score(&answer, references),
-        logits: generation.logits,
-        answer,
-        logprob,
-        modified: None,
-        touched: generation.touched,
-    })
-}
-
-fn tell_forced(
-    engine: &mut dyn Engine,
-    item: &Item,
-    request: &Request,
-    swap: Option<&Swap>,
-) -> Result<Told, EngineError> {
-    let mut request = request.clone();
-    request.continuations = vec![steps(item, &item.answer)];
-    request
-        .continuations
-        .extend(swap.map(|of| steps(item, &of.answer)));
-    let outcome = engine.run(&request)?;
-    let correct = is_correct(engine, &item.scoring, &item.answer, &outcome, 0);
-    Ok(Told {
-        scores: Scores {
-            score: f64::from(u8::from(correct)),
-            correct,
-            metrics: BTreeMap::new(),
-        },
-        answer: engine.piece(outcome.argmax()),
-        logprob: log_probability(&item.answer, &outcome, 0),
-        modified: swap.map(|of| {
-            (
-                is_correct(engine, &item.scoring, &of.answer, &outcome, 1),
-                log_probability(&of.answer, &outcome, 1),
-            )
-        }),
-        logits: outcome.logits,
-        touched: outcome.touched,
-    })
-}
-
-/// States that replace an item's own, captured once an item.
-#[derive(Default)]
-struct Donors {
-    inject: Option<[Arc<States>; 3]>,
-    filler: Option<[Arc<States>; 3]>,
-}
-
-impl Donors {
-    /// The states that `kind` puts at `site`; `None` for kinds that need none.
-    fn states(
-        &mut self,
-        kind: Kind,
-        site: Site,
-        item: &Item,
-        engine: &mut dyn Engine,
-    ) -> Result<Option<Arc<States>>, EngineError> {
-        let known = match kind {
-            Kind::Inject => &mut self.inject,
-            Kind::Filler => &mut self.filler,
-            _ => return Ok(None),
-        };
-        if known.is_none() {
-            *known = Some(match kind {
-                Kind::Inject => {
-                    let of = item.swap.as_ref().expect("cells_for saw to it");
-                    donor_states(engine, &of.donor, &of.moves)?
-                }
-                _ => filler_states(engine, &item.prompt)?,
-            });
+                .filter(|_| *manipulation == Some(Kind::Inject));
+            let (continuations, generate) = tails(item, swap);
+            let mut request = Request {
+                continuations,
+                generate,
+                manipulate_generated: spec.manipulate_generated,
+                from_step: spec.from_step,
+                ..Request::new(&item.prompt)
+            };
+            let at = match swap {
+                Some(of) => PositionSet::ranges(of.moves.iter().map(|(_, to)| *to..to + 1)),
+                None => tokens.clone(),
+            };
+            for &site in manipulation.iter().flat_map(|_| &spec.sites) {
+                let kind = manipulation.expect("iterated over");
+                let states = donors.states(kind, site, item, engine)?;
+                let made = kind.intervention(*layer, *seed, spec.extent, at.clone(), states);
+                request.plan.push(made.on(site));
+            }
+            asked.push(Asked { of, cell, swap });
+            requests.push(request);
         }
-        let by_site = known.as_ref().expect("made above");
-        let n = match site {
-            Site::Residual => 0,
-            Site::Keys => 1,
-            Site::Values => 2,
-        };
-        Ok(Some(by_site[n].clone()))
+        Ok(())
     }
-}
 
-/// The tokens to force so that the answer can be scored: all but its last give its
-/// log-probability; the last too where what follows the answer matters.
-fn steps(item: &Item, answer: &Answer) -> Vec<Token> {
-    let n = match item.scoring {
-        Scoring::WholeAnswer => answer.tokens.len(),
-        _ => answer.tokens.len() - 1,
-    };
-    answer.tokens[..n].to_vec()
-}
-
-fn is_correct(
-    engine: &dyn Engine,
-    scoring: &Scoring,
-    answer: &Answer,
-    outcome: &Outcome,
-    branch: usize,
-) -> bool {
-    match scoring {
-        Scoring::FirstToken => {
-            let lead = answer.lead();
-            let first = argmax(outcome.after(branch, lead.len()));
-            tells(outcome, branch, lead) && answer.begins_with(&engine.piece(first))
+    fn unit(&self, item: &Item) -> Unit {
+        let swap = item.swap.as_ref();
+        Unit {
+            item: ItemRow {
+                task: self.task,
+                name: item.id.clone(),
+                prompt: item.prompt.text.clone(),
+                answer: item.answer.text.clone(),
+                cut: item.cut,
+                swap: swap.map(|of| (of.donor.text.clone(), of.answer.text.clone())),
+            },
+            rows: Vec::new(),
         }
-        Scoring::WholeAnswer => {
-            let told = tells(outcome, branch, &answer.tokens);
-            let next = argmax(outcome.after(branch, answer.tokens.len()));
-            told && !engine.piece(next).starts_with(char::is_alphanumeric)
-        }
-        Scoring::Generated { .. } => false,
     }
-}
 
-/// Whether each token is the likeliest in turn.
-fn tells(outcome: &Outcome, branch: usize, tokens: &[Token]) -> bool {
-    let mut steps = tokens.iter().enumerate();
-    steps.all(|(n, token)| argmax(outcome.after(branch, n)) == *token)
-}
-
-/// The sum of the answer's tokens' log-probabilities, each after those before it, nats.
-fn log_probability(answer: &Answer, outcome: &Outcome, branch: usize) -> f64 {
-    answer
-        .tokens
-        .iter()
-        .enumerate()
-        .map(|(n, token)| log_softmax(outcome.after(branch, n))[token.0 as usize])
-        .sum()
+    fn failed(&self, items: &[Item], source: EngineError) -> SweepError {
+        let mut item = items[0].id.clone();
+        if let [_, .., last] = items {
+            item = format!("{item} to {}", last.id);
+        }
+        SweepError::Item {
+            task: self.task,
+            item,
+            source,
+        }
+    }
 }

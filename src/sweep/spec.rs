@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::SweepError;
-use crate::engine::Engine;
+use crate::engine::{Engine, Strategy};
 use crate::intervention::{Extent, Kind, Site};
 use crate::runtime::{ContextOptions, Facts};
 use crate::tasks::{Capitals, CnnDailymail, ItemSet, Math, Squad, TaskName, data};
@@ -26,7 +26,9 @@ pub struct Spec {
     /// Context, batch, thread, cache and attention settings.
     pub context: ContextOptions,
     /// How cells are computed.
-    pub strategy: String,
+    pub strategy: Strategy,
+    /// Sequences in one batch, where the strategy knows any: batch shapes change rounding.
+    pub parallel: Option<u32>,
     /// The tasks.
     pub tasks: Vec<TaskSpec>,
     /// The manipulations.

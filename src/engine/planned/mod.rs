@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use route::{Route, route};
 
-use super::{Engine, EngineError, Outcome, Prompt, Request, Straightforward};
+use super::{Engine, EngineError, Outcome, Prompt, Request, Straightforward, Work};
 use crate::hook::{CacheFill, Captured, Cut, HookFault, Touched};
 use crate::intervention::Target;
 use crate::runtime::{Context, ContextOptions, Facts, Model, RuntimeError, Token};
@@ -30,22 +30,6 @@ pub struct Planned {
     inner: Straightforward,
     sequences: Sequences,
     work: Work,
-}
-
-/// What an engine has computed so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Work {
-    /// Rows times layers, run through attention and MLP.
-    pub layer_rows: u64,
-    /// Rows times layers of which only keys and values were computed.
-    pub cache_rows: u64,
-    /// Batches.
-    pub decodes: u64,
-    /// Requests that went the straightforward way although a part of the graph should have
-    /// done, and why the first of them did.
-    pub fallbacks: u64,
-    /// See `fallbacks`.
-    pub reason: Option<String>,
 }
 
 /// The sequences of a context that are not in use.
@@ -96,11 +80,6 @@ impl Planned {
             sequences: Sequences::new(parallel),
             work: Work::default(),
         })
-    }
-
-    /// What has been computed so far.
-    pub fn work(&self) -> &Work {
-        &self.work
     }
 
     /// The context.
@@ -252,6 +231,18 @@ impl Engine for Planned {
         targets: &[Target],
     ) -> Result<Captured, EngineError> {
         self.inner.captured(tokens, first_position, targets)
+    }
+
+    fn shares(&self) -> bool {
+        true
+    }
+
+    fn work(&self) -> Work {
+        let mut work = self.work.clone();
+        let whole = self.inner.work();
+        work.layer_rows += whole.layer_rows;
+        work.decodes += whole.decodes;
+        work
     }
 
     fn run_all(
