@@ -387,6 +387,26 @@ pub enum BenchCommand {
     Callback(BenchCallbackArgs),
     /// Seconds to generate under freeze: clean, with the cache, and rerunning the whole text
     Generation(BenchGenerationArgs),
+    /// Seconds that sweeps take by the planned and the straightforward strategy
+    Sweep(BenchSweepArgs),
+}
+
+#[derive(Args)]
+pub struct BenchSweepArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Sequences in one batch of the planned strategy
+    #[arg(long, value_name = "N", default_value_t = Planned::PARALLEL, value_parser = clap::value_parser!(u32).range(8..=256))]
+    pub parallel: u32,
+    /// Measure only what has this in its name, as freeze
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Rounds; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 #[derive(Args)]

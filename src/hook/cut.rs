@@ -129,6 +129,16 @@ pub struct Cut {
 }
 
 impl Edges {
+    fn head(&self) -> Option<usize> {
+        self.nodes.iter().rposition(|node| node.products > 0)
+    }
+
+    /// Products of a weight and a value in the last layer of all, which turns a state into
+    /// logits over the vocabulary.
+    pub fn head_products(&self) -> u64 {
+        self.head().map_or(0, |n| self.nodes[n].products)
+    }
+
     /// The role of each node where those of `roots` are wanted and those of `given` known.
     fn roles(&self, roots: Vec<usize>, given: &HashSet<usize>) -> Vec<Role> {
         let mut stack = roots;
@@ -227,16 +237,18 @@ impl Cut {
     }
 
     /// Products of a weight and a value that the cut costs for each row, the head with the
-    /// vocabulary left out (it runs for rows with logits only).
+    /// vocabulary left out: it runs for rows with logits only, see [`Edges::head_products`].
+    /// What attention computes without weights is not counted.
+    ///
+    /// # Errors
+    /// [`CutError`] where the graph has to be computed whole.
     pub fn products(&self, anatomy: &Anatomy) -> Result<u64, CutError> {
         let roles = self.roles(anatomy)?;
-        let nodes = anatomy.edges.nodes.iter().zip(&roles);
-        let last = anatomy.edges.nodes.len() - 1;
-        Ok(nodes
-            .enumerate()
-            .filter(|(n, (_, role))| *n != last && **role == Role::Live)
-            .map(|(_, (node, _))| node.products)
-            .sum())
+        let nodes = &anatomy.edges.nodes;
+        let live = (0..nodes.len()).filter(|n| roles[*n] == Role::Live);
+        let head = anatomy.edges.head();
+        let body = live.filter(|n| Some(*n) != head);
+        Ok(body.map(|n| nodes[n].products).sum())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_void};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use llama_cpp_2::llama_backend::LlamaBackend;
@@ -12,6 +12,8 @@ use super::RuntimeError;
 
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+/// Bytes of buffers, from the log since it was last forgotten.
+static BUFFERS: AtomicU64 = AtomicU64::new(0);
 const KEPT_LINES: usize = 40;
 
 /// Whether llama.cpp's own log goes to stderr.
@@ -28,6 +30,10 @@ unsafe extern "C" fn log(level: sys::ggml_log_level, text: *const c_char, _: *mu
     if VERBOSE.load(Ordering::Relaxed) {
         eprint!("{text}");
     }
+    if let Some(mebibytes) = buffer_size(&text) {
+        let bytes = (mebibytes * f64::from(1 << 20)) as u64;
+        BUFFERS.fetch_add(bytes, Ordering::Relaxed);
+    }
     if level == sys::GGML_LOG_LEVEL_ERROR || level == sys::GGML_LOG_LEVEL_WARN {
         let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == KEPT_LINES {
@@ -37,8 +43,21 @@ unsafe extern "C" fn log(level: sys::ggml_log_level, text: *const c_char, _: *mu
     }
 }
 
+/// The size in `...: CPU compute buffer size = 104.77 MiB`.
+fn buffer_size(line: &str) -> Option<f64> {
+    let (_, size) = line.split_once("buffer size =")?;
+    size.trim().strip_suffix("MiB")?.trim().parse().ok()
+}
+
+/// Bytes of the buffers (K/V cache, compute, output) that llama.cpp reported for the context
+/// made last, or of the weights if a model was loaded since.
+pub fn reported_buffers() -> u64 {
+    BUFFERS.load(Ordering::Relaxed)
+}
+
 /// Forgets earlier log lines, so that [`reason`] speaks of what follows.
 pub(super) fn forget_log() {
+    BUFFERS.store(0, Ordering::Relaxed);
     RECENT
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -139,4 +158,17 @@ pub fn cpu_features() -> Result<Vec<String>, RuntimeError> {
             (value.trim() != "0").then(|| name.trim().to_string())
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::buffer_size;
+
+    #[test]
+    fn buffer_sizes_are_read_from_the_log() {
+        let line = "sched_reserve:        CPU compute buffer size =   104.77 MiB\n";
+        assert_eq!(buffer_size(line), Some(104.77));
+        let end = "~llama_context:        CPU compute buffer size is 104.7695 MiB, matches";
+        assert_eq!(buffer_size(end), None);
+    }
 }

@@ -1,0 +1,132 @@
+//! `midlayer bench`: costs, as ratios within one run.
+
+mod callback;
+mod generation;
+mod sweep;
+
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, Table};
+use serde_json::json;
+
+use super::args::{BenchArgs, BenchCommand};
+use super::setup::Loaded;
+use midlayer::hook::Row;
+use midlayer::report::STYLE;
+use midlayer::runtime::Token;
+
+pub fn run(args: BenchArgs) -> anyhow::Result<()> {
+    match args.what {
+        BenchCommand::Callback(args) => callback::run(&args),
+        BenchCommand::Generation(args) => generation::run(&args),
+        BenchCommand::Sweep(args) => sweep::run(&args),
+    }
+}
+
+/// On which side of its target a ratio should be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sense {
+    AtLeast,
+    AtMost,
+}
+
+impl Sense {
+    fn name(self) -> &'static str {
+        match self {
+            Sense::AtLeast => "at-least",
+            Sense::AtMost => "at-most",
+        }
+    }
+}
+
+/// A ratio of two times, or of two other quantities of one unit.
+struct Line {
+    name: String,
+    /// Of the one over the other.
+    seconds: (f64, f64),
+    sense: Sense,
+    target: Option<f64>,
+}
+
+impl Line {
+    fn ratio(&self) -> f64 {
+        self.seconds.0 / self.seconds.1
+    }
+
+    fn is_met(&self) -> Option<bool> {
+        self.target.map(|target| match self.sense {
+            Sense::AtLeast => self.ratio() >= target,
+            Sense::AtMost => self.ratio() <= target,
+        })
+    }
+
+    /// One object a line.
+    fn json(lines: &[Line]) -> String {
+        let mut text = String::new();
+        for line in lines {
+            let object = json!({
+                "name": line.name,
+                "ratio": line.ratio(),
+                "target": line.target,
+                "sense": line.sense.name(),
+                "times": [line.seconds.0, line.seconds.1],
+            });
+            writeln!(text, "{object}").expect("a String takes any text");
+        }
+        text
+    }
+
+    fn table(lines: &[Line]) -> Table {
+        let mut table = Table::new();
+        table.load_style(STYLE);
+        table.set_header(["what", "the one", "the other", "ratio", "asked for", ""]);
+        for line in lines {
+            let asked = line.target.map_or(String::new(), |target| {
+                format!("{} {target}", line.sense.name().replace('-', " "))
+            });
+            table.add_row([
+                line.name.clone(),
+                format!("{:.3}", line.seconds.0),
+                format!("{:.3}", line.seconds.1),
+                format!("{:.2}", line.ratio()),
+                asked,
+                match line.is_met() {
+                    Some(true) => "met".into(),
+                    Some(false) => "missed".into(),
+                    None => String::new(),
+                },
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1).take(3) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+}
+
+/// Arbitrary but valid tokens.
+fn prompt_tokens(loaded: &Loaded, n: u32) -> Vec<Token> {
+    let n_vocab = loaded.model.facts().n_vocab.max(1);
+    (0..n)
+        .map(|i| Token(((1000 + 37 * i) % n_vocab) as i32))
+        .collect()
+}
+
+/// The same as a batch.
+fn prompt_rows(loaded: &Loaded, n: u32) -> Vec<Row> {
+    let tokens = prompt_tokens(loaded, n);
+    let rows = tokens.iter().zip(0..n).map(|(token, i)| Row {
+        sequence: 0,
+        position: i,
+        token: token.0,
+        prior: i + 1 < n,
+        output: i + 1 == n,
+    });
+    rows.collect()
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    (values[n / 2] + values[(n - 1) / 2]) / 2.0
+}
