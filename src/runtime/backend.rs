@@ -49,9 +49,8 @@ fn buffer_size(line: &str) -> Option<f64> {
     size.trim().strip_suffix("MiB")?.trim().parse().ok()
 }
 
-/// Bytes of the buffers (K/V cache, compute, output) that llama.cpp reported for the context
-/// made last, or of the weights if a model was loaded since.
-pub fn reported_buffers() -> u64 {
+/// Bytes of the buffers that llama.cpp has reported since the log was last forgotten.
+pub(super) fn reported_buffers() -> u64 {
     BUFFERS.load(Ordering::Relaxed)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
-use super::backend::{backend, forget_log, reason};
+use super::backend::{backend, forget_log, reason, reported_buffers};
 use super::{Model, RuntimeError};
 use crate::hook::{
     Anatomy, Capture, Cut, CutError, Observed, Pass, Resume, Role, Row, Slot, Start, trampoline,
@@ -148,6 +148,10 @@ pub struct Context {
     roles: HashMap<Cut, Result<Arc<[Role]>, CutError>>,
     outputs: Vec<bool>,
     unified: bool,
+    /// What to add to a sequence's number for its twin's, where there are any.
+    twins: Option<u32>,
+    /// See [`Context::buffers`].
+    buffers: u64,
     options: ContextOptions,
     model: Arc<Model>,
 }
@@ -214,10 +218,15 @@ impl Context {
         // SAFETY: no arguments, returns a plain struct.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = options.n_ctx;
+        // A cell that leaves its sequence's sliding window counts as free, although a token
+        // that is decoded again may still see it, and other sequences may share it. Cells of
+        // two sequences never do (llama_kv_cache::find_slot), so each sequence has a twin.
+        let twins = (setup.unified && model.has_window()).then_some(options.n_seq_max);
+        let sequences = options.n_seq_max + twins.unwrap_or(0);
         // llama.cpp keeps room for one output a sequence, and aborts where a batch is smaller.
-        params.n_batch = options.n_batch.max(options.n_seq_max);
+        params.n_batch = options.n_batch.max(sequences);
         params.n_ubatch = options.n_ubatch.min(options.n_batch);
-        params.n_seq_max = options.n_seq_max;
+        params.n_seq_max = sequences;
         params.n_threads = options.threads as i32;
         params.n_threads_batch = options.threads as i32;
         params.flash_attn_type = match options.flash_attention {
@@ -256,6 +265,8 @@ impl Context {
             roles: HashMap::new(),
             outputs: Vec::new(),
             unified: setup.unified,
+            twins,
+            buffers: reported_buffers(),
             options: options.clone(),
             model,
         })
@@ -290,6 +301,11 @@ impl Context {
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
+    }
+
+    /// Bytes of the K/V cache and the compute and output buffers, as llama.cpp reported them.
+    pub fn buffers(&self) -> u64 {
+        self.buffers
     }
 
     /// How the context was made.
@@ -405,10 +421,13 @@ impl Context {
         }
         let mut tokens: Vec<i32> = rows.iter().map(|r| r.token).collect();
         let mut positions: Vec<i32> = rows.iter().map(|r| r.position as i32).collect();
-        let mut sequences: Vec<i32> = rows.iter().map(|r| r.sequence as i32).collect();
-        let mut counts = vec![1i32; rows.len()];
+        let mut sequences: Vec<Vec<i32>> = rows
+            .iter()
+            .map(|r| self.with_twin(r.sequence).collect())
+            .collect();
+        let mut counts: Vec<i32> = sequences.iter().map(|s| s.len() as i32).collect();
         let mut sequence_pointers: Vec<*mut i32> =
-            sequences.iter_mut().map(|s| &raw mut *s).collect();
+            sequences.iter_mut().map(|s| s.as_mut_ptr()).collect();
         let mut logits: Vec<i8> = rows.iter().map(|r| i8::from(r.output)).collect();
         let batch = sys::llama_batch {
             n_tokens: rows.len() as i32,
@@ -474,11 +493,18 @@ impl Context {
     /// a cell is free again once no sequence holds it.
     pub fn share(&mut self, from: u32, to: u32, end: u32) {
         assert!(self.unified, "cells are shared within one stream only");
-        let (from, to, end) = (from as i32, to as i32, end as i32);
-        // SAFETY: the memory belongs to the live context. In a unified cache both sequences are
-        // of one stream, where any part may be copied; with separate streams llama.cpp asserts,
-        // which is why this is refused there.
-        unsafe { sys::llama_memory_seq_cp(self.memory(), from, to, 0, end) };
+        for (from, to) in self.with_twin(from).zip(self.with_twin(to)) {
+            // SAFETY: the memory belongs to the live context. In a unified cache both sequences
+            // are of one stream, where any part may be copied; with separate streams llama.cpp
+            // asserts, which is why this is refused there.
+            unsafe { sys::llama_memory_seq_cp(self.memory(), from, to, 0, end as i32) };
+        }
+    }
+
+    /// A sequence and its twin, if it has one, as llama.cpp numbers them.
+    fn with_twin(&self, sequence: u32) -> impl Iterator<Item = i32> + use<> {
+        let twin = self.twins.map(|offset| sequence + offset);
+        std::iter::once(sequence).chain(twin).map(|s| s as i32)
     }
 
     /// Drops the positions of `sequence` from `first` on.
@@ -486,14 +512,15 @@ impl Context {
     /// # Errors
     /// [`RuntimeError::CannotRewind`] for recurrent memory.
     pub fn rewind(&mut self, sequence: u32, first: u32) -> Result<(), RuntimeError> {
-        // SAFETY: the memory belongs to the live context.
-        let dropped =
-            unsafe { sys::llama_memory_seq_rm(self.memory(), sequence as i32, first as i32, -1) };
-        if dropped {
-            Ok(())
-        } else {
-            Err(RuntimeError::CannotRewind)
+        for sequence in self.with_twin(sequence) {
+            // SAFETY: the memory belongs to the live context.
+            let dropped =
+                unsafe { sys::llama_memory_seq_rm(self.memory(), sequence, first as i32, -1) };
+            if !dropped {
+                return Err(RuntimeError::CannotRewind);
+            }
         }
+        Ok(())
     }
 }
 

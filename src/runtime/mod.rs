@@ -9,9 +9,7 @@ mod model;
 mod quantize;
 mod synthetic;
 
-pub use backend::{
-    Device, cpu_features, devices, llama_cpp_version, reported_buffers, set_verbose,
-};
+pub use backend::{Device, cpu_features, devices, llama_cpp_version, set_verbose};
 pub use context::{CacheType, Context, ContextOptions, FlashAttention};
 pub use error::RuntimeError;
 pub use llama_cpp_2::token::LlamaToken as Token;

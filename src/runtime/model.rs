@@ -151,6 +151,18 @@ impl Model {
         !decodes || encodes || looks_ahead
     }
 
+    /// Whether some layers attend through a sliding window.
+    pub fn has_window(&self) -> bool {
+        // SAFETY: the model is live.
+        unsafe { sys::llama_model_n_swa(self.pointer()) > 0 }
+    }
+
+    /// How many sequences a context can hold at most: llama.cpp's limit, halved where each
+    /// needs a second one to keep its cells.
+    pub fn max_sequences(&self) -> u32 {
+        if self.has_window() { 128 } else { 256 }
+    }
+
     pub(super) fn pointer(&self) -> *mut sys::llama_model {
         pointer_of(&self.inner)
     }

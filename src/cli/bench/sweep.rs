@@ -14,10 +14,10 @@ use midlayer::engine::{
 };
 use midlayer::hook::{Anatomy, CacheFill, Cut, CutError, Row};
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet};
-use midlayer::runtime::{Context, reported_buffers};
+use midlayer::runtime::Context;
 use midlayer::tasks::{Capitals, Item};
 
-/// Requests to be run by both strategies.
+/// Requests to be run by both strategies: a clean one and one for each layer, as in a sweep.
 struct Case {
     name: &'static str,
     target: f64,
@@ -90,7 +90,6 @@ pub fn run(args: &BenchSweepArgs) -> anyhow::Result<()> {
         remarks: Vec::new(),
         // Made and measured first: the peak of memory is the process's.
         planned: Planned::new(loaded.model.clone(), &loaded.options, args.parallel)?,
-        buffers: reported_buffers(),
         loaded: &loaded,
     };
     bench.memory()?;
@@ -108,8 +107,6 @@ struct Bench<'l> {
     args: &'l BenchSweepArgs,
     loaded: &'l Loaded,
     planned: Planned,
-    /// Bytes that llama.cpp reported for the planned engine's context.
-    buffers: u64,
     lines: Vec<Line>,
     remarks: Vec<String>,
 }
@@ -129,10 +126,13 @@ impl Bench<'_> {
     fn long(&self, kind: Kind) -> Vec<Request> {
         let tokens = prompt_tokens(self.loaded, LONG);
         let layers = kind.first_layer()..self.n_layer();
-        layers
-            .map(|k| Request {
+        let cells =
+            layers.map(|k| kind.intervention(k, 1, Extent::Paper, PositionSet::all(), None));
+        let plans = std::iter::once(vec![]).chain(cells.map(|cell| vec![cell]));
+        plans
+            .map(|plan| Request {
                 tokens: tokens.clone(),
-                plan: vec![kind.intervention(k, 1, Extent::Paper, PositionSet::all(), None)],
+                plan,
                 ..Request::default()
             })
             .collect()
@@ -152,16 +152,17 @@ impl Bench<'_> {
             return Ok(());
         };
         let file = fs::metadata(&self.loaded.path)?.len();
+        let buffers = self.planned.inspect().buffers();
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
         self.remarks.push(format!(
             "memory: peak {:.0} MB; model file {:.0} MB, K/V, compute and output buffers {:.0} MB",
             megabytes(peak),
             megabytes(file),
-            megabytes(self.buffers)
+            megabytes(buffers)
         ));
         self.lines.push(Line {
             name: format!("{name} (MB)"),
-            seconds: (megabytes(peak), megabytes(file + self.buffers)),
+            seconds: (megabytes(peak), megabytes(file + buffers)),
             sense: Sense::AtMost,
             target: Some(1.25),
         });
@@ -331,8 +332,8 @@ impl Bench<'_> {
         Ok(Case {
             name: "inject, last country token, one shot, all layers",
             target: 5.0,
-            requests: (0..n_layer)
-                .map(|k| Request::new(&item.prompt).with(given(k)))
+            requests: std::iter::once(Request::new(&item.prompt))
+                .chain((0..n_layer).map(|k| Request::new(&item.prompt).with(given(k))))
                 .collect(),
             together: usize::MAX,
             sample: 1,
@@ -350,21 +351,13 @@ impl Bench<'_> {
     ) -> anyhow::Result<Case> {
         let items = self.items(engine, 5, CAPITALS)?;
         let n_layer = self.n_layer();
-        let of = |item: &Item, k: u32| {
-            let (_, answer) = item
-                .answer
-                .tokens
-                .split_last()
-                .expect("answers have tokens");
+        let of = |item: &Item, k: Option<u32>| {
+            let (_, answer) = (item.answer.tokens.split_last()).expect("answers have tokens");
+            let at = |k| kind.intervention(k, 1, Extent::Paper, PositionSet::all(), None);
             Request {
                 continuations: vec![answer.to_vec()],
-                ..Request::new(&item.prompt).with(kind.intervention(
-                    k,
-                    1,
-                    Extent::Paper,
-                    PositionSet::all(),
-                    None,
-                ))
+                plan: k.map(at).into_iter().collect(),
+                ..Request::new(&item.prompt)
             }
         };
         let first = &items[0].prompt.tokens;
@@ -375,7 +368,10 @@ impl Bench<'_> {
         let shared = shared.min().unwrap_or(0);
         let own: usize = items.iter().map(|i| i.prompt.tokens.len() - shared).sum();
         let follow: usize = items.iter().map(|i| i.answer.tokens.len() - 1).sum();
-        let mut least = vec![Part::from(0, shared + own, items.len())];
+        let mut least = vec![
+            Part::from(0, shared + own, items.len()),
+            Part::from(0, follow, follow),
+        ];
         for k in 0..n_layer {
             least.push(Part::from(k, shared + own, items.len()));
             least.push(Part::from(0, 2 * follow, follow));
@@ -384,7 +380,8 @@ impl Bench<'_> {
         let requests: Vec<Request> = items
             .chunks(SHARING)
             .flat_map(|items| {
-                (0..n_layer).flat_map(move |k| items.iter().map(move |item| (item, k)))
+                let cells = std::iter::once(None).chain((0..n_layer).map(Some));
+                cells.flat_map(move |k| items.iter().map(move |item| (item, k)))
             })
             .map(|(item, k)| of(item, k))
             .collect();
@@ -392,7 +389,7 @@ impl Bench<'_> {
             name,
             target: 8.0,
             requests,
-            together: SHARING * n_layer as usize,
+            together: SHARING * (n_layer as usize + 1),
             sample: SAMPLE,
             least,
         })

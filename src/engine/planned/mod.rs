@@ -63,7 +63,7 @@ impl Planned {
     pub const PARALLEL: u32 = 64;
 
     /// An engine with a context of its own: texts of up to `options.n_ctx` tokens, `parallel`
-    /// sequences at once (at least 8, at most llama.cpp's 256).
+    /// sequences at once (at least 8, at most [`Model::max_sequences`]).
     ///
     /// # Errors
     /// [`RuntimeError`] when the context cannot be made.
@@ -72,7 +72,7 @@ impl Planned {
         options: &ContextOptions,
         parallel: u32,
     ) -> Result<Self, RuntimeError> {
-        let parallel = parallel.clamp(LEAST, 256);
+        let parallel = parallel.clamp(LEAST, model.max_sequences());
         // Two of the longest texts fit, one clean and one manipulated.
         let cells = (2 * options.n_ctx).max(WAVE_CELLS as u32 * 2);
         Ok(Self {
@@ -168,6 +168,21 @@ struct Job<'r> {
     route: Route,
     /// Its text among those at hand.
     text: usize,
+}
+
+impl Job<'_> {
+    fn has_tails(&self) -> bool {
+        self.request.longest_tail() > 0
+    }
+
+    /// Whether it builds on the cells of its text's clean run.
+    fn needs_cells(&self) -> bool {
+        match self.route {
+            Route::Clean | Route::Silent { .. } => self.has_tails(),
+            Route::Rows { row, .. } => row > 0,
+            Route::Frozen { .. } | Route::Whole => false,
+        }
+    }
 }
 
 /// Whether a full pass can succeed where this failed.
@@ -326,7 +341,7 @@ impl Planned {
     ) -> Result<(), EngineError> {
         self.clear();
         let tokens: Vec<Vec<Token>> = group.iter().map(|(tokens, _)| tokens.clone()).collect();
-        let texts = self.run_clean(&tokens)?;
+        let mut texts = self.run_clean(&tokens)?;
         let mut jobs: Vec<Job> = Vec::new();
         for (text, (_, of)) in group.iter().enumerate() {
             jobs.extend(of.iter().map(|(index, route)| Job {
@@ -338,6 +353,7 @@ impl Planned {
         }
         // Clean ones first, then by kind and layer, so that neighbours share work.
         jobs.sort_by_key(|job| job.route);
+        self.free_texts(&mut texts, &jobs)?;
         for wave in self.waves(&jobs, &texts) {
             self.run_wave(&wave, &texts, done)?;
         }

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::route::Route;
 use super::texts::row;
 use super::wave::Started;
 use super::{Job, Planned};
 use crate::engine::{Engine, EngineError, Outcome, Request, argmax};
-use crate::hook::{Row, Touched};
-use crate::intervention::{Editor, Intervention};
+use crate::hook::{CacheFill, Capture, Cut, Row, Start, Touched};
+use crate::intervention::{Editor, Intervention, States, Target};
 use crate::runtime::Token;
 
 /// What follows a prompt: a forced continuation by its number, or a greedy one.
@@ -16,6 +17,21 @@ use crate::runtime::Token;
 enum Kind {
     Forced(usize),
     Greedy,
+}
+
+/// How a token that was clean while it was the last one becomes prior.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// It is left as it is.
+    Never,
+    /// Where an intervention names it, it runs through the model again.
+    Whole,
+    /// Frozen from layer `k` up: what it left below stays, so that its keys and values alone
+    /// are computed, of the states that it had.
+    Cache {
+        /// The layer.
+        k: u32,
+    },
 }
 
 /// A text being continued.
@@ -29,9 +45,11 @@ struct Tail {
     newest: Token,
     /// How many tokens have followed the prompt.
     produced: usize,
-    /// Whether the newest token is decoded again once it is prior.
-    again: bool,
+    /// How the newest token is decoded again once it is prior.
+    again: Again,
     plan: Arc<[Intervention]>,
+    /// The states entering every layer that the newest token has left, where they are needed.
+    states: Arc<States>,
     /// The likeliest next token.
     likeliest: Token,
 }
@@ -63,7 +81,7 @@ impl Planned {
                 generated: Vec::new(),
             };
             outcomes.push((start.job, outcome));
-            own.push((start.sequence, alone));
+            own.push((start.sequence, alone, start.states));
         }
         let mut active: Vec<Tail> = Vec::new();
         loop {
@@ -83,6 +101,14 @@ impl Planned {
                 };
                 waiting.pop_front();
                 let plan = job.request.plan_at(0);
+                let again = match job.route {
+                    _ if !job.request.manipulate_generated => Again::Never,
+                    // The last token's attention is silent too.
+                    Route::Clean | Route::Silent { .. } => Again::Never,
+                    Route::Frozen { k } => Again::Cache { k },
+                    _ => Again::Whole,
+                };
+                let last = own[of].2.clone();
                 let likeliest = argmax(&outcomes[of].1.logits);
                 active.push(Tail {
                     of,
@@ -91,8 +117,9 @@ impl Planned {
                     position: job.request.tokens.len() - 1,
                     newest: *job.request.tokens.last().expect("prompts are not empty"),
                     produced: 0,
-                    again: job.request.manipulate_generated && !plan.is_empty(),
+                    again,
                     plan: plan.into(),
+                    states: last,
                     likeliest,
                 });
             }
@@ -110,7 +137,7 @@ impl Planned {
             }
             active = self.step(going, &mut outcomes)?;
         }
-        for (sequence, _) in own {
+        for (sequence, ..) in own {
             if let Some(sequence) = sequence {
                 self.release(sequence)?;
             }
@@ -152,22 +179,31 @@ impl Planned {
         let mut tails = VecDeque::from(tails);
         while !tails.is_empty() {
             let now: Vec<(Tail, Token)> = tails.drain(..tails.len().min(at_once)).collect();
+            let touched = self.freeze_newest(now.iter().map(|(tail, _)| tail))?;
             let mut rows: Vec<Row> = Vec::new();
             let mut editors = HashMap::new();
+            let mut kept = 0;
             for (tail, token) in &now {
-                if tail.again {
-                    // It was clean while it was the last one. The cell it had may be shared
-                    // with the prompt; dropping it here leaves it to the others.
-                    let first = tail.position as u32;
-                    self.context().rewind(tail.sequence, first)?;
-                    rows.push(row(tail.sequence, tail.position, tail.newest, false));
+                match tail.again {
+                    Again::Whole if tail.is_touched() => {
+                        self.drop_newest(tail)?;
+                        rows.push(row(tail.sequence, tail.position, tail.newest, false));
+                    }
+                    Again::Cache { k } => kept = kept.max(k),
+                    _ => {}
                 }
                 rows.push(row(tail.sequence, tail.position + 1, *token, true));
-                if !tail.plan.is_empty() {
+                // Under freeze, a row that is last is as it would be without.
+                let frozen = matches!(tail.again, Again::Cache { .. });
+                if !tail.plan.is_empty() && !frozen {
                     editors.insert(tail.sequence, Editor::new(tail.plan.clone(), n_layer));
                 }
             }
-            let observed = self.context().decode(&rows, editors, None)?;
+            let capture = (kept > 0).then(|| Capture {
+                targets: vec![Target::Input],
+                layers: (0..kept).collect(),
+            });
+            let mut observed = self.context().decode(&rows, editors, capture)?;
             self.work.layer_rows += rows.len() as u64 * u64::from(n_layer);
             self.work.decodes += 1;
             let outputs = (0..rows.len()).filter(|n| rows[*n].output);
@@ -178,8 +214,13 @@ impl Planned {
                 if let Kind::Forced(n) = tail.kind {
                     outcome.branches[n].push(logits.to_vec());
                 }
-                if let Some(touched) = observed.touched.get(&tail.sequence) {
-                    Touched::add(&mut outcome.touched, touched);
+                for touched in [&observed.touched, &touched] {
+                    if let Some(touched) = touched.get(&tail.sequence) {
+                        Touched::add(&mut outcome.touched, touched);
+                    }
+                }
+                if let Some(states) = observed.states.remove(&tail.sequence) {
+                    tail.states = Arc::new(states.inputs);
                 }
                 tail.newest = token;
                 tail.position += 1;
@@ -188,5 +229,56 @@ impl Planned {
             }
         }
         Ok(stepped)
+    }
+    /// Makes the newest tokens prior under freeze.
+    fn freeze_newest<'t>(
+        &mut self,
+        tails: impl Iterator<Item = &'t Tail>,
+    ) -> Result<HashMap<u32, Vec<Touched>>, EngineError> {
+        let (mut rows, mut starts) = (Vec::new(), Vec::new());
+        let mut first = u32::MAX;
+        for tail in tails {
+            if let Again::Cache { k } = tail.again {
+                self.drop_newest(tail)?;
+                rows.push(row(tail.sequence, tail.position, tail.newest, false));
+                starts.push(Start {
+                    states: tail.states.clone(),
+                    from: k,
+                    frozen: Some(k),
+                });
+                first = first.min(k);
+            }
+        }
+        if rows.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let cut = Cut {
+            first,
+            cache: CacheFill::All,
+            silent: false,
+            onward: false,
+        };
+        self.work.cache_rows += rows.len() as u64 * u64::from(self.n_layer());
+        self.work.decodes += 1;
+        let observed = self
+            .context()
+            .decode_part(&rows, HashMap::new(), &cut, starts)?;
+        Ok(observed.touched)
+    }
+
+    /// Drops the newest token's cell. It may be shared with the prompt; this leaves it to the
+    /// others.
+    fn drop_newest(&mut self, tail: &Tail) -> Result<(), EngineError> {
+        let first = tail.position as u32;
+        Ok(self.context().rewind(tail.sequence, first)?)
+    }
+}
+
+impl Tail {
+    /// Whether the newest token is treated otherwise once it is prior.
+    fn is_touched(&self) -> bool {
+        let position = self.position as u32;
+        let mut prior_only = self.plan.iter().filter(|i| !i.action.touches_last());
+        prior_only.any(|i| i.tokens.contains(position))
     }
 }

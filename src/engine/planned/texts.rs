@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Planned;
+use super::{Job, Planned};
 use crate::engine::EngineError;
 use crate::hook::{Capture, Row};
 use crate::intervention::{States, Target};
@@ -13,8 +13,8 @@ use crate::runtime::Token;
 pub(super) struct Text {
     /// Its tokens.
     pub tokens: Vec<Token>,
-    /// Its cells.
-    pub sequence: u32,
+    /// Its cells, while requests need them.
+    pub sequence: Option<u32>,
     /// The states entering every layer, of every token.
     pub states: Arc<States>,
     /// The logits after the last token.
@@ -39,6 +39,13 @@ fn common_prefix(texts: &[Vec<Token>]) -> usize {
         same.count().min(text.len() - 1)
     });
     shared.min().unwrap_or(0).min(first.len() - 1)
+}
+
+impl Text {
+    /// Its cells, which requests that need them have kept.
+    pub fn cells(&self) -> u32 {
+        self.sequence.expect("kept as long as a request needs them")
+    }
 }
 
 impl Planned {
@@ -77,7 +84,7 @@ impl Planned {
             all.extend(states.remove(sequence).unwrap_or_default());
             Text {
                 tokens: tokens.clone(),
-                sequence: *sequence,
+                sequence: Some(*sequence),
                 states: Arc::new(all),
                 logits: logits.remove(sequence).expect("the last row is an output"),
             }
@@ -86,6 +93,22 @@ impl Planned {
             texts: made.collect(),
             common,
         })
+    }
+
+    /// Frees the cells of texts that no request builds on: attention looks at every cell in
+    /// use, whosever it is.
+    pub(super) fn free_texts(
+        &mut self,
+        texts: &mut Texts,
+        jobs: &[Job],
+    ) -> Result<(), EngineError> {
+        for (n, text) in texts.texts.iter_mut().enumerate() {
+            let needed = jobs.iter().any(|job| job.text == n && job.needs_cells());
+            if !needed && let Some(sequence) = text.sequence.take() {
+                self.release(sequence)?;
+            }
+        }
+        Ok(())
     }
 
     /// States and logits by sequence.

@@ -9,7 +9,7 @@ use super::texts::{Text, Texts, row};
 use super::{Job, Planned, WAVE_CELLS};
 use crate::engine::{EngineError, Outcome};
 use crate::hook::{CacheFill, Cut, Row, Start, Touched};
-use crate::intervention::{Editor, Intervention};
+use crate::intervention::{Editor, Intervention, States};
 
 /// Requests that do the same at the same layers to what their texts have in common, so that it
 /// is computed once for them.
@@ -43,7 +43,7 @@ impl Class<'_> {
     }
 
     fn has_tails(&self) -> bool {
-        self.jobs.iter().any(|job| job.request.longest_tail() > 0)
+        self.jobs.iter().any(|job| job.has_tails())
     }
 
     /// Keys and values that later tokens read must be right in all layers.
@@ -61,6 +61,8 @@ pub(super) struct Started<'j> {
     pub job: &'j Job<'j>,
     /// Its cells; `None` where they are those of the clean text and nothing follows.
     pub sequence: Option<u32>,
+    /// The clean states of its text.
+    pub states: Arc<States>,
     pub logits: Vec<f32>,
     pub touched: Vec<Touched>,
 }
@@ -117,12 +119,10 @@ impl Planned {
         }
         // Requests with the same route stand together, whatever their order was.
         classes.sort_by_key(Class::route);
-        let held: usize = texts
-            .texts
-            .iter()
-            .map(|text| text.tokens.len() - texts.common)
-            .sum();
-        let cells = WAVE_CELLS.saturating_sub(held + texts.common);
+        let holding = texts.texts.iter().filter(|text| text.sequence.is_some());
+        let own = holding.map(|text| text.tokens.len() - texts.common);
+        let held = own.sum::<usize>() + texts.common;
+        let cells = WAVE_CELLS.saturating_sub(held);
         let sequences = self.sequences.free.len();
         let mut waves: Vec<Vec<Class<'j>>> = Vec::new();
         let mut left = (0, 0);
@@ -186,15 +186,16 @@ impl Planned {
         for class in is(|route| route == Route::Clean) {
             for &job in &class.jobs {
                 let text = &texts.texts[job.text];
-                let sequence = (job.request.longest_tail() > 0).then(|| {
+                let sequence = job.has_tails().then(|| {
                     let sequence = self.sequences.take();
                     let n = text.tokens.len() as u32;
-                    self.context().share(text.sequence, sequence, n);
+                    self.context().share(text.cells(), sequence, n);
                     sequence
                 });
                 started.push(Started {
                     job,
                     sequence,
+                    states: text.states.clone(),
                     logits: text.logits.clone(),
                     touched: Vec::new(),
                 });
@@ -226,16 +227,16 @@ impl Planned {
                 let text = &texts.texts[job.text];
                 let last = text.tokens.len() - 1;
                 let sequence = self.sequences.take();
-                if class.has_tails() {
-                    self.context().share(text.sequence, sequence, last as u32);
+                if job.has_tails() {
+                    self.context().share(text.cells(), sequence, last as u32);
                 }
                 let row = row(sequence, last, text.tokens[last], true);
                 batch.push(row, text, class.layer(), None);
                 begun.push((job, sequence));
             }
         }
-        let mut given = self.decode_batch(batch, classes, true, true)?;
-        Ok(given.start(begun))
+        let given = self.decode_batch(batch, classes, true, true)?;
+        self.started(given, begun, texts)
     }
 
     fn prefill_frozen<'j>(
@@ -298,7 +299,7 @@ impl Planned {
             last_rows.push(row, text, job.route.layer(), None);
         }
         given.extend(self.decode_batch(last_rows, classes, false, true)?);
-        Ok(given.start(begun))
+        self.started(given, begun, texts)
     }
 
     fn prefill_rows<'j>(
@@ -315,7 +316,9 @@ impl Planned {
             let job = class.jobs[0];
             let text = &texts.texts[job.text];
             let first = class.first_row;
-            self.context().share(text.sequence, base, first as u32);
+            if first > 0 {
+                self.context().share(text.cells(), base, first as u32);
+            }
             for i in first..texts.common {
                 let row = row(base, i, text.tokens[i], false);
                 batch.push(row, text, class.layer(), None);
@@ -330,8 +333,10 @@ impl Planned {
             for &job in &class.jobs {
                 let text = &texts.texts[job.text];
                 let sequence = self.sequences.take();
-                let from = base.unwrap_or(text.sequence);
-                self.context().share(from, sequence, own_from as u32);
+                if own_from > 0 {
+                    let from = base.unwrap_or_else(|| text.cells());
+                    self.context().share(from, sequence, own_from as u32);
+                }
                 if let Some(base) = base {
                     given.inherit(*base, sequence);
                 }
@@ -348,7 +353,31 @@ impl Planned {
             self.release(base)?;
         }
         given.extend(self.decode_batch(batch, classes, false, true)?);
-        Ok(given.start(begun))
+        self.started(given, begun, texts)
+    }
+
+    /// What has been begun, with its logits. The cells of what nothing follows are free again.
+    fn started<'j>(
+        &mut self,
+        mut given: Given,
+        begun: Vec<(&'j Job<'j>, u32)>,
+        texts: &Texts,
+    ) -> Result<Vec<Started<'j>>, EngineError> {
+        let mut started = Vec::new();
+        for (job, sequence) in begun {
+            if !job.has_tails() {
+                self.release(sequence)?;
+            }
+            let logits = given.logits.remove(&sequence);
+            started.push(Started {
+                job,
+                sequence: job.has_tails().then_some(sequence),
+                states: texts.texts[job.text].states.clone(),
+                logits: logits.expect("last rows are outputs"),
+                touched: given.touched.remove(&sequence).unwrap_or_default(),
+            });
+        }
+        Ok(started)
     }
 
     /// Decodes the rows of `classes` from the lowest of their layers up.
@@ -419,19 +448,6 @@ impl Given {
         if let Some(touched) = self.touched.get(&base).cloned() {
             Touched::add(self.touched.entry(sequence).or_default(), &touched);
         }
-    }
-
-    fn start<'j>(&mut self, begun: Vec<(&'j Job<'j>, u32)>) -> Vec<Started<'j>> {
-        let started = begun.into_iter().map(|(job, sequence)| Started {
-            job,
-            sequence: Some(sequence),
-            logits: self
-                .logits
-                .remove(&sequence)
-                .expect("last rows are outputs"),
-            touched: self.touched.remove(&sequence).unwrap_or_default(),
-        });
-        started.collect()
     }
 }
 
