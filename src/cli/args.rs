@@ -389,6 +389,43 @@ pub enum BenchCommand {
     Generation(BenchGenerationArgs),
     /// Seconds that sweeps take by the planned and the straightforward strategy
     Sweep(BenchSweepArgs),
+    /// Seconds by number of layers and by length of the prompt, for both strategies
+    Scaling(BenchScalingArgs),
+    /// Seconds of a prompt and of a token beside busy processes, by number of threads
+    Neighbours(BenchNeighboursArgs),
+    /// Keep one core busy until stdin ends (what bench neighbours runs beside itself)
+    #[command(hide = true)]
+    Busy,
+}
+
+#[derive(Args)]
+pub struct BenchScalingArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Sequences in one batch of the planned strategy
+    #[arg(long, value_name = "N", default_value_t = Planned::PARALLEL, value_parser = clap::value_parser!(u32).range(8..=256))]
+    pub parallel: u32,
+    /// Rounds; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Draw a chart (SVG)
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct BenchNeighboursArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: u32,
+    /// Rounds; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 #[derive(Args)]

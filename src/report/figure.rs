@@ -10,7 +10,7 @@ use crate::intervention::Kind;
 use crate::store::StoredRun;
 
 /// The palette of Okabe and Ito, told apart by colour-blind readers too.
-fn colour(kind: Kind) -> RGBColor {
+pub(super) fn colour(kind: Kind) -> RGBColor {
     match kind {
         Kind::Freeze => RGBColor(0, 114, 178),
         Kind::Random => RGBColor(213, 94, 0),
@@ -23,9 +23,9 @@ fn colour(kind: Kind) -> RGBColor {
 }
 
 /// Drawing into a string cannot fail.
-const INFALLIBLE: &str = "an SVG string takes any drawing";
+pub(super) const INFALLIBLE: &str = "an SVG string takes any drawing";
 
-fn on_svg(
+pub(super) fn on_svg(
     (width, height): (u32, u32),
     draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>),
 ) -> String {

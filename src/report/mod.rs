@@ -3,12 +3,14 @@
 //! Exporters are pure, rows in and text out; [`write()`] puts the files into the run's folder.
 
 mod figure;
+mod scaling;
 mod series;
 mod table;
 
 use std::path::PathBuf;
 
 pub use figure::{injection_svg, panels_svg, score_svg};
+pub use scaling::{ScalingLine, ScalingPanel, scaling_svg};
 pub use series::{Curve, Point, Share, TaskSeries, series};
 pub use table::{STYLE, markdown, terminal};
 

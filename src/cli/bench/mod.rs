@@ -2,15 +2,20 @@
 
 mod callback;
 mod generation;
+mod neighbours;
+mod scaling;
 mod sweep;
 
 use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::time::Instant;
 
 use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 
 use super::args::{BenchArgs, BenchCommand};
 use super::setup::Loaded;
+use midlayer::engine::{Engine, EngineError, Request};
 use midlayer::hook::Row;
 use midlayer::report::STYLE;
 use midlayer::runtime::Token;
@@ -20,6 +25,9 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         BenchCommand::Callback(args) => callback::run(&args),
         BenchCommand::Generation(args) => generation::run(&args),
         BenchCommand::Sweep(args) => sweep::run(&args),
+        BenchCommand::Scaling(args) => scaling::run(&args),
+        BenchCommand::Neighbours(args) => neighbours::run(&args),
+        BenchCommand::Busy => neighbours::busy(),
     }
 }
 
@@ -123,6 +131,13 @@ fn prompt_rows(loaded: &Loaded, n: u32) -> Vec<Row> {
         output: i + 1 == n,
     });
     rows.collect()
+}
+
+/// Seconds that an engine takes for all requests together.
+fn timed(engine: &mut dyn Engine, requests: &[Request]) -> Result<f64, EngineError> {
+    let start = Instant::now();
+    engine.run_all(requests, &mut |_, _| ControlFlow::Continue(()))?;
+    Ok(start.elapsed().as_secs_f64())
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -2,16 +2,13 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::super::args::{BenchSweepArgs, Format};
 use super::super::output::{print, spinner};
 use super::super::setup::{Loaded, load};
-use super::{Line, Sense, median, prompt_tokens};
-use midlayer::engine::{
-    Engine, EngineError, Planned, Request, Rerun, Straightforward, Work, donor_states,
-};
+use super::{Line, Sense, median, prompt_tokens, timed};
+use midlayer::engine::{Engine, Planned, Request, Rerun, Straightforward, Work, donor_states};
 use midlayer::hook::{Anatomy, CacheFill, Cut, CutError, Row};
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet};
 use midlayer::runtime::Context;
@@ -145,7 +142,7 @@ impl Bench<'_> {
             return Ok(());
         }
         let requests = self.long(Kind::Freeze);
-        finish(&mut self.planned, &requests)?;
+        timed(&mut self.planned, &requests)?;
         let Some(peak) = peak_memory() else {
             self.remarks
                 .push("peak memory is read from /proc, which is not here".into());
@@ -502,16 +499,6 @@ impl Bench<'_> {
 
 /// Items that a sweep runs together.
 const SHARING: usize = 20;
-
-fn finish(engine: &mut dyn Engine, requests: &[Request]) -> Result<(), EngineError> {
-    engine.run_all(requests, &mut |_, _| ControlFlow::Continue(()))
-}
-
-fn timed(engine: &mut dyn Engine, requests: &[Request]) -> Result<f64, EngineError> {
-    let start = Instant::now();
-    finish(engine, requests)?;
-    Ok(start.elapsed().as_secs_f64())
-}
 
 fn since(before: &Work, now: &Work) -> Work {
     Work {
