@@ -5,12 +5,15 @@ mod common;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use common::{exact_options, outcomes};
+use common::{default_model_at, exact_options, outcomes};
 use midlayer::engine::{
-    Ending, Engine, EngineError, Outcome, Planned, Request, Straightforward, argmax, top,
+    Ending, Engine, EngineError, Outcome, Planned, Request, Straightforward, argmax, kl, top,
 };
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Site, States};
-use midlayer::runtime::{Architecture, ContextOptions, FlashAttention, Model, Synthetic, Token};
+use midlayer::runtime::{
+    Architecture, ContextOptions, FlashAttention, Model, ModelOptions, Synthetic, Token,
+};
+use midlayer::tasks::Capitals;
 use proptest::prelude::*;
 
 const N_LAYER: u32 = 4;
@@ -261,6 +264,58 @@ fn where_batches_are_the_same_so_are_the_bits() {
         outcomes(&mut slow, &requests),
     );
     assert_eq!(a[0].logits, b[0].logits);
+}
+
+/// On a quantized model the strategies differ as one strategy differs from itself when a batch
+/// is cut, and not by more: both distances are taken over the same cells.
+#[test]
+fn a_quantized_model_differs_by_its_noise_floor() {
+    let model = Model::load(&default_model_at("q8_0"), &ModelOptions::default()).unwrap();
+    let model = Arc::new(model);
+    let options = ContextOptions {
+        n_ctx: 256,
+        n_batch: 256,
+        threads: 1,
+        ..ContextOptions::default()
+    };
+    let mut slow = Straightforward::new(model.clone(), &options).unwrap();
+    let mut planned = Planned::new(model, &options, 16).unwrap();
+    let task = Capitals {
+        shots: 5,
+        chat: false,
+    };
+    let prompt = task.items(&slow, 1).unwrap().items.remove(0).prompt;
+    let mut cells = Vec::new();
+    for k in [1, 8, 15, 22, 28] {
+        let all = |kind: Kind| kind.intervention(k, 1, Extent::Paper, PositionSet::all(), None);
+        let kinds = [
+            Kind::Freeze,
+            Kind::Random,
+            Kind::Shuffle,
+            Kind::SkipAttention,
+        ];
+        cells.extend(kinds.map(|kind| Request::new(&prompt).with(all(kind))));
+    }
+    let cut = |request: &Request| Request {
+        cuts: vec![7],
+        ..request.clone()
+    };
+    let (fast, whole) = (outcomes(&mut planned, &cells), outcomes(&mut slow, &cells));
+    let pieces = outcomes(&mut slow, &cells.iter().map(cut).collect::<Vec<_>>());
+    let mean = |others: &[Outcome]| {
+        let each = whole
+            .iter()
+            .zip(others)
+            .map(|(a, b)| kl(&a.logits, &b.logits));
+        each.sum::<f64>() / others.len() as f64
+    };
+    let (between, floor) = (mean(&fast), mean(&pieces));
+    assert!(floor > 1e-5, "the floor was not measured: {floor}");
+    assert!(
+        between < 2.0 * floor,
+        "{between} between strategies, {floor} the floor"
+    );
+    assert_eq!(planned.work().fallbacks, 0);
 }
 
 /// What cannot be cut runs whole, is counted, and is right.

@@ -1,12 +1,21 @@
-//! The sweep's order, resumption and crash safety, on an engine without a model.
+//! The sweep's order, resumption and crash safety, on an engine without a model; and that both
+//! strategies fill the same rows.
+
+mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use midlayer::engine::{Engine, EngineError, Mock, Prompt, Request, Strategy};
+use common::exact_options;
+use midlayer::engine::{
+    Engine, EngineError, Mock, Planned, Prompt, Request, Straightforward, Strategy,
+};
 use midlayer::hook::{Captured, Touched};
 use midlayer::intervention::{Extent, Kind, Site, Target};
-use midlayer::runtime::{ContextOptions, Facts, RuntimeError, Token};
-use midlayer::store::{Store, StoredRun};
+use midlayer::runtime::{
+    Architecture, ContextOptions, Facts, RuntimeError, Synthetic, Token, Vocabulary,
+};
+use midlayer::store::{ResultRow, Store, StoredRun};
 use midlayer::sweep::{Grid, GridError, ModelIdentity, Progress, Spec, SweepError, TaskSpec, run};
 use midlayer::tasks::TaskName;
 
@@ -195,4 +204,90 @@ fn a_failing_engine_loses_only_the_item_at_hand() {
     let kept = StoredRun::read(folder.path()).unwrap().rows.len();
     assert!(kept > 0 && kept < 100);
     sweep(&mut Mock::new(4), folder.path(), &mut ()).unwrap();
+}
+
+/// A sweep by the planned strategy gives the rows of the straightforward one, for every task.
+#[test]
+fn both_strategies_give_the_same_rows() {
+    let model = Arc::new(
+        Synthetic {
+            vocabulary: Vocabulary::Bytes,
+            n_ctx: 2048,
+            ..Synthetic::new(Architecture::Llama)
+        }
+        .build()
+        .unwrap(),
+    );
+    let options = ContextOptions {
+        n_ctx: 2048,
+        n_batch: 2048,
+        ..exact_options()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = Vec::new();
+    for strategy in [Strategy::Straightforward, Strategy::Planned] {
+        let mut engine: Box<dyn Engine> = match strategy {
+            Strategy::Straightforward => {
+                Box::new(Straightforward::new(model.clone(), &options).unwrap())
+            }
+            Strategy::Planned => Box::new(Planned::new(model.clone(), &options, 16).unwrap()),
+        };
+        let mut spec = spec(engine.as_ref());
+        spec.strategy = strategy;
+        spec.context = options.clone();
+        spec.seeds = vec![1];
+        for task in &mut spec.tasks {
+            task.limit = 2;
+            task.shots = 1;
+        }
+        for (task, limit) in [(TaskName::Squad, 1), (TaskName::CnnDailymail, 1)] {
+            spec.tasks.push(TaskSpec {
+                task,
+                version: task.version(),
+                limit,
+                shots: 0,
+                chat: false,
+                data: None,
+                math_max: None,
+                math_seed: None,
+            });
+        }
+        let grid = Grid::of(&spec).unwrap();
+        let out = folder.path().join(strategy.to_string());
+        let mut store = Store::open(&out, &spec, &grid).unwrap();
+        store.begin_session("test", "test").unwrap();
+        run(&spec, &grid, engine.as_mut(), &mut store, &mut ()).unwrap();
+        drop(store);
+        let stored = StoredRun::read(&out).unwrap();
+        assert_eq!(stored.fallbacks, 0);
+        rows.push(stored.rows);
+    }
+    let [slow, fast] = &rows[..] else {
+        panic!("two runs")
+    };
+    assert_eq!(slow.len(), fast.len());
+    let generated = |row: &ResultRow| matches!(row.task, TaskName::Squad | TaskName::CnnDailymail);
+    assert!(slow.iter().any(generated));
+    for (a, b) in slow.iter().zip(fast) {
+        let what = format!("{a:?} {b:?}");
+        assert_eq!(
+            (a.task, &a.item, a.manipulation),
+            (b.task, &b.item, b.manipulation)
+        );
+        assert_eq!(
+            (a.layer, a.seed, a.rank),
+            (b.layer, b.seed, b.rank),
+            "{what}"
+        );
+        assert_eq!(
+            (a.correct, a.agrees, &a.answer),
+            (b.correct, b.agrees, &b.answer),
+            "{what}"
+        );
+        assert_eq!((a.score, &a.metrics), (b.score, &b.metrics), "{what}");
+        assert_eq!(a.modified_correct, b.modified_correct, "{what}");
+        assert!((a.kl - b.kl).abs() < 1e-3, "{what}");
+        // Answers of many tokens: the sum of as many differences.
+        assert!((a.logprob - b.logprob).abs() < 1e-3 * 100.0, "{what}");
+    }
 }

@@ -18,6 +18,8 @@ use super::{Model, RuntimeError};
 pub enum Architecture {
     /// Pre-norm, RMS norms, rotary positions.
     Llama,
+    /// As llama, with four experts in place of each MLP, two of them chosen for a token.
+    LlamaExperts,
     /// As llama, with biases on Q, K, V.
     Qwen2,
     /// Norms before and after each sub-layer, alternating sliding windows, scaled embeddings.
@@ -34,8 +36,9 @@ pub enum Architecture {
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Architecture; 7] = [
+    pub const ALL: [Architecture; 8] = [
         Architecture::Llama,
+        Architecture::LlamaExperts,
         Architecture::Qwen2,
         Architecture::Gemma3,
         Architecture::Gpt2,
@@ -47,7 +50,7 @@ impl Architecture {
     /// llama.cpp's name.
     pub fn name(self) -> &'static str {
         match self {
-            Architecture::Llama => "llama",
+            Architecture::Llama | Architecture::LlamaExperts => "llama",
             Architecture::Qwen2 => "qwen2",
             Architecture::Gemma3 => "gemma3",
             Architecture::Gpt2 => "gpt2",
@@ -179,6 +182,10 @@ impl Synthetic {
                 m.u32("attention.value_length", 32);
                 m.u32("attention.sliding_window", 8);
                 m.u32("attention.sliding_window_pattern", 2);
+            }
+            Architecture::LlamaExperts => {
+                m.u32("expert_count", 4);
+                m.u32("expert_used_count", 2);
             }
             Architecture::Phi2 => m.u32("rope.dimension_count", 8),
             Architecture::Mamba => {

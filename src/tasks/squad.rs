@@ -21,9 +21,19 @@ pub struct Squad {
 /// Tokens of an answer at most: SQuAD's are short.
 const MAX_TOKENS: usize = 24;
 
+/// What precedes each passage: the instruction and one example, written for this task.
+const EXAMPLE: &str = "Answer the question with a few words from the passage.
+
+Passage: The old lighthouse at Carrow Point was built of grey granite in 1874 and stands forty \
+metres above the sea. Its lamp was lit with oil until 1931, when a cable from the village brought \
+electricity.
+
+Question: How high does the lighthouse stand above the sea?
+Answer: forty metres";
+
 impl Squad {
-    /// Makes the items for the engine's tokenizer: the first `limit` questions, spread over the
-    /// file so that a limit is not all about one passage.
+    /// Makes the items for the engine's tokenizer: `limit` questions, spread over the file so
+    /// that they are not all about one passage.
     ///
     /// # Errors
     /// The engine's.
@@ -31,7 +41,7 @@ impl Squad {
         let mut set = ItemSet::default();
         for question in super::data::spread(&self.questions, limit) {
             let text = format!(
-                "Answer the question with a few words from the passage.\n\nPassage: {}\n\nQuestion: {}\nAnswer:",
+                "{EXAMPLE}\n\nPassage: {}\n\nQuestion: {}\nAnswer:",
                 question.context, question.question
             );
             let prompt = prompt_for(engine, &text, self.chat)?;

@@ -196,11 +196,10 @@ impl fmt::Display for Place {
     }
 }
 
-/// `limit` of the items in their order, or all: the first and every k-th after it, with the
-/// largest whole k that leaves enough.
+/// `limit` of the items in their order, evenly spread over all of them, or all.
 pub fn spread<T>(items: &[T], limit: usize) -> impl Iterator<Item = &T> {
-    let step = items.len() / items.len().min(limit).max(1);
-    items.iter().step_by(step.max(1)).take(limit)
+    let n = limit.min(items.len());
+    (0..n).map(move |i| &items[i * items.len() / n])
 }
 
 /// What serde_json says without where: its lines count from where parsing began.
@@ -227,7 +226,7 @@ mod tests {
         assert!(spread(0).is_empty());
         assert_eq!(spread(1), [0]);
         assert_eq!(spread(3), [0, 3, 6]);
-        assert_eq!(spread(7), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(spread(7), [0, 1, 2, 4, 5, 7, 8]);
         assert_eq!(spread(99), items);
         assert_eq!(super::spread::<u32>(&[], 5).count(), 0);
     }
