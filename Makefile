@@ -14,7 +14,7 @@ demo: build
 	$(MIDLAYER) pull smollm2-135m
 	$(MIDLAYER) sweep -m smollm2-135m:q8_0 --task capitals \
 		--manipulate freeze,random,shuffle,skip-attention,inject \
-		--layers 0-29+3 --limit 30 --out runs/demo
+		--layers all --limit 100 --out runs/demo
 
 clean-demo:
 	rm -rf runs/demo

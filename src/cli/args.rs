@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use midlayer::engine::{Planned, Strategy, TokenSelector};
 use midlayer::intervention::{Extent, Kind, LayerList, Site};
@@ -41,10 +42,26 @@ pub enum Command {
     Pull(PullArgs),
     /// Requantize a model with llama.cpp's quantizer
     Quantize(QuantizeArgs),
+    /// List the runs stored in a folder
+    Runs(RunsArgs),
     /// Tell what this build can do and what is missing
     Doctor,
     /// Measure what the callback and generation under manipulation cost
     Bench(BenchArgs),
+    /// Print a shell's completions, as in: midlayer completions bash > ~/.local/share/bash-completion/completions/midlayer
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual, as in: midlayer man | man -l -
+    Man,
+}
+
+#[derive(Args)]
+pub struct RunsArgs {
+    /// Where the runs are
+    #[arg(value_name = "FOLDER", default_value = "runs")]
+    pub folder: PathBuf,
 }
 
 /// How a model is loaded and run, spelled as llama.cpp's tools do.
@@ -195,9 +212,16 @@ pub struct SweepArgs {
     /// lines, CSV or Parquet) [default: the pulled set, or else a small sample written for midlayer]
     #[arg(long, value_name = "TASK=FILE")]
     pub data: Vec<DataArg>,
-    /// Put prompts into the model's chat template
-    #[arg(long)]
-    pub chat: bool,
+    /// Put prompts into the model's chat template; of some tasks only as --chat=cnn_dailymail
+    #[arg(
+        long,
+        value_name = "TASKS",
+        value_delimiter = ',',
+        num_args = 0..,
+        require_equals = true,
+        default_missing_values = ["capitals", "math", "squad", "cnn_dailymail"]
+    )]
+    pub chat: Vec<TaskName>,
     #[command(flatten)]
     pub generation: GenerationArgs,
     /// How results are computed: planned computes only what differs from the clean run, many

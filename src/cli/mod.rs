@@ -5,10 +5,12 @@ mod bench;
 mod continuation;
 mod doctor;
 mod line;
+mod manual;
 mod output;
 mod pull;
 mod quantize;
 mod report;
+mod runs;
 mod setup;
 mod sweep;
 mod try_prompt;
@@ -40,7 +42,10 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Pull(args) => pull::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Runs(args) => runs::run(args),
         Command::Doctor => doctor::run(),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man => manual::man(),
         Command::Bench(args) => bench::run(args),
     };
     let Err(error) = result else {

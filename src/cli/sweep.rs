@@ -75,7 +75,7 @@ fn specification(args: &SweepArgs, loaded: &Loaded) -> anyhow::Result<Spec> {
             version: task.version(),
             limit: limit_of(args, task).unwrap_or(all),
             shots: args.shots as usize,
-            chat: args.chat,
+            chat: args.chat.contains(&task),
             data: data_source(args, task)?,
             math_max: math.then_some(args.math_max),
             math_seed: math.then_some(args.math_seed),

@@ -248,10 +248,10 @@ fn provenance(run: &StoredRun) -> String {
         ),
     );
     for task in &spec.tasks {
-        let mut value = format!(
-            "version {}, {} shots, limit {}",
-            task.version, task.shots, task.limit
-        );
+        let mut value = format!("version {}, limit {}", task.version, task.limit);
+        if !task.task.reads_data() {
+            write!(value, ", {} shots", task.shots).expect("writing to a String");
+        }
         if let (Some(max), Some(seed)) = (task.math_max, task.math_seed) {
             write!(value, ", operands to {max}, seed {seed}").expect("writing to a String");
         }
