@@ -489,16 +489,33 @@ impl Context {
         unsafe { sys::llama_memory_clear(self.memory(), false) };
     }
 
-    /// Makes the cells of `from` below position `end` belong to `to` as well. Nothing is copied;
-    /// a cell is free again once no sequence holds it.
-    pub fn share(&mut self, from: u32, to: u32, end: u32) {
+    /// Makes the cells of `from` below position `end` belong to `to`, which is empty, as well.
+    /// Nothing is copied; a cell is free again once no sequence holds it.
+    ///
+    /// # Errors
+    /// [`RuntimeError::CellsLost`] when the first or the last of these positions is not there.
+    ///
+    /// # Panics
+    /// In a context with separate streams.
+    pub fn share(&mut self, from: u32, to: u32, end: u32) -> Result<(), RuntimeError> {
         assert!(self.unified, "cells are shared within one stream only");
+        if end == 0 {
+            return Ok(());
+        }
         for (from, to) in self.with_twin(from).zip(self.with_twin(to)) {
             // SAFETY: the memory belongs to the live context. In a unified cache both sequences
             // are of one stream, where any part may be copied; with separate streams llama.cpp
             // asserts, which is why this is refused there.
             unsafe { sys::llama_memory_seq_cp(self.memory(), from, to, 0, end as i32) };
+            // SAFETY: as above.
+            let first = unsafe { sys::llama_memory_seq_pos_min(self.memory(), to) };
+            // SAFETY: as above.
+            let last = unsafe { sys::llama_memory_seq_pos_max(self.memory(), to) };
+            if (first, last) != (0, end as i32 - 1) {
+                return Err(RuntimeError::CellsLost { end });
+            }
         }
+        Ok(())
     }
 
     /// A sequence and its twin, if it has one, as llama.cpp numbers them.

@@ -17,6 +17,7 @@ use super::args::{BenchArgs, BenchCommand};
 use super::setup::Loaded;
 use midlayer::engine::{Engine, EngineError, Request};
 use midlayer::hook::Row;
+use midlayer::intervention::{Extent, Kind, PositionSet};
 use midlayer::report::STYLE;
 use midlayer::runtime::Token;
 
@@ -120,7 +121,20 @@ fn prompt_tokens(loaded: &Loaded, n: u32) -> Vec<Token> {
         .collect()
 }
 
-/// The same as a batch.
+/// What a sweep asks of one text: a clean result, and one under `kind` at each of the layers.
+fn cells(tokens: &[Token], kind: Kind, layers: impl Iterator<Item = u32>) -> Vec<Request> {
+    let at = |k| kind.intervention(k, 1, Extent::Paper, PositionSet::all(), None);
+    let plans = std::iter::once(vec![]).chain(layers.map(|k| vec![at(k)]));
+    plans
+        .map(|plan| Request {
+            tokens: tokens.to_vec(),
+            plan,
+            ..Request::default()
+        })
+        .collect()
+}
+
+/// The tokens of [`prompt_tokens`] as a batch.
 fn prompt_rows(loaded: &Loaded, n: u32) -> Vec<Row> {
     let tokens = prompt_tokens(loaded, n);
     let rows = tokens.iter().zip(0..n).map(|(token, i)| Row {

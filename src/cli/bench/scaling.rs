@@ -5,9 +5,9 @@ use std::path::Path;
 use super::super::args::BenchScalingArgs;
 use super::super::output::{print, say, spinner};
 use super::super::setup::{Loaded, load};
-use super::{median, prompt_tokens, timed};
+use super::{cells, median, prompt_tokens, timed};
 use midlayer::engine::{Request, Strategy};
-use midlayer::intervention::{Extent, Kind, PositionSet};
+use midlayer::intervention::Kind;
 use midlayer::report::{ScalingLine, ScalingPanel, scaling_svg};
 
 const KINDS: [Kind; 2] = [Kind::Freeze, Kind::Random];
@@ -98,17 +98,7 @@ fn write(path: &Path, svg: &str) -> anyhow::Result<()> {
 
 /// A clean run and one at each of so many layers, spread over the model.
 fn requests(loaded: &Loaded, kind: Kind, layers: u32, length: u32) -> Vec<Request> {
-    let tokens = prompt_tokens(loaded, length);
-    let n_layer = loaded.model.n_layer();
-    let at = |n: u32| 1 + n * (n_layer - 1) / layers;
-    let cells =
-        (0..layers).map(|n| kind.intervention(at(n), 1, Extent::Paper, PositionSet::all(), None));
-    let plans = std::iter::once(vec![]).chain(cells.map(|cell| vec![cell]));
-    plans
-        .map(|plan| Request {
-            tokens: tokens.clone(),
-            plan,
-            ..Request::default()
-        })
-        .collect()
+    let most = loaded.model.n_layer() - 1;
+    let spread = (0..layers).map(|n| 1 + n * most / layers);
+    cells(&prompt_tokens(loaded, length), kind, spread)
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::super::args::{BenchSweepArgs, Format};
 use super::super::output::{print, spinner};
 use super::super::setup::{Loaded, load};
-use super::{Line, Sense, median, prompt_tokens, timed};
+use super::{Line, Sense, cells, median, prompt_tokens, timed};
 use midlayer::engine::{Engine, Planned, Request, Rerun, Straightforward, Work, donor_states};
 use midlayer::hook::{Anatomy, CacheFill, Cut, CutError, Row};
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet};
@@ -121,18 +121,8 @@ impl Bench<'_> {
     }
 
     fn long(&self, kind: Kind) -> Vec<Request> {
-        let tokens = prompt_tokens(self.loaded, LONG);
         let layers = kind.first_layer()..self.n_layer();
-        let cells =
-            layers.map(|k| kind.intervention(k, 1, Extent::Paper, PositionSet::all(), None));
-        let plans = std::iter::once(vec![]).chain(cells.map(|cell| vec![cell]));
-        plans
-            .map(|plan| Request {
-                tokens: tokens.clone(),
-                plan,
-                ..Request::default()
-            })
-            .collect()
+        cells(&prompt_tokens(self.loaded, LONG), kind, layers)
     }
 
     /// Peak memory of the planned strategy against what llama.cpp itself needs.

@@ -191,6 +191,7 @@ fn is_about_parts(error: &EngineError) -> Option<&RuntimeError> {
         EngineError::Runtime(
             error @ (RuntimeError::Cut(_)
             | RuntimeError::CacheFull { .. }
+            | RuntimeError::CellsLost { .. }
             | RuntimeError::CannotRewind
             | RuntimeError::Hook(HookFault::GraphChanged { .. })),
         ) => Some(error),

@@ -96,7 +96,7 @@ impl Planned {
                         break;
                     };
                     let n = job.request.tokens.len() as u32;
-                    self.context().share(prompt, sequence, n);
+                    self.context().share(prompt, sequence, n)?;
                     sequence
                 };
                 waiting.pop_front();
@@ -230,6 +230,7 @@ impl Planned {
         }
         Ok(stepped)
     }
+
     /// Makes the newest tokens prior under freeze.
     fn freeze_newest<'t>(
         &mut self,

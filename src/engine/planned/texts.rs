@@ -68,7 +68,7 @@ impl Planned {
         for text in texts {
             let sequence = self.sequences.take();
             if let Some(base) = base {
-                self.context().share(base, sequence, common as u32);
+                self.context().share(base, sequence, common as u32)?;
             }
             sequences.push(sequence);
             rows.extend(

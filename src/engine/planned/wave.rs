@@ -186,12 +186,13 @@ impl Planned {
         for class in is(|route| route == Route::Clean) {
             for &job in &class.jobs {
                 let text = &texts.texts[job.text];
-                let sequence = job.has_tails().then(|| {
-                    let sequence = self.sequences.take();
+                let mut sequence = None;
+                if job.has_tails() {
+                    let own = self.sequences.take();
                     let n = text.tokens.len() as u32;
-                    self.context().share(text.cells(), sequence, n);
-                    sequence
-                });
+                    self.context().share(text.cells(), own, n)?;
+                    sequence = Some(own);
+                }
                 started.push(Started {
                     job,
                     sequence,
@@ -228,7 +229,7 @@ impl Planned {
                 let last = text.tokens.len() - 1;
                 let sequence = self.sequences.take();
                 if job.has_tails() {
-                    self.context().share(text.cells(), sequence, last as u32);
+                    self.context().share(text.cells(), sequence, last as u32)?;
                 }
                 let row = row(sequence, last, text.tokens[last], true);
                 batch.push(row, text, class.layer(), None);
@@ -282,7 +283,7 @@ impl Planned {
         }
         let mut bases = Vec::new();
         for (base, sequence, end) in shares {
-            self.context().share(base, sequence, end as u32);
+            self.context().share(base, sequence, end as u32)?;
             given.inherit(base, sequence);
             if !bases.contains(&base) {
                 bases.push(base);
@@ -317,7 +318,7 @@ impl Planned {
             let text = &texts.texts[job.text];
             let first = class.first_row;
             if first > 0 {
-                self.context().share(text.cells(), base, first as u32);
+                self.context().share(text.cells(), base, first as u32)?;
             }
             for i in first..texts.common {
                 let row = row(base, i, text.tokens[i], false);
@@ -335,7 +336,7 @@ impl Planned {
                 let sequence = self.sequences.take();
                 if own_from > 0 {
                     let from = base.unwrap_or_else(|| text.cells());
-                    self.context().share(from, sequence, own_from as u32);
+                    self.context().share(from, sequence, own_from as u32)?;
                 }
                 if let Some(base) = base {
                     given.inherit(*base, sequence);
