@@ -249,6 +249,34 @@ fn every_shape_gives_the_same() {
     }
 }
 
+/// A clean run with its last token apart, as sweeps measure their noise floor with: the same
+/// numbers as the straightforward engine's with such a cut, and continued like it.
+#[test]
+fn a_clean_run_cut_before_its_last_token_is_that_token_alone() {
+    for architecture in [Architecture::Llama, Architecture::Gemma3] {
+        let model = model(architecture);
+        let requests: Vec<Request> = (0..3)
+            .map(|n| request(n, vec![]))
+            .flat_map(|clean| {
+                let cut = Request {
+                    cuts: vec![clean.tokens.len() - 1],
+                    ..clean.clone()
+                };
+                [clean, cut]
+            })
+            .map(continued)
+            .collect();
+        let planned = check(&model, &options(), 32, &requests, "clean again");
+        let work = planned.work();
+        assert_eq!(work.fallbacks, 0);
+        let rows: usize = requests.iter().step_by(2).map(|r| r.tokens.len()).sum();
+        // Each continuation decodes rows of its own; the prompts are not decoded twice.
+        let tails = 6 * (3 + 4) * N_LAYER as usize;
+        let most = (rows + 3) * N_LAYER as usize + tails;
+        assert!(work.layer_rows <= most as u64, "{work:?}");
+    }
+}
+
 /// A clean run decodes the same batch, so it gives the same bits.
 #[test]
 fn where_batches_are_the_same_so_are_the_bits() {

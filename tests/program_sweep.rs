@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use common::place::{PROGRAM, Place, one_line_error};
 use midlayer::store::StoredRun;
+use midlayer::sweep::Treatment;
 use predicates::prelude::*;
 use predicates::str::contains;
 
@@ -24,20 +25,20 @@ fn a_sweep_fills_the_grid_and_reports() {
         .stdout(contains("capitals: clean accuracy").and(contains("inject: modified")))
         .stderr(contains("math knows no donors").and(contains("results.sqlite")));
     let rows = place.rows("runs/a");
-    // capitals: clean, freeze at 3, random and shuffle at 4 x 2, skip at 4, inject at 4.
+    // capitals: clean and clean again, freeze at 3, random and shuffle at 4 x 2, skip at 4, inject at 4.
     let capitals = rows.iter().filter(|r| r.task.to_string() == "capitals");
     let injected = rows.iter().filter(|r| r.modified_correct.is_some()).count();
-    assert_eq!(capitals.count(), 6 * (1 + 3 + 8 + 8 + 4) + injected);
+    assert_eq!(capitals.count(), 6 * (2 + 3 + 8 + 8 + 4) + injected);
     assert!(injected > 0 && injected.is_multiple_of(4));
     let math = rows.iter().filter(|r| r.task.to_string() == "math");
-    assert_eq!(math.count(), 6 * (1 + 3 + 8 + 8 + 4));
-    let manipulated = rows.iter().filter(|r| r.manipulation.is_some());
+    assert_eq!(math.count(), 6 * (2 + 3 + 8 + 8 + 4));
+    let manipulated = rows.iter().filter(|r| r.treatment.kind().is_some());
     assert!(
         manipulated.clone().all(|r| r.kl > 0.0),
         "every cell differs"
     );
     let run = StoredRun::read(&place.path("runs/a")).unwrap();
-    assert_eq!(run.noise_floor.len(), 2);
+    assert_eq!(run.variants[0].noise_floor.len(), 2);
     for file in [
         "report.md",
         "score-capitals.svg",
@@ -71,7 +72,7 @@ fn the_same_sweep_gives_the_same_rows_and_does_nothing_twice() {
 /// Waits until a run's folder holds at least one item, or the process is gone.
 fn wait_for_an_item(folder: &Path, child: &mut std::process::Child) {
     while child.try_wait().unwrap().is_none() {
-        let begun = StoredRun::read(folder).is_ok_and(|run| !run.rows.is_empty());
+        let begun = StoredRun::read(folder).is_ok_and(|run| !run.variants[0].rows.is_empty());
         if begun {
             return;
         }
@@ -220,8 +221,8 @@ fn the_tasks_that_generate_run_on_the_sample_and_on_files() {
         .success();
     let squad = place.rows("squad");
     let cnn = place.rows("sample");
-    // Clean, freeze at two layers, random at two layers with two seeds.
-    assert_eq!(squad.len(), 2 * (1 + 2 + 4));
+    // Clean and clean again, freeze at two layers, random at two layers with two seeds.
+    assert_eq!(squad.len(), 2 * (2 + 2 + 4));
     assert!(
         squad
             .iter()
@@ -230,12 +231,12 @@ fn the_tasks_that_generate_run_on_the_sample_and_on_files() {
     assert!(cnn.iter().all(|r| r.metrics.len() == 4));
     assert!(
         cnn.iter()
-            .filter(|r| r.manipulation.is_none())
+            .filter(|r| r.treatment == Treatment::Clean)
             .all(|r| r.agrees)
     );
     let run = StoredRun::read(&place.path("sample")).unwrap();
     assert_eq!(
-        run.cut["cnn_dailymail"], 2,
+        run.variants[0].cut["cnn_dailymail"], 2,
         "bytes are many tokens, so articles are cut"
     );
     let report = std::fs::read_to_string(place.path("sample/report.md")).unwrap();
@@ -260,4 +261,47 @@ fn the_tasks_that_generate_run_on_the_sample_and_on_files() {
     std::fs::write(place.path("broken.json"), "{\"data\": [").unwrap();
     let broken = format!("{base} --task squad --data squad=broken.json --out broken");
     one_line_error(1, "broken.json")(place.run(&broken));
+}
+
+#[test]
+fn models_and_cache_types_are_axes_of_one_run() {
+    let place = Place::new();
+    place
+        .run("quantize -m tiny.gguf --levels q8_0 --out .")
+        .success()
+        .stdout(contains("bits a weight").and(contains("Q8_0 100%")));
+    let line = "sweep -m tiny.gguf,tiny.requantized-q8_0.gguf --cache-type f16,f32 -t 1 \
+                --shots 1 --limit 12 --manipulate freeze,random --layers 1-3 --out both";
+    place
+        .run(line)
+        .success()
+        .stdout(contains("transition layer").and(contains("== q8_0, K/V f32 ==")));
+    let run = StoredRun::read(&place.path("both")).unwrap();
+    let labels: Vec<&str> = run.variants.iter().map(|v| v.label.as_str()).collect();
+    assert_eq!(
+        labels,
+        [
+            "f32, K/V f16",
+            "f32, K/V f32",
+            "q8_0, K/V f16",
+            "q8_0, K/V f32"
+        ]
+    );
+    // Each variant is the run that it would be alone.
+    place
+        .run(
+            "sweep -m tiny.requantized-q8_0.gguf -ctk f32 -ctv f32 -t 1 --shots 1 --limit 12 \
+             --manipulate freeze,random --layers 1-3 --out alone",
+        )
+        .success();
+    let alone = StoredRun::read(&place.path("alone")).unwrap();
+    assert_eq!(run.variants[3].rows, alone.variants[0].rows);
+    assert_ne!(run.variants[0].rows, run.variants[3].rows);
+    place
+        .run(line)
+        .success()
+        .stderr(contains("48 items were there already"));
+    one_line_error(1, "models and cache types: stored 4, now 2")(
+        place.run(&line.replace("f16,f32", "f16")),
+    );
 }

@@ -16,7 +16,9 @@ use midlayer::runtime::{
     Architecture, ContextOptions, Facts, RuntimeError, Synthetic, Token, Vocabulary,
 };
 use midlayer::store::{ResultRow, Store, StoredRun};
-use midlayer::sweep::{Grid, GridError, ModelIdentity, Progress, Spec, SweepError, TaskSpec, run};
+use midlayer::sweep::{
+    Grid, GridError, ModelIdentity, Progress, Spec, SweepError, TaskSpec, Treatment, Variant, run,
+};
 use midlayer::tasks::TaskName;
 
 fn spec(engine: &dyn Engine) -> Spec {
@@ -81,15 +83,18 @@ fn sweep(
     folder: &Path,
     progress: &mut dyn Progress,
 ) -> Result<(), SweepError> {
-    let spec = spec(engine);
-    let grid = Grid::of(&spec).unwrap();
-    let mut store = Store::open(folder, &spec, &grid).unwrap();
-    run(&spec, &grid, engine, &mut store, progress).map(|_| ())
+    let variant = Variant::new(spec(engine)).unwrap();
+    let mut store = Store::open(folder, std::slice::from_ref(&variant)).unwrap();
+    run(&variant, engine, &mut store.part(0), progress).map(|_| ())
+}
+
+fn rows(folder: &Path) -> Vec<ResultRow> {
+    StoredRun::read(folder).unwrap().variants.remove(0).rows
 }
 
 /// What the grid of `spec` has: capitals with all five manipulations, math without inject.
-const CAPITALS: usize = 1 + 2 + 6 + 6 + 3 + 3;
-const MATH: usize = 1 + 2 + 6 + 6 + 3;
+const CAPITALS: usize = 2 + 2 + 6 + 6 + 3 + 3;
+const MATH: usize = 2 + 2 + 6 + 6 + 3;
 
 #[test]
 fn the_grid_leaves_out_what_is_not_defined_and_says_so() {
@@ -97,7 +102,11 @@ fn the_grid_leaves_out_what_is_not_defined_and_says_so() {
     let grid = Grid::of(&spec).unwrap();
     assert_eq!(grid.tasks[0].1.len(), CAPITALS);
     assert_eq!(grid.tasks[1].1.len(), MATH);
-    assert_eq!(grid.tasks[0].1[0].manipulation, None, "clean comes first");
+    assert_eq!(
+        grid.tasks[0].1[0].treatment,
+        Treatment::Clean,
+        "clean comes first"
+    );
     assert_eq!(grid.notes.len(), 2);
     let only = |layers: &[u32], kinds: &[Kind], task: usize| Spec {
         layers: layers.to_vec(),
@@ -123,17 +132,17 @@ fn stopped_anywhere_a_sweep_resumes_to_the_same_rows_in_the_same_order() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     sweep(&mut Mock::new(4), &whole, &mut ()).unwrap();
-    let expected = StoredRun::read(&whole).unwrap().rows;
+    let expected = rows(&whole);
     assert!(expected.len() > 4 * (CAPITALS - 3 + MATH));
     for cells in [1, CAPITALS, CAPITALS + 1, 3 * CAPITALS, 4 * CAPITALS + MATH] {
         let cut = folder.path().join(format!("cut-{cells}"));
         let stopped = sweep(&mut Mock::new(4), &cut, &mut Stop(cells));
         assert!(matches!(stopped, Err(SweepError::Interrupted)));
-        let kept = StoredRun::read(&cut).unwrap().rows;
+        let kept = rows(&cut);
         assert_eq!(kept, expected[..kept.len()], "whole items only, in order");
         let mut engine = Mock::new(4);
         sweep(&mut engine, &cut, &mut ()).unwrap();
-        assert_eq!(StoredRun::read(&cut).unwrap().rows, expected, "{cells}");
+        assert_eq!(rows(&cut), expected, "{cells}");
         let floor = engine.runs - (expected.len() - kept.len());
         assert_eq!(floor, 0, "no cell is run twice, the floor is measured once");
     }
@@ -201,7 +210,7 @@ fn a_failing_engine_loses_only_the_item_at_hand() {
     let text = error.to_string();
     assert!(matches!(error, SweepError::Item { .. }), "{text}");
     assert!(text.starts_with("capitals, item "), "{text}");
-    let kept = StoredRun::read(folder.path()).unwrap().rows.len();
+    let kept = rows(folder.path()).len();
     assert!(kept > 0 && kept < 100);
     sweep(&mut Mock::new(4), folder.path(), &mut ()).unwrap();
 }
@@ -252,15 +261,15 @@ fn both_strategies_give_the_same_rows() {
                 math_seed: None,
             });
         }
-        let grid = Grid::of(&spec).unwrap();
+        let variant = Variant::new(spec).unwrap();
         let out = folder.path().join(strategy.to_string());
-        let mut store = Store::open(&out, &spec, &grid).unwrap();
+        let mut store = Store::open(&out, std::slice::from_ref(&variant)).unwrap();
         store.begin_session("test", "test").unwrap();
-        run(&spec, &grid, engine.as_mut(), &mut store, &mut ()).unwrap();
+        run(&variant, engine.as_mut(), &mut store.part(0), &mut ()).unwrap();
         drop(store);
         let stored = StoredRun::read(&out).unwrap();
         assert_eq!(stored.fallbacks, 0);
-        rows.push(stored.rows);
+        rows.extend(stored.variants.into_iter().map(|v| v.rows));
     }
     let [slow, fast] = &rows[..] else {
         panic!("two runs")
@@ -271,8 +280,8 @@ fn both_strategies_give_the_same_rows() {
     for (a, b) in slow.iter().zip(fast) {
         let what = format!("{a:?} {b:?}");
         assert_eq!(
-            (a.task, &a.item, a.manipulation),
-            (b.task, &b.item, b.manipulation)
+            (a.task, &a.item, a.treatment),
+            (b.task, &b.item, b.treatment)
         );
         assert_eq!(
             (a.layer, a.seed, a.rank),

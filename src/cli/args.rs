@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use midlayer::engine::{Planned, Strategy, TokenSelector};
 use midlayer::intervention::{Extent, Kind, LayerList, Site};
+use midlayer::report::THRESHOLD;
 use midlayer::runtime::{CacheType, FlashAttention, Level};
 use midlayer::tasks::TaskName;
 
@@ -68,7 +69,8 @@ pub struct RunsArgs {
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// GGUF file, or alias of a pulled model; `:level` (as in smollm2-135m:q8_0) requantizes it
+    /// GGUF file, or alias of a pulled model; `:level` (as in smollm2-135m:q8_0) requantizes it;
+    /// sweep takes several, separated by commas
     #[arg(
         short,
         long,
@@ -171,6 +173,9 @@ impl PlaceArgs {
 pub struct SweepArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Types of the K/V cache to compare, both alike: f16,q8_0,q4_0 [default: that of -ctk and -ctv]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', conflicts_with_all = ["cache_type_k", "cache_type_v"])]
+    pub cache_type: Vec<CacheType>,
     /// Tasks: capitals, math, squad, cnn_dailymail
     #[arg(
         long,
@@ -234,6 +239,24 @@ pub struct SweepArgs {
     /// Folder of the results; an interrupted run in it is resumed [default: runs/<model>]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+}
+
+/// What counts as no loss.
+#[derive(Args, Clone)]
+pub struct ThresholdArgs {
+    /// The share of the clean score from which prior tokens count as not mattering, for the
+    /// transition layer
+    #[arg(long, value_name = "SHARE", default_value_t = THRESHOLD, value_parser = share)]
+    pub threshold: f64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("not a share above 0 and up to 1, as 0.95".into()),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -369,8 +392,14 @@ pub enum Format {
 
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Folder of a run
-    pub run: PathBuf,
+    /// Folders of runs
+    #[arg(required = true, value_name = "FOLDER")]
+    pub runs: Vec<PathBuf>,
+    /// The page [default: report.html in the first folder]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
 }
 
 #[derive(Args)]

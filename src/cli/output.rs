@@ -37,6 +37,15 @@ pub fn bar(length: u64) -> ProgressBar {
     bar
 }
 
+/// A bar of tensors done, on stderr, only on a terminal.
+pub fn tensor_bar(message: String) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len} tensors");
+    bar.set_style(style.expect("a valid template"));
+    bar.set_message(message);
+    bar
+}
+
 /// A spinner on stderr, only on a terminal.
 pub fn spinner(message: String) -> ProgressBar {
     let spinner = ProgressBar::new_spinner();

@@ -1,9 +1,18 @@
 //! `midlayer quantize`.
 
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table};
+
 use super::args::QuantizeArgs;
-use super::output::{print, spinner};
+use super::output::{print, say, tensor_bar};
 use super::setup::find;
-use midlayer::runtime::{ContextOptions, quantize};
+use midlayer::report::STYLE;
+use midlayer::runtime::{
+    ContextOptions, Facts, Level, Model, ModelOptions, quantize, quantize_progress,
+};
 
 pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
     let source = find(&args.model)?;
@@ -11,13 +20,64 @@ pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
         .map_err(|e| anyhow::anyhow!("{} cannot be made: {e} (--out)", args.out.display()))?;
     let stem = source.file_stem().unwrap_or_default().to_string_lossy();
     let threads = args.threads.unwrap_or(ContextOptions::default().threads);
+    let mut table = Table::new();
+    table.load_style(STYLE);
+    table.set_header(["file", "MB", "bits a weight", "types of the matrices"]);
+    let mut last = None;
     for level in &args.levels {
         let target = args.out.join(format!("{stem}.requantized-{level}.gguf"));
-        let waiting = spinner(format!("requantizing {stem} to {level}"));
-        let done = quantize(&source, &target, *level, threads);
-        waiting.finish_and_clear();
-        done?;
-        print(&format!("{}\n", target.display()))?;
+        with_bar(&format!("requantizing {stem} to {level}"), || {
+            quantize(&source, &target, *level, threads)
+        })?;
+        let facts = facts(&target)?;
+        if !facts.weights.is_mostly(*level) {
+            say(&format!(
+                "{}: the model's widths do not admit {level} everywhere (k-quants need multiples of 256); it holds {}",
+                target.display(),
+                facts.weights.shares()
+            ));
+        }
+        table.add_row([
+            target.display().to_string(),
+            format!("{:.0}", facts.bytes as f64 / 1e6),
+            format!("{:.2}", facts.bits_per_weight()),
+            facts.weights.shares(),
+        ]);
+        last = Some(facts);
+    }
+    for column in table.column_iter_mut().skip(1).take(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    print(&format!("{table}\n"))?;
+    let from = last.and_then(|facts| facts.weights.requantized_from);
+    if let Some(from) = from.filter(|from| from.parse() != Ok(Level::F32) && from != "F16") {
+        say(&format!(
+            "{stem} is itself quantized ({from}): its losses are in every file above, and the base of a comparison is the dequantized file (f32), not the original"
+        ));
     }
     Ok(())
+}
+
+fn facts(path: &Path) -> anyhow::Result<Facts> {
+    Ok(Model::load(path, &ModelOptions::default())?.facts().clone())
+}
+
+/// Shows how many tensors are done while `work` runs.
+fn with_bar<T>(message: &str, work: impl FnOnce() -> T) -> T {
+    let (done, waiting) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let bar = tensor_bar(message.to_string());
+            let step = Duration::from_millis(120);
+            while waiting.recv_timeout(step) == Err(RecvTimeoutError::Timeout) {
+                let (tensors, total) = quantize_progress();
+                bar.set_length(total.into());
+                bar.set_position(tensors.into());
+            }
+            bar.finish_and_clear();
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }

@@ -6,10 +6,13 @@ use midlayer::report;
 use midlayer::store::StoredRun;
 
 pub fn run(args: ReportArgs) -> anyhow::Result<()> {
-    let run = StoredRun::read(&args.run)?;
-    print(&report::terminal(&run))?;
-    for file in report::write(&run)? {
-        say(&format!("wrote {}", file.display()));
+    let threshold = args.threshold.threshold;
+    for folder in &args.runs {
+        let run = StoredRun::read(folder)?;
+        print(&report::terminal(&run, threshold))?;
+        for file in report::write(&run, threshold)? {
+            say(&format!("wrote {}", file.display()));
+        }
     }
     Ok(())
 }

@@ -39,19 +39,20 @@ pub fn run(args: RunsArgs) -> anyhow::Result<()> {
                 continue;
             }
         };
-        let (spec, facts) = (&run.spec, &run.spec.model.facts);
-        let tasks: Vec<String> = spec.tasks.iter().map(|t| t.task.to_string()).collect();
-        let kinds: Vec<String> = spec.manipulations.iter().map(ToString::to_string).collect();
-        let clean = run.rows.iter().filter(|row| row.manipulation.is_none());
-        table.add_row([
-            folder.display().to_string(),
-            format!("{} {}", facts.name, facts.quantization),
-            tasks.join(" "),
-            kinds.join(" "),
-            spec.layers.len().to_string(),
-            clean.count().to_string(),
-            run.rows.len().to_string(),
-        ]);
+        for variant in &run.variants {
+            let spec = &variant.spec;
+            let tasks: Vec<String> = spec.tasks.iter().map(|t| t.task.to_string()).collect();
+            let kinds: Vec<String> = spec.manipulations.iter().map(ToString::to_string).collect();
+            table.add_row([
+                folder.display().to_string(),
+                variant.label.clone(),
+                tasks.join(" "),
+                kinds.join(" "),
+                spec.layers.len().to_string(),
+                variant.items.len().to_string(),
+                variant.rows.len().to_string(),
+            ]);
+        }
     }
     for column in table.column_iter_mut().skip(4) {
         column.set_cell_alignment(CellAlignment::Right);

@@ -1,6 +1,6 @@
 //! From arguments to a loaded model, and the syntax of stacked manipulations.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -36,13 +36,31 @@ impl Loaded {
     }
 }
 
+/// The model files that are asked for: several where commas separate them.
+pub fn model_files(args: &ModelArgs) -> anyhow::Result<Vec<PathBuf>> {
+    let of = |names: &str, find: fn(&str) -> anyhow::Result<PathBuf>| {
+        if Path::new(names).is_file() {
+            return Ok(vec![names.into()]);
+        }
+        names.split(',').map(|name| find(name.trim())).collect()
+    };
+    match (&args.hf_repo, &args.model) {
+        (Some(repos), _) => of(repos, from_hub),
+        (None, Some(models)) => of(models, find),
+        (None, None) => Err(Usage("give a model: -m or -hf".into()).into()),
+    }
+}
+
 /// Finds and loads the model.
 pub fn load(args: &ModelArgs) -> anyhow::Result<Loaded> {
-    let path = match (&args.hf_repo, &args.model) {
-        (Some(repo), _) => from_hub(repo)?,
-        (None, Some(model)) => find(model)?,
-        (None, None) => return Err(Usage("give a model: -m or -hf".into()).into()),
-    };
+    match &model_files(args)?[..] {
+        [path] => load_file(path.clone(), args),
+        _ => Err(Usage("one model at a time here; sweep takes several (-m)".into()).into()),
+    }
+}
+
+/// Loads a model's file.
+pub fn load_file(path: PathBuf, args: &ModelArgs) -> anyhow::Result<Loaded> {
     let waiting = spinner(format!("loading {}", path.display()));
     let options = ModelOptions {
         gpu_layers: args.n_gpu_layers,

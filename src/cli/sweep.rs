@@ -9,48 +9,90 @@ use indicatif::ProgressBar;
 use super::args::{SweepArgs, YesNo};
 use super::output::{bar, print, say};
 use super::pull::pulled_dataset;
-use super::setup::{Loaded, load};
+use super::setup::{Loaded, load_file, model_files};
 use midlayer::engine::Strategy;
 use midlayer::models::sha256;
-use midlayer::runtime::{devices, llama_cpp_version};
+use midlayer::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
 use midlayer::store::{Store, StoredRun};
-use midlayer::sweep::{DataSource, Grid, ModelIdentity, Progress, Spec, TaskSpec};
+use midlayer::sweep::{DataSource, ModelIdentity, Progress, Spec, TaskSpec, Variant, labels};
 use midlayer::tasks::TaskName;
 use midlayer::{report, sweep};
 
 pub fn run(args: SweepArgs) -> anyhow::Result<()> {
-    let loaded = load(&args.model)?;
-    let spec = specification(&args, &loaded)?;
-    let grid = Grid::of(&spec)?;
+    let files = model_files(&args.model)?;
+    let mut sources = Vec::new();
+    let mut variants = Vec::new();
+    let mut last = None;
+    for file in &files {
+        let loaded = load_file(file.clone(), &args.model)?;
+        let hash = sha256(&loaded.path)?;
+        for notice in loaded.model.facts().notices() {
+            say(&notice);
+        }
+        for cache in cache_types(&args) {
+            let spec = specification(&args, &loaded, &hash, cache)?;
+            variants.push(Variant::new(spec)?);
+            sources.push(file);
+        }
+        last = Some(loaded);
+    }
     let out = args.out.clone().unwrap_or_else(|| {
-        let stem = loaded.path.file_stem().unwrap_or_default();
+        let stem = files[0].file_stem().unwrap_or_default();
         PathBuf::from("runs").join(stem)
     });
-    let strategy = args.strategy.into();
-    let mut engine = loaded.engine_by(strategy, args.parallel)?;
     // Opened before anything is computed, so that a bad folder fails early.
-    let mut store = Store::open(&out, &spec, &grid)?;
+    let mut store = Store::open(&out, &variants)?;
     store.begin_session(midlayer::REVISION, std::env::consts::ARCH)?;
     let mut progress = Terminal::new()?;
-    for note in &grid.notes {
-        say(note);
-    }
-    let result = sweep::run(&spec, &grid, engine.as_mut(), &mut store, &mut progress);
-    progress.bar.finish_and_clear();
-    let summary = match result {
-        Ok(summary) => summary,
-        Err(error) => {
-            store.close_failed();
-            return Err(error.into());
+    let mut noted = Vec::new();
+    for note in variants.iter().flat_map(|variant| &variant.grid.notes) {
+        if !noted.contains(&note) {
+            say(note);
+            noted.push(note);
         }
-    };
+    }
+    let labels = labels(&variants.iter().map(|v| &v.spec).collect::<Vec<_>>());
+    let mut resumed = 0;
+    for (n, (variant, file)) in variants.iter().zip(sources).enumerate() {
+        if variants.len() > 1 {
+            say(&format!("{} ({} of {})", labels[n], n + 1, variants.len()));
+        }
+        // One model at a time is in memory, and none is loaded twice in a row.
+        let mut loaded = match last.take() {
+            Some(loaded) if loaded.path == *file => loaded,
+            _ => load_file(file.clone(), &args.model)?,
+        };
+        loaded.options = variant.spec.context.clone();
+        let strategy = args.strategy.into();
+        let result = loaded
+            .engine_by(strategy, args.parallel)
+            .and_then(|mut engine| {
+                let mut part = store.part(n);
+                Ok(sweep::run(
+                    variant,
+                    engine.as_mut(),
+                    &mut part,
+                    &mut progress,
+                )?)
+            });
+        progress.bar.finish_and_clear();
+        match result {
+            Ok(summary) => resumed += summary.resumed,
+            Err(error) => {
+                store.close_failed();
+                return Err(error);
+            }
+        }
+        last = Some(loaded);
+    }
     drop(store);
-    if summary.resumed > 0 {
-        say(&format!("{} items were there already", summary.resumed));
+    if resumed > 0 {
+        say(&format!("{resumed} items were there already"));
     }
     let stored = StoredRun::read(&out)?;
-    print(&report::terminal(&stored))?;
-    for file in report::write(&stored)? {
+    let threshold = args.threshold.threshold;
+    print(&report::terminal(&stored, threshold))?;
+    for file in report::write(&stored, threshold)? {
         say(&format!("wrote {}", file.display()));
     }
     say(&format!(
@@ -60,7 +102,20 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn specification(args: &SweepArgs, loaded: &Loaded) -> anyhow::Result<Spec> {
+/// The cache types to compare, as (K, V).
+fn cache_types(args: &SweepArgs) -> Vec<(CacheType, CacheType)> {
+    if args.cache_type.is_empty() {
+        return vec![(args.model.cache_type_k, args.model.cache_type_v)];
+    }
+    args.cache_type.iter().map(|both| (*both, *both)).collect()
+}
+
+fn specification(
+    args: &SweepArgs,
+    loaded: &Loaded,
+    sha256: &str,
+    (cache_k, cache_v): (CacheType, CacheType),
+) -> anyhow::Result<Spec> {
     let facts = loaded.model.facts().clone();
     let layers = args.layers.resolve(facts.n_layer)?;
     let mut tasks: Vec<TaskSpec> = Vec::new();
@@ -95,13 +150,17 @@ fn specification(args: &SweepArgs, loaded: &Loaded) -> anyhow::Result<Spec> {
     seeds.dedup();
     Ok(Spec {
         model: ModelIdentity {
-            sha256: sha256(&loaded.path)?,
+            sha256: sha256.to_string(),
             facts,
         },
         llama_cpp: llama_cpp_version(),
         devices: devices()?.into_iter().map(|d| d.description).collect(),
         gpu_layers: args.model.n_gpu_layers,
-        context: loaded.options.clone(),
+        context: ContextOptions {
+            cache_k,
+            cache_v,
+            ..loaded.options.clone()
+        },
         strategy,
         parallel: (strategy == Strategy::Planned).then_some(args.parallel),
         tasks,

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::{Engine, EngineError, Prompt, PromptError, Request};
 use crate::hook::{Captured, Touched};
 use crate::intervention::Target;
-use crate::runtime::{Facts, Token};
+use crate::runtime::{Facts, Token, Weights};
 
 /// Answers from a hash of the request: the same request gives the same logits, another layer,
 /// seed or text gives others. A token is a word with the space before it, or a single other
@@ -33,6 +33,8 @@ impl Mock {
                 n_ctx_train: 4096,
                 quantization: "none".into(),
                 bytes: 0,
+                n_params: 0,
+                weights: Weights::default(),
             },
             words: Mutex::default(),
             runs: 0,

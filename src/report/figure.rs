@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::series::{Curve, TaskSeries};
 use super::table::sample_mark;
 use crate::intervention::Kind;
-use crate::store::StoredRun;
+use crate::store::StoredVariant;
 
 /// The palette of Okabe and Ito, told apart by colour-blind readers too.
 pub(super) fn colour(kind: Kind) -> RGBColor {
@@ -40,13 +40,13 @@ pub(super) fn on_svg(
 }
 
 /// Score against layer: a line a manipulation with its interval shaded, the clean run dashed.
-pub fn score_svg(run: &StoredRun, task: &TaskSeries) -> String {
+pub fn score_svg(run: &StoredVariant, task: &TaskSeries) -> String {
     on_svg(PANEL, |root| panel(root, run, task))
 }
 
 /// All tasks in one figure, two panels a row, as the paper's main figure has them. `None` for a
 /// single task, which has its own.
-pub fn panels_svg(run: &StoredRun, tasks: &[TaskSeries]) -> Option<String> {
+pub fn panels_svg(run: &StoredVariant, tasks: &[TaskSeries]) -> Option<String> {
     if tasks.len() < 2 {
         return None;
     }
@@ -73,7 +73,7 @@ fn ceiling(task: &TaskSeries) -> f64 {
     ((highest * 10.0).ceil() / 10.0).clamp(0.1, 1.0)
 }
 
-fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredRun, task: &TaskSeries) {
+fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredVariant, task: &TaskSeries) {
     let facts = &run.spec.model.facts;
     let last = f64::from(facts.n_layer.saturating_sub(1).max(1));
     let mark = sample_mark(run, task);

@@ -6,16 +6,18 @@ mod figure;
 mod scaling;
 mod series;
 mod table;
+mod transition;
 
 use std::path::PathBuf;
 
 pub use figure::{injection_svg, panels_svg, score_svg};
 pub use scaling::{ScalingLine, ScalingPanel, scaling_svg};
 pub use series::{Curve, Point, Share, TaskSeries, series};
-pub use table::{STYLE, markdown, terminal};
+pub use table::{STYLE, markdown, settings, terminal};
+pub use transition::{DifferenceRow, THRESHOLD, TransitionRow, differences, transitions};
 
 use crate::files::replace;
-use crate::store::StoredRun;
+use crate::store::{StoredRun, StoredVariant};
 
 /// A file of the report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +27,27 @@ pub struct ReportError {
     source: std::io::Error,
 }
 
-/// Writes `report.md`, a figure a task and one of all of them, and a heat map where `inject` was run, into the run's
-/// folder. Returns the files.
+/// What the names of a variant's files begin with: nothing where it is the run's only one.
+fn prefix(run: &StoredRun, variant: &StoredVariant) -> String {
+    if run.variants.len() < 2 {
+        return String::new();
+    }
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            c
+        } else {
+            '_'
+        }
+    };
+    format!("{}-", variant.label.chars().map(plain).collect::<String>())
+}
+
+/// Writes `report.md`, and for each variant a figure a task, one of all of them, and a heat map
+/// where `inject` was run, into the run's folder. Returns the files.
 ///
 /// # Errors
 /// [`ReportError`].
-pub fn write(run: &StoredRun) -> Result<Vec<PathBuf>, ReportError> {
+pub fn write(run: &StoredRun, threshold: f64) -> Result<Vec<PathBuf>, ReportError> {
     let mut files = Vec::new();
     let mut put = |name: String, text: String| {
         let path = run.folder.join(name);
@@ -41,15 +58,19 @@ pub fn write(run: &StoredRun) -> Result<Vec<PathBuf>, ReportError> {
         files.push(path);
         Ok(())
     };
-    put("report.md".into(), markdown(run))?;
-    let tasks = series(run);
-    if let Some(svg) = panels_svg(run, &tasks) {
-        put("scores.svg".into(), svg)?;
-    }
-    for task in tasks {
-        put(format!("score-{}.svg", task.task), score_svg(run, &task))?;
-        if let Some(svg) = injection_svg(&task) {
-            put(format!("inject-{}.svg", task.task), svg)?;
+    put("report.md".into(), markdown(run, threshold))?;
+    for variant in &run.variants {
+        let prefix = prefix(run, variant);
+        let tasks = series(variant);
+        if let Some(svg) = panels_svg(variant, &tasks) {
+            put(format!("{prefix}scores.svg"), svg)?;
+        }
+        for task in tasks {
+            let svg = score_svg(variant, &task);
+            put(format!("{prefix}score-{}.svg", task.task), svg)?;
+            if let Some(svg) = injection_svg(&task) {
+                put(format!("{prefix}inject-{}.svg", task.task), svg)?;
+            }
         }
     }
     Ok(files)

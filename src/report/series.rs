@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::intervention::Kind;
 use crate::stats::{bootstrap, deviation, mean, wilson};
-use crate::store::{ResultRow, StoredRun};
+use crate::store::{ResultRow, StoredVariant};
+use crate::sweep::Treatment;
 use crate::tasks::TaskName;
 
 /// A mean score of items with its 95% interval: Wilson's for scores of 0 and 1, a bootstrap over
@@ -61,16 +62,32 @@ pub struct TaskSeries {
     pub clean: Share,
     /// Mean log-probability of the answer in the clean run, nats.
     pub clean_logprob: f64,
+    /// What rounding alone does, where it was measured.
+    pub floor: Option<Floor>,
     /// A curve a manipulation.
     pub curves: Vec<Curve>,
 }
 
-/// The series of a run, in the order of its specification.
-pub fn series(run: &StoredRun) -> Vec<TaskSeries> {
-    run.spec
-        .tasks
-        .iter()
-        .map(|task| of_task(task.task, &run.spec.manipulations, &run.rows))
+/// The difference between the clean run and the same run with its last token decoded apart: an
+/// effect that is not larger is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Floor {
+    /// By how much the mean score differs.
+    pub score: f64,
+    /// Mean KL divergence, nats.
+    pub kl: f64,
+    /// Share of items whose answer is another one.
+    pub changed: f64,
+    /// Items.
+    pub n: usize,
+}
+
+/// The series of a variant, in the order of its specification.
+pub fn series(variant: &StoredVariant) -> Vec<TaskSeries> {
+    let spec = &variant.spec;
+    let tasks = spec.tasks.iter();
+    tasks
+        .map(|task| of_task(task.task, &spec.manipulations, &variant.rows))
         .collect()
 }
 
@@ -79,7 +96,7 @@ fn of_task(task: TaskName, kinds: &[Kind], rows: &[ResultRow]) -> TaskSeries {
     let clean: Vec<&ResultRow> = rows
         .iter()
         .copied()
-        .filter(|row| row.manipulation.is_none())
+        .filter(|row| row.treatment == Treatment::Clean)
         .collect();
     let known: BTreeSet<&str> = clean
         .iter()
@@ -90,7 +107,7 @@ fn of_task(task: TaskName, kinds: &[Kind], rows: &[ResultRow]) -> TaskSeries {
         .iter()
         .map(|&kind| {
             let mut layers: BTreeMap<u32, Vec<&ResultRow>> = BTreeMap::new();
-            for &row in rows.iter().filter(|r| r.manipulation == Some(kind)) {
+            for &row in rows.iter().filter(|r| r.treatment.kind() == Some(kind)) {
                 layers.entry(row.layer.unwrap_or(0)).or_default().push(row);
             }
             let points = layers
@@ -105,8 +122,23 @@ fn of_task(task: TaskName, kinds: &[Kind], rows: &[ResultRow]) -> TaskSeries {
         task,
         clean: share(&clean, task.is_binary(), |row| row.score),
         clean_logprob: mean(clean.iter().map(|row| row.logprob)),
+        floor: floor(&clean, &rows),
         curves,
     }
+}
+
+fn floor(clean: &[&ResultRow], rows: &[&ResultRow]) -> Option<Floor> {
+    let again = rows
+        .iter()
+        .filter(|row| row.treatment == Treatment::CleanAgain);
+    let again: Vec<&ResultRow> = again.copied().collect();
+    let score = |rows: &[&ResultRow]| mean(rows.iter().map(|row| row.score));
+    (!again.is_empty()).then(|| Floor {
+        score: (score(clean) - score(&again)).abs(),
+        kl: mean(again.iter().map(|row| row.kl)),
+        changed: mean(again.iter().map(|row| f64::from(u8::from(!row.agrees)))),
+        n: again.len(),
+    })
 }
 
 fn point(task: TaskName, layer: u32, rows: &[&ResultRow], known: &BTreeSet<&str>) -> Point {
@@ -172,7 +204,7 @@ mod tests {
         ResultRow {
             task: TaskName::Capitals,
             item: item.into(),
-            manipulation: kind,
+            treatment: kind.map_or(Treatment::Clean, Treatment::Manipulated),
             layer: kind.map(|_| 3),
             seed: kind.map(|_| seed),
             score: f64::from(u8::from(correct)),

@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
+use super::prefix;
 use super::series::{Curve, Share, TaskSeries, series};
+use super::transition::{differences, transitions};
 use crate::intervention::{Extent, Kind};
-use crate::store::StoredRun;
+use crate::store::{StoredRun, StoredVariant};
 use crate::sweep::DataSource;
 
 /// Lines above and below the head and at the end.
@@ -76,7 +78,7 @@ fn accuracy_grid(task: &TaskSeries) -> Grid {
 }
 
 /// Marks numbers of the sets that the program carries.
-pub(super) fn sample_mark(run: &StoredRun, task: &TaskSeries) -> &'static str {
+pub(super) fn sample_mark(run: &StoredVariant, task: &TaskSeries) -> &'static str {
     let mut specs = run.spec.tasks.iter();
     if specs.any(|spec| spec.task == task.task && spec.is_sample()) {
         " (model-written sample)"
@@ -85,7 +87,7 @@ pub(super) fn sample_mark(run: &StoredRun, task: &TaskSeries) -> &'static str {
     }
 }
 
-fn clean_line(run: &StoredRun, task: &TaskSeries) -> String {
+fn clean_line(run: &StoredVariant, task: &TaskSeries) -> String {
     format!(
         "{}{}: clean {} {} % of {} items, mean log-probability of the answer {:.2}",
         task.task,
@@ -97,27 +99,165 @@ fn clean_line(run: &StoredRun, task: &TaskSeries) -> String {
     )
 }
 
-/// The tables of a run for a terminal: accuracy in percent, 95% Wilson intervals.
-pub fn terminal(run: &StoredRun) -> String {
+fn plain(head: Vec<String>, rows: Vec<Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(STYLE)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(head);
+    table.add_rows(rows);
+    table
+}
+
+/// The tables of a run for a terminal: accuracy in percent, 95% Wilson intervals; a chart; the
+/// transition layers.
+pub fn terminal(run: &StoredRun, threshold: f64) -> String {
     let mut text = String::new();
-    for task in series(run) {
-        let grid = accuracy_grid(&task);
-        let mut table = Table::new();
-        table
-            .load_style(STYLE)
-            .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(grid.head);
-        table.add_rows(grid.rows);
-        for column in table.column_iter_mut() {
-            column.set_cell_alignment(CellAlignment::Right);
+    let mut line = |s: &str| {
+        text.push_str(s);
+        text.push('\n');
+    };
+    let several = run.variants.len() > 1;
+    for variant in &run.variants {
+        if several {
+            line(&format!("== {} ==", variant.label));
         }
-        writeln!(text, "{}\n{table}", clean_line(run, &task)).expect("writing to a String");
+        for task in series(variant) {
+            let grid = accuracy_grid(&task);
+            let mut table = plain(grid.head, grid.rows);
+            for column in table.column_iter_mut() {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            line(&format!("{}\n{table}", clean_line(variant, &task)));
+            line(&chart(&task));
+        }
     }
-    text.push_str(&floor_line(run));
+    let grid = transition_grid(run, threshold);
+    if !grid.rows.is_empty() {
+        line(&transition_title(threshold));
+        line(&plain(grid.head, grid.rows).to_string());
+    }
+    let grid = difference_grid(run, threshold);
+    if !grid.rows.is_empty() {
+        line(DIFFERENCE_TITLE);
+        line(&plain(grid.head, grid.rows).to_string());
+    }
+    for variant in &run.variants {
+        if several {
+            text.push_str(&format!("{}: ", variant.label));
+        }
+        text.push_str(&floor_line(variant));
+    }
     text
 }
 
-fn floor_line(run: &StoredRun) -> String {
+/// A line a manipulation, a block a layer: as high as the score is against the clean one.
+fn chart(task: &TaskSeries) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let block = |value: f64| {
+        let share = (value / task.clean.value).clamp(0.0, 1.0);
+        BLOCKS[(share * 7.0).round() as usize]
+    };
+    let width = (task.curves.iter().map(|c| c.kind.to_string().len()).max()).unwrap_or(0);
+    let mut lines = Vec::new();
+    // Without a clean score there is nothing to measure others by.
+    let curves = task.curves.iter().filter(|_| task.clean.value > 0.0);
+    for curve in curves {
+        let (Some(first), Some(last)) = (curve.points.first(), curve.points.last()) else {
+            continue;
+        };
+        let blocks: String = curve
+            .points
+            .iter()
+            .map(|p| block(p.accuracy.value))
+            .collect();
+        lines.push(format!(
+            " {:>width$}  {:>2} {blocks} {}",
+            curve.kind.to_string(),
+            first.layer,
+            last.layer
+        ));
+    }
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!(
+        "score against layer, full height is the clean score:\n{}\n",
+        lines.join("\n")
+    )
+}
+
+fn transition_title(threshold: f64) -> String {
+    format!(
+        "transition layer, from which the score stays within {:.0} % of clean (95% bootstrap interval over items):",
+        100.0 * threshold
+    )
+}
+
+const DIFFERENCE_TITLE: &str = "difference of transition layers from the first model's, over the same items (paired permutation tests, Holm's correction):";
+
+fn transition_grid(run: &StoredRun, threshold: f64) -> Grid {
+    let head = [
+        "model",
+        "task",
+        "manipulation",
+        "items",
+        "layer",
+        "depth, %",
+        "noise floor, layers",
+    ];
+    let rows = transitions(run, threshold).into_iter().map(|row| {
+        vec![
+            row.variant.clone(),
+            row.task.to_string(),
+            row.kind.to_string(),
+            row.items.to_string(),
+            row.layer_text(),
+            row.depth_text(),
+            row.floor_text(),
+        ]
+    });
+    Grid {
+        head: head.map(String::from).to_vec(),
+        rows: rows.collect(),
+    }
+}
+
+fn difference_grid(run: &StoredRun, threshold: f64) -> Grid {
+    let head = [
+        "model",
+        "against",
+        "task",
+        "manipulation",
+        "items",
+        "layers",
+        "p",
+        "p corrected",
+        "noise floor, layers",
+        "difference",
+    ];
+    let rows = differences(run, threshold).into_iter().map(|row| {
+        let d = row.difference;
+        vec![
+            row.variant.clone(),
+            row.reference.clone(),
+            row.task.to_string(),
+            row.kind.to_string(),
+            row.items.to_string(),
+            format!("{:+} ({:+} to {:+})", d.layers, d.low, d.high),
+            format!("{:.3}", d.p),
+            format!("{:.3}", row.corrected),
+            row.floor.map_or(String::new(), |f| f.to_string()),
+            row.verdict().to_string(),
+        ]
+    });
+    Grid {
+        head: head.map(String::from).to_vec(),
+        rows: rows.collect(),
+    }
+}
+
+fn floor_line(run: &StoredVariant) -> String {
     let worst = run
         .noise_floor
         .iter()
@@ -126,14 +266,29 @@ fn floor_line(run: &StoredRun) -> String {
     if worst.is_nan() {
         return String::new();
     }
-    format!(
-        "noise floor: the clean run differs from itself by a mean KL of {} when its batch is cut; a smaller effect is none\n",
-        if worst == 0.0 {
-            "0".to_string()
-        } else {
-            format!("{worst:.1e}")
+    let kl = if worst == 0.0 {
+        "0".to_string()
+    } else {
+        format!("{worst:.1e}")
+    };
+    let mut text = format!(
+        "noise floor: the clean run differs from itself by a mean KL of {kl} when its batch is cut"
+    );
+    for task in series(run) {
+        if let Some(floor) = task.floor {
+            write!(
+                text,
+                "; on {} by {:.1} points of {} and in {:.0} % of answers",
+                task.task,
+                100.0 * floor.score,
+                task.task.metric(),
+                100.0 * floor.changed
+            )
+            .expect("writing to a String");
         }
-    )
+    }
+    text.push_str("; a smaller effect is none\n");
+    text
 }
 
 fn markdown_grid(text: &mut String, grid: &Grid) {
@@ -147,22 +302,50 @@ fn markdown_grid(text: &mut String, grid: &Grid) {
 }
 
 /// The whole report in Markdown.
-pub fn markdown(run: &StoredRun) -> String {
-    let spec = &run.spec;
-    let facts = &spec.model.facts;
+pub fn markdown(run: &StoredRun, threshold: f64) -> String {
     let mut text = String::new();
+    for variant in &run.variants {
+        markdown_variant(&mut text, variant, &prefix(run, variant));
+    }
+    let grid = transition_grid(run, threshold);
+    if !grid.rows.is_empty() {
+        writeln!(
+            text,
+            "## Transition layers\n\nThe {}\n",
+            transition_title(threshold)
+        )
+        .expect("a String");
+        markdown_grid(&mut text, &grid);
+    }
+    let grid = difference_grid(run, threshold);
+    if !grid.rows.is_empty() {
+        writeln!(text, "The {DIFFERENCE_TITLE}\n").expect("a String");
+        markdown_grid(&mut text, &grid);
+    }
+    text.push_str(&provenance(run));
+    text
+}
+
+fn markdown_variant(text: &mut String, run: &StoredVariant, prefix: &str) {
+    let facts = &run.spec.model.facts;
     let mut line = |s: String| {
         text.push_str(&s);
         text.push('\n');
     };
     line(format!("# {} ({})\n", facts.name, facts.quantization));
+    for notice in facts.notices() {
+        line(format!("> {notice}\n"));
+    }
     line(format!(
         "What prior tokens' hidden states are worth from layer k up: {} layers, manipulated one layer at a time. Scores in percent with 95% intervals over items (Wilson's for accuracy, a bootstrap for F1 and ROUGE); retention counts only the items that the clean model gets right to the letter.\n",
         facts.n_layer
     ));
     for task in series(run) {
         line(format!("## {}\n\n{}.\n", task.task, clean_line(run, &task)));
-        line(format!("![score against layer](score-{}.svg)\n", task.task));
+        line(format!(
+            "![score against layer]({prefix}score-{}.svg)\n",
+            task.task
+        ));
         let mut tables = String::new();
         markdown_grid(&mut tables, &accuracy_grid(&task));
         let curves: Vec<&Curve> = task.curves.iter().collect();
@@ -204,7 +387,7 @@ pub fn markdown(run: &StoredRun) -> String {
         line(tables);
         if task.curves.iter().any(|c| c.kind == Kind::Inject) {
             line(format!(
-                "![what is answered after injection](inject-{}.svg)\n",
+                "![what is answered after injection]({prefix}inject-{}.svg)\n",
                 task.task
             ));
         }
@@ -217,27 +400,58 @@ pub fn markdown(run: &StoredRun) -> String {
             f.shape, f.prompts, f.max_logit, f.mean_kl, f.max_kl, f.argmax_changes
         ));
     }
-    line(provenance(run));
-    text
+    text.push('\n');
 }
 
 fn provenance(run: &StoredRun) -> String {
+    let mut text = String::from("## Provenance\n\n");
+    writeln!(text, "- program revisions: {}", run.revisions.join(", ")).expect("a String");
+    if let Some(started) = &run.started {
+        writeln!(text, "- begun: {started}").expect("a String");
+    }
+    if run.fallbacks > 0 {
+        writeln!(
+            text,
+            "- results computed whole although a part should have done: {}",
+            run.fallbacks
+        )
+        .expect("a String");
+    }
+    for variant in &run.variants {
+        if run.variants.len() > 1 {
+            writeln!(text, "\n### {}\n", variant.label).expect("a String");
+        }
+        for (name, value) in settings(variant) {
+            writeln!(text, "- {name}: {value}").expect("a String");
+        }
+    }
+    text
+}
+
+/// Everything a variant's results depend on, for people: (name, value).
+pub fn settings(run: &StoredVariant) -> Vec<(String, String)> {
     let spec = &run.spec;
     let c = &spec.context;
-    let mut text = String::from("\n## Provenance\n\n");
-    let mut item = |name: &str, value: String| {
-        writeln!(text, "- {name}: {value}").expect("writing to a String");
-    };
+    let mut items = Vec::new();
+    let mut item = |name: &str, value: String| items.push((name.to_string(), value));
+    let facts = &spec.model.facts;
+    item(
+        "model",
+        format!(
+            "{} ({}), {}, {} layers, {:.2} bits a weight",
+            facts.name,
+            facts.quantization,
+            facts.architecture,
+            facts.n_layer,
+            facts.bits_per_weight()
+        ),
+    );
     item("model SHA-256", spec.model.sha256.clone());
     item("llama.cpp", spec.llama_cpp.clone());
     item("devices", spec.devices.join(", "));
-    item("program revisions", run.revisions.join(", "));
     let mut strategy = spec.strategy.to_string();
     if let Some(n) = spec.parallel {
         write!(strategy, ", {n} sequences in a batch").expect("a String");
-    }
-    if run.fallbacks > 0 {
-        write!(strategy, "; {} results computed whole", run.fallbacks).expect("a String");
     }
     item("strategy", strategy);
     item(
@@ -303,5 +517,5 @@ fn provenance(run: &StoredRun) -> String {
         };
         item(&format!("{task}, {whom}"), n.to_string());
     }
-    text
+    items
 }

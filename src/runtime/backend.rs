@@ -14,6 +14,8 @@ static VERBOSE: AtomicBool = AtomicBool::new(false);
 static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 /// Bytes of buffers, from the log since it was last forgotten.
 static BUFFERS: AtomicU64 = AtomicU64::new(0);
+/// Tensors quantized and tensors in all, from the log.
+static QUANTIZED: Mutex<(u32, u32)> = Mutex::new((0, 0));
 const KEPT_LINES: usize = 40;
 
 /// Whether llama.cpp's own log goes to stderr.
@@ -34,6 +36,9 @@ unsafe extern "C" fn log(level: sys::ggml_log_level, text: *const c_char, _: *mu
         let bytes = (mebibytes * f64::from(1 << 20)) as u64;
         BUFFERS.fetch_add(bytes, Ordering::Relaxed);
     }
+    if let Some(progress) = tensor_number(&text) {
+        *QUANTIZED.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
     if level == sys::GGML_LOG_LEVEL_ERROR || level == sys::GGML_LOG_LEVEL_WARN {
         let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == KEPT_LINES {
@@ -49,6 +54,19 @@ fn buffer_size(line: &str) -> Option<f64> {
     size.trim().strip_suffix("MiB")?.trim().parse().ok()
 }
 
+/// The numbers in `[  12/ 272] blk.1.attn_k.weight - ...`, which the quantizer logs.
+fn tensor_number(line: &str) -> Option<(u32, u32)> {
+    let (numbers, _) = line.strip_prefix('[')?.split_once(']')?;
+    let (done, total) = numbers.split_once('/')?;
+    Some((done.trim().parse().ok()?, total.trim().parse().ok()?))
+}
+
+/// Tensors that the running [`quantize`](super::quantize()) has come to, and tensors in all;
+/// zero before the first. To be asked from another thread.
+pub fn quantize_progress() -> (u32, u32) {
+    *QUANTIZED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Bytes of the buffers that llama.cpp has reported since the log was last forgotten.
 pub(super) fn reported_buffers() -> u64 {
     BUFFERS.load(Ordering::Relaxed)
@@ -57,6 +75,7 @@ pub(super) fn reported_buffers() -> u64 {
 /// Forgets earlier log lines, so that [`reason`] speaks of what follows.
 pub(super) fn forget_log() {
     BUFFERS.store(0, Ordering::Relaxed);
+    *QUANTIZED.lock().unwrap_or_else(PoisonError::into_inner) = (0, 0);
     RECENT
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -161,7 +180,14 @@ pub fn cpu_features() -> Result<Vec<String>, RuntimeError> {
 
 #[cfg(test)]
 mod tests {
-    use super::buffer_size;
+    use super::{buffer_size, tensor_number};
+
+    #[test]
+    fn the_number_of_a_tensor_is_read_from_the_log() {
+        let line = "[   7/ 272]  blk.0.attn_q.weight - [576, 576, 1, 1], type = q4_1, ";
+        assert_eq!(tensor_number(line), Some((7, 272)));
+        assert_eq!(tensor_number("[576, 576, 1, 1]"), None);
+    }
 
     #[test]
     fn buffer_sizes_are_read_from_the_log() {

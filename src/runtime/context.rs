@@ -489,11 +489,12 @@ impl Context {
         unsafe { sys::llama_memory_clear(self.memory(), false) };
     }
 
-    /// Makes the cells of `from` below position `end` belong to `to`, which is empty, as well.
-    /// Nothing is copied; a cell is free again once no sequence holds it.
+    /// Makes the cells of `from` below position `end` belong to `to`, which has none of these
+    /// positions yet, as well. Nothing is copied; a cell is free again once no sequence holds it.
     ///
     /// # Errors
-    /// [`RuntimeError::CellsLost`] when the first or the last of these positions is not there.
+    /// [`RuntimeError::CellsLost`] when the first of these positions is not there then, or none up
+    /// to the last.
     ///
     /// # Panics
     /// In a context with separate streams.
@@ -511,7 +512,7 @@ impl Context {
             let first = unsafe { sys::llama_memory_seq_pos_min(self.memory(), to) };
             // SAFETY: as above.
             let last = unsafe { sys::llama_memory_seq_pos_max(self.memory(), to) };
-            if (first, last) != (0, end as i32 - 1) {
+            if first != 0 || last + 1 < end as i32 {
                 return Err(RuntimeError::CellsLost { end });
             }
         }

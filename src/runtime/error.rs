@@ -47,7 +47,9 @@ pub enum RuntimeError {
     EmptyBatch,
     #[error("llama.cpp found no room in the K/V cache of {n_ctx} cells: raise -c")]
     CacheFull { n_ctx: u32 },
-    #[error("the K/V cache no longer holds the first {end} positions of a text that were to be shared")]
+    #[error(
+        "the K/V cache no longer holds the first {end} positions of a text that were to be shared"
+    )]
     CellsLost { end: u32 },
     #[error("llama.cpp could not decode the batch (code {code}): {reason}")]
     Decode { code: i32, reason: String },

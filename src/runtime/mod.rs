@@ -8,11 +8,15 @@ mod error;
 mod model;
 mod quantize;
 mod synthetic;
+mod weights;
 
-pub use backend::{Device, cpu_features, devices, llama_cpp_version, set_verbose};
+pub use backend::{
+    Device, cpu_features, devices, llama_cpp_version, quantize_progress, set_verbose,
+};
 pub use context::{CacheType, Context, ContextOptions, FlashAttention};
 pub use error::RuntimeError;
 pub use llama_cpp_2::token::LlamaToken as Token;
 pub use model::{Facts, Model, ModelOptions};
 pub use quantize::{Level, quantize};
 pub use synthetic::{Architecture, Synthetic, Vocabulary};
+pub use weights::Weights;

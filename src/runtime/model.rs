@@ -9,6 +9,8 @@ use llama_cpp_2::model::{LlamaChatMessage, LlamaModel};
 use llama_cpp_sys_2 as sys;
 
 use super::backend::{backend, forget_log, reason};
+use super::quantize::{Level, type_name};
+use super::weights::Weights;
 use super::{RuntimeError, Token};
 
 /// How a model is loaded.
@@ -37,6 +39,30 @@ pub struct Facts {
     pub quantization: String,
     /// Size of all tensors in bytes.
     pub bytes: u64,
+    /// Number of weights.
+    pub n_params: u64,
+    /// The types that they have.
+    #[serde(default)]
+    pub weights: Weights,
+}
+
+impl Facts {
+    /// Bits that a weight takes, scales included.
+    pub fn bits_per_weight(&self) -> f64 {
+        8.0 * self.bytes as f64 / self.n_params.max(1) as f64
+    }
+
+    /// The quantization in a word: the level's name where it is one that midlayer makes.
+    pub fn level(&self) -> String {
+        let level = Level::stated(&self.quantization);
+        level.map_or_else(|| self.quantization.clone(), |level| level.to_string())
+    }
+
+    /// What a reader of results should know of the file.
+    pub fn notices(&self) -> Vec<String> {
+        self.weights
+            .notices(&self.name, Level::stated(&self.quantization))
+    }
 }
 
 /// A model with its weights.
@@ -89,7 +115,8 @@ impl Model {
             .file_stem()
             .map(|s| s.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let model = Self::describe(inner, file_name);
+        let mut model = Self::describe(inner, file_name);
+        model.facts.weights = Weights::of_file(path).unwrap_or_default();
         if model.is_encoder() {
             return Err(RuntimeError::Encoder {
                 path: path.to_path_buf(),
@@ -114,10 +141,6 @@ impl Model {
         let meta = |key: &str| inner.meta_val_str(key).ok();
         // SAFETY: the model is live.
         let ftype = unsafe { sys::llama_model_ftype(pointer) };
-        // SAFETY: returns a static string for every value.
-        let quantization = unsafe { sys::llama_ftype_name(ftype) };
-        // SAFETY: not null, NUL-terminated, static.
-        let quantization = unsafe { std::ffi::CStr::from_ptr(quantization) };
         // SAFETY: the model is live.
         let vocab = unsafe { sys::llama_model_get_vocab(pointer) };
         // SAFETY: a model always has a vocabulary object, if only an empty one.
@@ -131,8 +154,10 @@ impl Model {
             n_embd: inner.n_embd().unsigned_abs(),
             n_vocab: n_vocab.unsigned_abs(),
             n_ctx_train: inner.n_ctx_train(),
-            quantization: quantization.to_string_lossy().into_owned(),
+            quantization: type_name(ftype),
             bytes: inner.size(),
+            n_params: inner.n_params(),
+            weights: Weights::default(),
         };
         Self {
             facts,

@@ -1,4 +1,8 @@
-//! Intervals.
+//! Intervals, paired tests, the transition layer.
+
+mod transition;
+
+pub use transition::{Difference, FEWEST_ITEMS, ItemScores, Profile, Transition, holm};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,18 +1,20 @@
 //! Results in SQLite: one folder a run, one transaction for items that ran together, resumed by key.
 
+mod part;
 mod read;
 mod write;
 
 use std::path::PathBuf;
 
-pub use read::{ResultRow, StoredRun};
-pub use write::{ItemRow, Row, Store, Unit};
+pub use part::{ItemRow, Part, Row, Unit};
+pub use read::{ResultRow, StoredItem, StoredRun, StoredVariant};
+pub use write::Store;
 
 /// The database's file name within a run's folder.
 pub const DATABASE: &str = "results.sqlite";
 
 /// The layout of the tables; a database of another version is refused.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// What can go wrong with a run's folder.
 #[derive(Debug, thiserror::Error)]

@@ -7,8 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{DATABASE, SCHEMA_VERSION, StoreError, database};
 use crate::engine::NoiseFloor;
-use crate::intervention::Kind;
-use crate::sweep::Spec;
+use crate::sweep::{Spec, Treatment};
 use crate::tasks::TaskName;
 
 /// An item's result under one cell, with the names that the tables hold.
@@ -18,9 +17,9 @@ pub struct ResultRow {
     pub task: TaskName,
     /// The item's name.
     pub item: String,
-    /// The manipulation; `None` for the clean run.
-    pub manipulation: Option<Kind>,
-    /// Its layer.
+    /// What was done.
+    pub treatment: Treatment,
+    /// The manipulation's layer.
     pub layer: Option<u32>,
     /// Its seed.
     pub seed: Option<u64>,
@@ -46,11 +45,41 @@ pub struct ResultRow {
     pub modified_correct: Option<bool>,
 }
 
+/// An item as it was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredItem {
+    /// The task.
+    pub task: TaskName,
+    /// The item's name.
+    pub name: String,
+    /// The prompt.
+    pub prompt: String,
+    /// The right answer.
+    pub answer: String,
+    /// For `inject`: the answer if the model believes the donor.
+    pub modified_answer: Option<String>,
+}
+
 /// A run as it is stored.
 #[derive(Clone, Debug)]
 pub struct StoredRun {
     /// Its folder.
     pub folder: PathBuf,
+    /// Its variants, in the order in which they ran.
+    pub variants: Vec<StoredVariant>,
+    /// Revisions of the program that worked on the run.
+    pub revisions: Vec<String>,
+    /// When it was begun, UTC.
+    pub started: Option<String>,
+    /// Results that were computed whole although a part should have done.
+    pub fallbacks: u64,
+}
+
+/// One model under one set of settings.
+#[derive(Clone, Debug)]
+pub struct StoredVariant {
+    /// What tells it apart from the run's others.
+    pub label: String,
     /// Its specification.
     pub spec: Spec,
     /// The noise floor, empty while it has not been measured.
@@ -59,10 +88,8 @@ pub struct StoredRun {
     pub left_out: BTreeMap<(String, String), usize>,
     /// Items cut to fit the context, by task.
     pub cut: BTreeMap<String, usize>,
-    /// Revisions of the program that worked on the run.
-    pub revisions: Vec<String>,
-    /// Results that were computed whole although a part should have done.
-    pub fallbacks: u64,
+    /// The items that have run.
+    pub items: Vec<StoredItem>,
     /// All results.
     pub rows: Vec<ResultRow>,
 }
@@ -81,50 +108,72 @@ impl StoredRun {
         // Read-write, not to change anything: a WAL left by a killed run must be taken in.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&path, flags).map_err(&fail)?;
-        let spec = spec_of(&db, folder)?;
+        let specs = specs_of(&db, folder)?;
         let damaged = |what: String| StoreError::Damaged {
             folder: folder.to_path_buf(),
             what,
         };
+        let mut variants = Vec::new();
+        for (n, (label, spec)) in (0i64..).zip(specs) {
+            variants.push(StoredVariant {
+                noise_floor: noise_floor(&db, n).map_err(&fail)?,
+                left_out: left_out(&db, n).map_err(&fail)?,
+                cut: cut(&db, n).map_err(&fail)?,
+                items: items(&db, n).map_err(&fail)?.map_err(damaged)?,
+                rows: rows(&db, n).map_err(&fail)?.map_err(damaged)?,
+                label,
+                spec,
+            });
+        }
         Ok(Self {
-            noise_floor: noise_floor(&db).map_err(&fail)?,
-            left_out: left_out(&db).map_err(&fail)?,
-            cut: cut(&db).map_err(&fail)?,
             revisions: revisions(&db).map_err(&fail)?,
+            started: started(&db).map_err(&fail)?,
             fallbacks: fallbacks(&db).map_err(&fail)?,
-            rows: rows(&db).map_err(&fail)?.map_err(damaged)?,
             folder: folder.to_path_buf(),
-            spec,
+            variants,
         })
     }
 }
 
-pub(super) fn spec_of(db: &Connection, folder: &Path) -> Result<Spec, StoreError> {
+/// The labels and specifications of a run's variants.
+pub(super) fn specs_of(db: &Connection, folder: &Path) -> Result<Vec<(String, Spec)>, StoreError> {
     let fail = database(folder);
-    let meta = |key: &str| -> Result<String, StoreError> {
-        db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
-            row.get(0)
-        })
-        .map_err(&fail)
-    };
-    let found = meta("schema_version")?;
+    let found: String = db
+        .query_row(
+            "SELECT value FROM meta WHERE key = 'schema_version'",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(&fail)?;
     if found != SCHEMA_VERSION.to_string() {
         return Err(StoreError::Schema {
             folder: folder.to_path_buf(),
             found,
         });
     }
-    serde_json::from_str(&meta("spec")?).map_err(|e| StoreError::Damaged {
-        folder: folder.to_path_buf(),
-        what: format!("its specification cannot be read: {e}"),
-    })
+    let stored: Vec<(String, String)> = db
+        .prepare("SELECT label, spec FROM variants ORDER BY variant")
+        .map_err(&fail)?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(&fail)?
+        .collect::<Result<_, _>>()
+        .map_err(&fail)?;
+    let parse = |(label, spec): (String, String)| match serde_json::from_str(&spec) {
+        Ok(spec) => Ok((label, spec)),
+        Err(e) => Err(StoreError::Damaged {
+            folder: folder.to_path_buf(),
+            what: format!("its specification cannot be read: {e}"),
+        }),
+    };
+    stored.into_iter().map(parse).collect()
 }
 
-fn noise_floor(db: &Connection) -> rusqlite::Result<Vec<NoiseFloor>> {
+fn noise_floor(db: &Connection, variant: i64) -> rusqlite::Result<Vec<NoiseFloor>> {
     db.prepare(
-        "SELECT shape, prompts, max_logit, mean_kl, max_kl, argmax_changes FROM noise_floor",
+        "SELECT shape, prompts, max_logit, mean_kl, max_kl, argmax_changes
+         FROM noise_floor WHERE variant = ?1",
     )?
-    .query_map([], |row| {
+    .query_map([variant], |row| {
         Ok(NoiseFloor {
             shape: row.get(0)?,
             prompts: row.get::<_, i64>(1)? as usize,
@@ -137,17 +186,19 @@ fn noise_floor(db: &Connection) -> rusqlite::Result<Vec<NoiseFloor>> {
     .collect()
 }
 
-fn left_out(db: &Connection) -> rusqlite::Result<BTreeMap<(String, String), usize>> {
-    db.prepare("SELECT task, what, count(*) FROM left_out GROUP BY task, what")?
-        .query_map([], |row| {
+fn left_out(db: &Connection, variant: i64) -> rusqlite::Result<BTreeMap<(String, String), usize>> {
+    db.prepare("SELECT task, what, count(*) FROM left_out WHERE variant = ?1 GROUP BY task, what")?
+        .query_map([variant], |row| {
             Ok(((row.get(0)?, row.get(1)?), row.get::<_, i64>(2)? as usize))
         })?
         .collect()
 }
 
-fn cut(db: &Connection) -> rusqlite::Result<BTreeMap<String, usize>> {
-    db.prepare("SELECT task, sum(cut) FROM items GROUP BY task")?
-        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?
+fn cut(db: &Connection, variant: i64) -> rusqlite::Result<BTreeMap<String, usize>> {
+    db.prepare("SELECT task, sum(cut) FROM items WHERE variant = ?1 GROUP BY task")?
+        .query_map([variant], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)? as usize))
+        })?
         .collect()
 }
 
@@ -157,21 +208,50 @@ fn revisions(db: &Connection) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
+fn started(db: &Connection) -> rusqlite::Result<Option<String>> {
+    db.query_row("SELECT min(started) FROM sessions", [], |row| row.get(0))
+}
+
+fn items(db: &Connection, variant: i64) -> rusqlite::Result<Result<Vec<StoredItem>, String>> {
+    let mut query = db.prepare(
+        "SELECT task, name, prompt, answer, modified_answer
+         FROM items WHERE variant = ?1 ORDER BY item",
+    )?;
+    let found = query.query_map([variant], |row| {
+        let task: String = row.get(0)?;
+        let item = |task| -> rusqlite::Result<StoredItem> {
+            Ok(StoredItem {
+                task,
+                name: row.get(1)?,
+                prompt: row.get(2)?,
+                answer: row.get(3)?,
+                modified_answer: row.get(4)?,
+            })
+        };
+        task.parse()
+            .map(item)
+            .map_or_else(|e| Ok(Err(e)), |item| item.map(Ok))
+    })?;
+    let items: Vec<Result<StoredItem, String>> = found.collect::<rusqlite::Result<_>>()?;
+    Ok(items.into_iter().collect())
+}
+
 fn fallbacks(db: &Connection) -> rusqlite::Result<u64> {
     let sum = "SELECT coalesce(sum(fallbacks), 0) FROM sessions";
     let n: i64 = db.query_row(sum, [], |row| row.get(0))?;
     Ok(n as u64)
 }
 
-fn rows(db: &Connection) -> rusqlite::Result<Result<Vec<ResultRow>, String>> {
+fn rows(db: &Connection, variant: i64) -> rusqlite::Result<Result<Vec<ResultRow>, String>> {
     let mut query = db.prepare(
         "SELECT items.task, items.name, cells.manipulation, cells.layer, cells.seed,
                 score, correct, metrics, agrees, results.answer,
                 logprob, rank, kl, argmax_text, modified_correct
          FROM results JOIN items USING (item) JOIN cells USING (cell)
+         WHERE items.variant = ?1
          ORDER BY item, cell",
     )?;
-    let mut found = query.query([])?;
+    let mut found = query.query([variant])?;
     let mut rows = Vec::new();
     while let Some(row) = found.next()? {
         let (task, kind): (String, String) = (row.get(0)?, row.get(2)?);
@@ -179,12 +259,9 @@ fn rows(db: &Connection) -> rusqlite::Result<Result<Vec<ResultRow>, String>> {
             Ok(task) => task,
             Err(e) => return Ok(Err(e)),
         };
-        let manipulation = match kind.as_str() {
-            "clean" => None,
-            name => match name.parse() {
-                Ok(kind) => Some(kind),
-                Err(e) => return Ok(Err(e)),
-            },
+        let treatment = match kind.parse() {
+            Ok(treatment) => treatment,
+            Err(e) => return Ok(Err(e)),
         };
         let metrics: String = row.get(7)?;
         let metrics = match serde_json::from_str(&metrics) {
@@ -194,7 +271,7 @@ fn rows(db: &Connection) -> rusqlite::Result<Result<Vec<ResultRow>, String>> {
         rows.push(ResultRow {
             task,
             item: row.get(1)?,
-            manipulation,
+            treatment,
             layer: row.get(3)?,
             seed: row.get::<_, Option<i64>>(4)?.map(|s| s as u64),
             score: row.get(5)?,

@@ -3,6 +3,13 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT;
 
+-- The models of the run, each under one set of settings.
+CREATE TABLE variants (
+    variant INTEGER PRIMARY KEY,
+    label   TEXT NOT NULL UNIQUE, -- what tells it apart from the others
+    spec    TEXT NOT NULL         -- everything its results depend on, JSON
+) STRICT;
+
 -- One row for each time the program worked on the run.
 CREATE TABLE sessions (
     session  INTEGER PRIMARY KEY,
@@ -18,21 +25,24 @@ CREATE TABLE sessions (
 ) STRICT;
 
 CREATE TABLE noise_floor (
-    shape          TEXT PRIMARY KEY,
+    variant        INTEGER NOT NULL REFERENCES variants,
+    shape          TEXT NOT NULL,
     prompts        INTEGER NOT NULL,
     max_logit      REAL NOT NULL,
     mean_kl        REAL NOT NULL, -- nats
     max_kl         REAL NOT NULL, -- nats
-    argmax_changes INTEGER NOT NULL
-) STRICT;
+    argmax_changes INTEGER NOT NULL,
+    PRIMARY KEY (variant, shape)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE cells (
     cell         INTEGER PRIMARY KEY,
+    variant      INTEGER NOT NULL REFERENCES variants,
     task         TEXT NOT NULL,
-    manipulation TEXT NOT NULL, -- 'clean' for the clean run
-    layer        INTEGER,       -- NULL for the clean run
+    manipulation TEXT NOT NULL, -- 'clean', or 'clean-again' in another batch shape
+    layer        INTEGER,       -- NULL for clean runs
     seed         INTEGER,       -- NULL where the manipulation has none
-    UNIQUE (task, manipulation, layer, seed)
+    UNIQUE (variant, task, manipulation, layer, seed)
 ) STRICT;
 
 -- Tensors of the graph that a cell wrote to, with rows written for the first item.
@@ -45,6 +55,7 @@ CREATE TABLE touched (
 
 CREATE TABLE items (
     item            INTEGER PRIMARY KEY,
+    variant         INTEGER NOT NULL REFERENCES variants,
     task            TEXT NOT NULL,
     name            TEXT NOT NULL,
     prompt          TEXT NOT NULL,
@@ -53,15 +64,16 @@ CREATE TABLE items (
     donor           TEXT, -- prompt that inject takes states from
     modified_answer TEXT, -- right if the model believes the donor
     cut             INTEGER NOT NULL, -- whether the text was cut to fit the context
-    UNIQUE (task, name)
+    UNIQUE (variant, task, name)
 ) STRICT;
 
 CREATE TABLE left_out (
-    task   TEXT NOT NULL,
-    name   TEXT NOT NULL,
-    what   TEXT NOT NULL, -- 'item', or the manipulation that leaves it out
-    reason TEXT NOT NULL,
-    PRIMARY KEY (task, name, what)
+    variant INTEGER NOT NULL REFERENCES variants,
+    task    TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    what    TEXT NOT NULL, -- 'item', or the manipulation that leaves it out
+    reason  TEXT NOT NULL,
+    PRIMARY KEY (variant, task, name, what)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE results (

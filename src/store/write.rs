@@ -1,87 +1,31 @@
 //! A run being written.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use sha2::{Digest, Sha256};
+use rusqlite::{Connection, params};
 
-use super::{DATABASE, SCHEMA_VERSION, StoreError, database};
-use crate::engine::{NoiseFloor, Work};
-use crate::hook::Touched;
-use crate::sweep::{Cell, Grid, Spec};
-use crate::tasks::{Scores, TaskName};
+use super::{DATABASE, Part, SCHEMA_VERSION, StoreError, database};
+use crate::sweep::{Cell, Spec, Variant, labels};
 
 /// A run's folder, held by this process alone.
 pub struct Store {
     folder: PathBuf,
     db: Connection,
+    /// The number of each variant's first cell.
+    first_cells: Vec<i64>,
     /// Whether the folder was there before.
     existed: bool,
     _lock: File,
 }
 
-/// An item as it is stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ItemRow {
-    /// Its task.
-    pub task: TaskName,
-    /// Its name within the task.
-    pub name: String,
-    /// The prompt.
-    pub prompt: String,
-    /// The right answer.
-    pub answer: String,
-    /// Whether the text was cut to fit the context.
-    pub cut: bool,
-    /// The donor prompt and the answer it should lead to, where `inject` has one.
-    pub swap: Option<(String, String)>,
-}
-
-/// An item's result under one cell.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// Number of the cell within the run's grid.
-    pub cell: usize,
-    /// The answer's scores.
-    pub scores: Scores,
-    /// Whether the answer is the clean run's.
-    pub agrees: bool,
-    /// The generated answer; for tasks that do not generate, the likeliest next token's text.
-    pub answer: String,
-    /// Log-probability of the whole answer, nats.
-    pub logprob: f64,
-    /// Rank of the answer's first token.
-    pub rank: usize,
-    /// KL divergence from the clean next-token distribution, nats.
-    pub kl: f64,
-    /// The likeliest next token.
-    pub argmax: i32,
-    /// Its text.
-    pub argmax_text: String,
-    /// For `inject`: whether the donor's answer was given, and its log-probability.
-    pub modified: Option<(bool, f64)>,
-    /// Tensors written to.
-    pub touched: Vec<Touched>,
-}
-
-/// One item under all its cells.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Unit {
-    /// The item.
-    pub item: ItemRow,
-    /// Its results.
-    pub rows: Vec<Row>,
-}
-
 impl Store {
     /// Opens a run's folder: makes it, or resumes the run it holds if that has the same
-    /// specification.
+    /// variants.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is left behind when a new run cannot be begun.
-    pub fn open(folder: &Path, spec: &Spec, grid: &Grid) -> Result<Self, StoreError> {
+    pub fn open(folder: &Path, variants: &[Variant]) -> Result<Self, StoreError> {
         let io = |source| StoreError::Folder {
             path: folder.to_path_buf(),
             source,
@@ -101,11 +45,12 @@ impl Store {
             }
             Err(fs::TryLockError::Error(source)) => return Err(io(source)),
         }
-        let opened = Self::open_database(folder, &path, spec, grid);
+        let opened = Self::open_database(folder, &path, variants);
         match opened {
             Ok(db) => Ok(Self {
                 folder: folder.to_path_buf(),
                 db,
+                first_cells: first_cells(variants),
                 existed,
                 _lock: lock,
             }),
@@ -121,8 +66,7 @@ impl Store {
     fn open_database(
         folder: &Path,
         path: &Path,
-        spec: &Spec,
-        grid: &Grid,
+        variants: &[Variant],
     ) -> Result<Connection, StoreError> {
         let fail = database(folder);
         let mut db = Connection::open(path).map_err(&fail)?;
@@ -140,17 +84,17 @@ impl Store {
             )
             .map_err(&fail)?;
         if begun == 0 {
-            create(&mut db, spec, grid).map_err(&fail)?;
+            create(&mut db, variants).map_err(&fail)?;
             return Ok(db);
         }
-        let stored = super::read::spec_of(&db, folder)?;
-        if let Some(difference) = stored.difference(spec) {
-            return Err(StoreError::AnotherRun {
+        let stored = super::read::specs_of(&db, folder)?;
+        match difference(&stored, variants) {
+            None => Ok(db),
+            Some(difference) => Err(StoreError::AnotherRun {
                 folder: folder.to_path_buf(),
                 difference,
-            });
+            }),
         }
-        Ok(db)
     }
 
     /// Closes the run after a failure, and removes it if it holds no item.
@@ -163,6 +107,7 @@ impl Store {
             db,
             existed,
             _lock,
+            ..
         } = self;
         drop(db);
         if items == Ok(0i64) {
@@ -190,114 +135,13 @@ impl Store {
         Ok(())
     }
 
-    /// The names of a task's items that are complete.
+    /// The part of the run that belongs to its `n`-th variant.
     ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn done(&self, task: TaskName) -> Result<HashSet<String>, StoreError> {
-        let fail = database(&self.folder);
-        let mut query = self
-            .db
-            .prepare("SELECT name FROM items WHERE task = ?1")
-            .map_err(&fail)?;
-        let names = query
-            .query_map([task.to_string()], |row| row.get(0))
-            .map_err(&fail)?
-            .collect::<Result<_, _>>()
-            .map_err(&fail)?;
-        Ok(names)
-    }
-
-    /// Whether the noise floor has been measured.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn has_noise_floor(&self) -> Result<bool, StoreError> {
-        self.db
-            .query_row("SELECT 1 FROM noise_floor LIMIT 1", [], |_| Ok(()))
-            .optional()
-            .map(|found| found.is_some())
-            .map_err(database(&self.folder))
-    }
-
-    /// Stores the noise floor.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn put_noise_floor(&mut self, floors: &[NoiseFloor]) -> Result<(), StoreError> {
-        let fail = database(&self.folder);
-        let transaction = self.db.transaction().map_err(&fail)?;
-        for floor in floors {
-            transaction
-                .execute(
-                    "INSERT OR REPLACE INTO noise_floor VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    params![
-                        floor.shape,
-                        floor.prompts as i64,
-                        floor.max_logit,
-                        floor.mean_kl,
-                        floor.max_kl,
-                        floor.argmax_changes as i64
-                    ],
-                )
-                .map_err(&fail)?;
-        }
-        transaction.commit().map_err(&fail)
-    }
-
-    /// Stores which items are left out: (name, what leaves them out, reason).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn put_left_out(
-        &mut self,
-        task: TaskName,
-        left_out: &[(String, &str, String)],
-    ) -> Result<(), StoreError> {
-        let fail = database(&self.folder);
-        let transaction = self.db.transaction().map_err(&fail)?;
-        for (name, what, reason) in left_out {
-            transaction
-                .execute(
-                    "INSERT OR REPLACE INTO left_out VALUES (?1, ?2, ?3, ?4)",
-                    params![task.to_string(), name, what, reason],
-                )
-                .map_err(&fail)?;
-        }
-        transaction.commit().map_err(&fail)
-    }
-
-    /// Commits units: all of them or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Full`] when there is no space left.
-    pub fn commit(&mut self, units: &[Unit]) -> Result<(), StoreError> {
-        let fail = database(&self.folder);
-        let transaction = self.db.transaction().map_err(&fail)?;
-        for unit in units {
-            insert_unit(&transaction, unit).map_err(&fail)?;
-        }
-        transaction.commit().map_err(&fail)
-    }
-
-    /// Notes what the session at hand has computed so far.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn note_work(&mut self, work: &Work) -> Result<(), StoreError> {
-        self.db
-            .execute(
-                "UPDATE sessions SET layer_rows = ?1, cache_rows = ?2, fallbacks = ?3, reason = ?4
-                 WHERE session = (SELECT max(session) FROM sessions)",
-                params![
-                    work.layer_rows as i64,
-                    work.cache_rows as i64,
-                    work.fallbacks as i64,
-                    work.reason
-                ],
-            )
-            .map_err(database(&self.folder))?;
-        Ok(())
+    /// # Panics
+    /// When there is no such variant.
+    pub fn part(&mut self, n: usize) -> Part<'_> {
+        let first_cell = self.first_cells[n];
+        Part::new(&mut self.db, &self.folder, n as i64, first_cell)
     }
 }
 
@@ -320,88 +164,65 @@ fn remove_new(folder: &Path, existed: bool) {
     }
 }
 
-fn create(db: &mut Connection, spec: &Spec, grid: &Grid) -> rusqlite::Result<()> {
+/// The first difference between the variants of a run and those that are asked for.
+fn difference(stored: &[(String, Spec)], asked: &[Variant]) -> Option<String> {
+    if stored.len() != asked.len() {
+        let (stored, now) = (stored.len(), asked.len());
+        return Some(format!(
+            "models and cache types: stored {stored}, now {now}"
+        ));
+    }
+    let several = stored.len() > 1;
+    let mut pairs = stored.iter().zip(asked);
+    pairs.find_map(|((label, stored), asked)| {
+        let difference = stored.difference(&asked.spec)?;
+        Some(if several {
+            format!("{label}: {difference}")
+        } else {
+            difference
+        })
+    })
+}
+
+fn first_cells(variants: &[Variant]) -> Vec<i64> {
+    let counts = variants.iter().map(|v| v.grid.cells().count() as i64);
+    let sums = counts.scan(0, |next, n| {
+        let first = *next;
+        *next += n;
+        Some(first)
+    });
+    sums.collect()
+}
+
+fn create(db: &mut Connection, variants: &[Variant]) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
     transaction.execute_batch(include_str!("schema.sql"))?;
-    let spec = serde_json::to_string(spec).expect("plain data");
-    let mut meta = transaction.prepare("INSERT INTO meta VALUES (?1, ?2)")?;
-    meta.execute(params!["schema_version", SCHEMA_VERSION.to_string()])?;
-    meta.execute(params!["spec", spec])?;
-    drop(meta);
-    let mut insert = transaction.prepare("INSERT INTO cells VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for (number, (task, cell)) in grid.cells().enumerate() {
-        let (name, layer, seed) = cell_columns(cell);
-        insert.execute(params![number as i64, task.to_string(), name, layer, seed])?;
+    transaction.execute(
+        "INSERT INTO meta VALUES ('schema_version', ?1)",
+        [SCHEMA_VERSION.to_string()],
+    )?;
+    let mut put_variant = transaction.prepare("INSERT INTO variants VALUES (?1, ?2, ?3)")?;
+    let mut put_cell = transaction.prepare("INSERT INTO cells VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let specs: Vec<&Spec> = variants.iter().map(|variant| &variant.spec).collect();
+    let labels = labels(&specs);
+    let first_cells = first_cells(variants);
+    for (n, variant) in variants.iter().enumerate() {
+        let spec = serde_json::to_string(&variant.spec).expect("plain data");
+        put_variant.execute(params![n as i64, labels[n], spec])?;
+        for (cell, (task, of)) in (first_cells[n]..).zip(variant.grid.cells()) {
+            let (name, layer, seed) = cell_columns(of);
+            put_cell.execute(params![cell, n as i64, task.to_string(), name, layer, seed])?;
+        }
     }
-    drop(insert);
+    drop((put_variant, put_cell));
     transaction.commit()
 }
 
 fn cell_columns(cell: &Cell) -> (String, Option<u32>, Option<i64>) {
-    match cell.manipulation {
-        None => ("clean".to_string(), None, None),
-        Some(kind) => (
-            kind.to_string(),
-            Some(cell.layer),
-            kind.has_seed().then_some(cell.seed as i64),
-        ),
-    }
-}
-
-fn insert_unit(transaction: &Transaction<'_>, unit: &Unit) -> rusqlite::Result<()> {
-    let item = &unit.item;
-    let hash = Sha256::digest(item.prompt.as_bytes());
-    let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
-    let (donor, modified) = match &item.swap {
-        Some((donor, answer)) => (Some(donor), Some(answer)),
-        None => (None, None),
-    };
-    transaction.execute(
-        "INSERT INTO items
-             (task, name, prompt, prompt_sha256, answer, donor, modified_answer, cut)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![
-            item.task.to_string(),
-            item.name,
-            item.prompt,
-            hash,
-            item.answer,
-            donor,
-            modified,
-            item.cut
-        ],
-    )?;
-    let id = transaction.last_insert_rowid();
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO results
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-    )?;
-    let mut touch =
-        transaction.prepare_cached("INSERT OR IGNORE INTO touched VALUES (?1, ?2, ?3)")?;
-    for row in &unit.rows {
-        insert.execute(params![
-            id,
-            row.cell as i64,
-            row.scores.score,
-            row.scores.correct,
-            serde_json::to_string(&row.scores.metrics).expect("plain data"),
-            row.agrees,
-            row.answer,
-            row.logprob,
-            row.rank as i64,
-            row.kl,
-            row.argmax,
-            row.argmax_text,
-            row.modified.map(|m| m.0),
-            row.modified.map(|m| m.1),
-        ])?;
-        for touched in &row.touched {
-            touch.execute(params![
-                row.cell as i64,
-                touched.tensor,
-                touched.rows as i64
-            ])?;
-        }
-    }
-    Ok(())
+    let kind = cell.treatment.kind();
+    (
+        cell.treatment.to_string(),
+        kind.map(|_| cell.layer),
+        kind.filter(|k| k.has_seed()).map(|_| cell.seed as i64),
+    )
 }

@@ -1,17 +1,61 @@
 //! The cells of a run.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
 use super::Spec;
 use crate::intervention::Kind;
 use crate::tasks::TaskName;
 
+/// What is done to a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Treatment {
+    /// Nothing.
+    Clean,
+    /// Nothing, in another batch shape: what rounding alone does to scores.
+    CleanAgain,
+    /// A manipulation.
+    Manipulated(Kind),
+}
+
+impl Treatment {
+    /// The manipulation, if it is one.
+    pub fn kind(self) -> Option<Kind> {
+        match self {
+            Treatment::Manipulated(kind) => Some(kind),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Treatment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Treatment::Clean => f.write_str("clean"),
+            Treatment::CleanAgain => f.write_str("clean-again"),
+            Treatment::Manipulated(kind) => kind.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Treatment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "clean" => Treatment::Clean,
+            "clean-again" => Treatment::CleanAgain,
+            kind => Treatment::Manipulated(kind.parse()?),
+        })
+    }
+}
+
 /// One cell of the grid. An item's result under it is one row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// The manipulation, or `None` for the clean run.
-    pub manipulation: Option<Kind>,
-    /// Its layer `k`; 0 for the clean run.
+    /// What is done.
+    pub treatment: Treatment,
+    /// The manipulation's layer `k`; 0 where there is none.
     pub layer: u32,
     /// Its seed; 0 where it has none.
     pub seed: u64,
@@ -20,7 +64,7 @@ pub struct Cell {
 /// All cells of a run, in the order in which they run for each item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
-    /// For each task, its cells; the clean run first.
+    /// For each task, its cells; the clean runs first.
     pub tasks: Vec<(TaskName, Vec<Cell>)>,
     /// What was left out of the grid, and why.
     pub notes: Vec<String>,
@@ -67,11 +111,15 @@ impl Grid {
         }
         let mut tasks = Vec::new();
         for task in &spec.tasks {
-            let mut cells = vec![Cell {
-                manipulation: None,
-                layer: 0,
-                seed: 0,
-            }];
+            let clean = [Treatment::Clean, Treatment::CleanAgain];
+            let mut cells = clean
+                .map(|treatment| Cell {
+                    treatment,
+                    layer: 0,
+                    seed: 0,
+                })
+                .to_vec();
+            let unmanipulated = cells.len();
             for &kind in &spec.manipulations {
                 if kind == Kind::Inject && task.task != TaskName::Capitals {
                     notes.push(format!("{} knows no donors: inject is left out", task.task));
@@ -80,13 +128,13 @@ impl Grid {
                 let seeds: &[u64] = if kind.has_seed() { &spec.seeds } else { &[0] };
                 for &layer in spec.layers.iter().filter(|l| **l >= kind.first_layer()) {
                     cells.extend(seeds.iter().map(|&seed| Cell {
-                        manipulation: Some(kind),
+                        treatment: Treatment::Manipulated(kind),
                         layer,
                         seed,
                     }));
                 }
             }
-            if cells.len() == 1 {
+            if cells.len() == unmanipulated {
                 return Err(GridError::NothingForTask(task.task));
             }
             tasks.push((task.task, cells));

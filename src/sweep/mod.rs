@@ -1,4 +1,4 @@
-//! The grid tasks x manipulations x layers x seeds: which cells there are, in what order they
+//! The grid models x tasks x manipulations x layers x seeds: which cells there are, in what order they
 //! run, and that an interrupted run goes on where it stopped.
 
 mod donors;
@@ -7,6 +7,6 @@ mod run;
 mod seen;
 mod spec;
 
-pub use grid::{Cell, Grid, GridError};
+pub use grid::{Cell, Grid, GridError, Treatment};
 pub use run::{Progress, Summary, SweepError, run};
-pub use spec::{DataSource, ModelIdentity, Spec, TaskSpec};
+pub use spec::{DataSource, ModelIdentity, Spec, TaskSpec, Variant, labels};

@@ -5,10 +5,10 @@ use std::ops::{ControlFlow, Range};
 
 use super::donors::Donors;
 use super::seen::{Seen, tails};
-use super::{Cell, Grid, GridError, Spec};
+use super::{Cell, Grid, GridError, Spec, Treatment, Variant};
 use crate::engine::{Engine, EngineError, Request, TokenSelector};
 use crate::intervention::{Kind, PositionSet};
-use crate::store::{ItemRow, Store, StoreError, Unit};
+use crate::store::{ItemRow, Part, StoreError, Unit};
 use crate::tasks::data::DataError;
 use crate::tasks::{Item, ItemSet, Swap, TaskName};
 
@@ -79,17 +79,17 @@ pub struct Summary {
 /// Prompts on which the noise floor is measured.
 const FLOOR_PROMPTS: usize = 5;
 
-/// Runs what is missing of a grid.
+/// Runs what is missing of a variant.
 ///
 /// # Errors
 /// [`SweepError`]; what was committed before stays and is not run again.
 pub fn run(
-    spec: &Spec,
-    grid: &Grid,
+    variant: &Variant,
     engine: &mut dyn Engine,
-    store: &mut Store,
+    store: &mut Part<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Summary, SweepError> {
+    let Variant { spec, grid } = variant;
     let selector: TokenSelector = spec.tokens.parse().map_err(SweepError::Tokens)?;
     if matches!(selector, TokenSelector::Text(_)) {
         return Err(SweepError::Tokens(
@@ -181,7 +181,7 @@ fn groups(items: &[Item], shares: bool) -> Vec<Range<usize>> {
 fn measure_noise_floor(
     work: &[(TaskName, ItemSet)],
     engine: &mut dyn Engine,
-    store: &mut Store,
+    store: &mut Part<'_>,
 ) -> Result<(), SweepError> {
     if store.has_noise_floor()? {
         return Ok(());
@@ -200,12 +200,12 @@ fn note_left_out(
     task: TaskName,
     set: &ItemSet,
     grid: &Grid,
-    store: &mut Store,
+    store: &mut Part<'_>,
     progress: &mut dyn Progress,
 ) -> Result<(), SweepError> {
     let injects = grid
         .cells_of(task)
-        .any(|(_, cell)| cell.manipulation == Some(Kind::Inject));
+        .any(|(_, cell)| cell.treatment == INJECT);
     let mut left_out: Vec<(String, &str, String)> = set
         .left_out
         .iter()
@@ -233,7 +233,15 @@ fn cells_for<'g>(
     task: TaskName,
 ) -> impl Iterator<Item = (usize, &'g Cell)> {
     grid.cells_of(task)
-        .filter(|(_, cell)| cell.manipulation != Some(Kind::Inject) || item.swap.is_some())
+        .filter(|(_, cell)| cell.treatment != INJECT || item.swap.is_some())
+}
+
+const INJECT: Treatment = Treatment::Manipulated(Kind::Inject);
+
+/// Where to cut a prompt so that its last token is decoded apart: the cheapest other shape.
+fn last_alone(item: &Item) -> Vec<usize> {
+    let last = item.prompt.tokens.len() - 1;
+    if last > 0 { vec![last] } else { vec![] }
 }
 
 /// A task's sweep over items.
@@ -249,6 +257,7 @@ struct Asked<'i> {
     /// The item's place among those at hand.
     of: usize,
     cell: usize,
+    treatment: Treatment,
     swap: Option<&'i Swap>,
 }
 
@@ -272,12 +281,17 @@ impl ItemSweep<'_> {
             return Err(SweepError::Interrupted);
         }
         let result = engine.run_all(&requests, &mut |n, outcome| {
-            let Asked { of, swap, .. } = asked[n];
+            let Asked {
+                of,
+                treatment,
+                swap,
+                ..
+            } = asked[n];
             let item = &items[of];
-            if requests[n].plan.is_empty() {
+            if treatment == Treatment::Clean {
                 clean.insert(of, outcome.logits.clone());
             }
-            // A cell without a plan comes first among its item's.
+            // The clean cell comes first among its item's.
             let clean = &clean[&of];
             seen[n] = Some(Seen::of(outcome, clean, item, swap));
             progress.cell(self.task, &item.id);
@@ -324,16 +338,13 @@ impl ItemSweep<'_> {
         for (
             cell,
             Cell {
-                manipulation,
+                treatment,
                 layer,
                 seed,
             },
         ) in cells_for(item, self.grid, self.task)
         {
-            let swap = item
-                .swap
-                .as_ref()
-                .filter(|_| *manipulation == Some(Kind::Inject));
+            let swap = item.swap.as_ref().filter(|_| *treatment == INJECT);
             let (continuations, generate) = tails(item, swap);
             let mut request = Request {
                 continuations,
@@ -346,13 +357,22 @@ impl ItemSweep<'_> {
                 Some(of) => PositionSet::ranges(of.moves.iter().map(|(_, to)| *to..to + 1)),
                 None => tokens.clone(),
             };
-            for &site in manipulation.iter().flat_map(|_| &spec.sites) {
-                let kind = manipulation.expect("iterated over");
-                let states = donors.states(kind, site, item, engine)?;
-                let made = kind.intervention(*layer, *seed, spec.extent, at.clone(), states);
-                request.plan.push(made.on(site));
+            if *treatment == Treatment::CleanAgain {
+                request.cuts = last_alone(item);
             }
-            asked.push(Asked { of, cell, swap });
+            if let Some(kind) = treatment.kind() {
+                for &site in &spec.sites {
+                    let states = donors.states(kind, site, item, engine)?;
+                    let made = kind.intervention(*layer, *seed, spec.extent, at.clone(), states);
+                    request.plan.push(made.on(site));
+                }
+            }
+            asked.push(Asked {
+                of,
+                cell,
+                treatment: *treatment,
+                swap,
+            });
             requests.push(request);
         }
         Ok(())

@@ -55,9 +55,11 @@ impl Place {
     }
 
     pub fn rows(&self, run: &str) -> Vec<ResultRow> {
-        let mut rows = StoredRun::read(&self.path(run)).unwrap().rows;
+        let stored = StoredRun::read(&self.path(run)).unwrap();
+        let rows = stored.variants.into_iter().map(|variant| variant.rows);
+        let mut rows: Vec<ResultRow> = rows.flatten().collect();
         rows.sort_by_key(|r| {
-            let kind = r.manipulation.map(|k| k.to_string());
+            let kind = r.treatment.to_string();
             (r.task.to_string(), r.item.clone(), kind, r.layer, r.seed)
         });
         rows

@@ -46,13 +46,20 @@ impl Route {
 /// The route of a request to a model of `n_layer` layers.
 pub(super) fn route(request: &Request, n_layer: u32) -> Route {
     let in_cache = |target| matches!(target, Target::Keys | Target::Values);
+    let n = request.tokens.len() as u32;
+    // A clean run cut before its last token is that token alone, after the clean cells.
+    if request.plan.is_empty() && n > 1 && request.cuts == [n as usize - 1] {
+        return Route::Rows {
+            layer: 0,
+            row: n - 1,
+        };
+    }
     if request.from_step > 0
         || !request.cuts.is_empty()
         || request.plan.iter().any(|i| in_cache(i.target()))
     {
         return Route::Whole;
     }
-    let n = request.tokens.len() as u32;
     let plan = request.plan_at(0);
     if let [only] = &plan[..] {
         let k = only.layers.first;
@@ -129,6 +136,19 @@ mod tests {
         fn zero_at(tokens: PositionSet) -> Self {
             Self::new(Action::Zero, LayerSpan::only(1)).at(tokens)
         }
+    }
+
+    #[test]
+    fn a_clean_run_with_its_last_token_apart_is_one_row() {
+        let request = |cuts| Request {
+            tokens: vec![Token(1); 10],
+            cuts,
+            ..Request::default()
+        };
+        let last = Route::Rows { layer: 0, row: 9 };
+        assert_eq!(route(&request(vec![9]), 8), last);
+        assert_eq!(route(&request(vec![7]), 8), Route::Whole);
+        assert_eq!(route(&request(vec![]), 8), Route::Clean);
     }
 
     #[test]

@@ -1,0 +1,268 @@
+//! A variant's part of a run being written.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use sha2::{Digest, Sha256};
+
+use super::{StoreError, database};
+use crate::engine::{NoiseFloor, Work};
+use crate::hook::Touched;
+use crate::tasks::{Scores, TaskName};
+
+/// An item as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemRow {
+    /// Its task.
+    pub task: TaskName,
+    /// Its name within the task.
+    pub name: String,
+    /// The prompt.
+    pub prompt: String,
+    /// The right answer.
+    pub answer: String,
+    /// Whether the text was cut to fit the context.
+    pub cut: bool,
+    /// The donor prompt and the answer it should lead to, where `inject` has one.
+    pub swap: Option<(String, String)>,
+}
+
+/// An item's result under one cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Number of the cell within the variant's grid.
+    pub cell: usize,
+    /// The answer's scores.
+    pub scores: Scores,
+    /// Whether the answer is the clean run's.
+    pub agrees: bool,
+    /// The generated answer; for tasks that do not generate, the likeliest next token's text.
+    pub answer: String,
+    /// Log-probability of the whole answer, nats.
+    pub logprob: f64,
+    /// Rank of the answer's first token.
+    pub rank: usize,
+    /// KL divergence from the clean next-token distribution, nats.
+    pub kl: f64,
+    /// The likeliest next token.
+    pub argmax: i32,
+    /// Its text.
+    pub argmax_text: String,
+    /// For `inject`: whether the donor's answer was given, and its log-probability.
+    pub modified: Option<(bool, f64)>,
+    /// Tensors written to.
+    pub touched: Vec<Touched>,
+}
+
+/// One item under all its cells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// The item.
+    pub item: ItemRow,
+    /// Its results.
+    pub rows: Vec<Row>,
+}
+
+/// A variant's part of a run.
+pub struct Part<'s> {
+    db: &'s mut Connection,
+    folder: &'s Path,
+    variant: i64,
+    first_cell: i64,
+}
+
+impl<'s> Part<'s> {
+    pub(super) fn new(
+        db: &'s mut Connection,
+        folder: &'s Path,
+        variant: i64,
+        first_cell: i64,
+    ) -> Self {
+        Self {
+            db,
+            folder,
+            variant,
+            first_cell,
+        }
+    }
+
+    /// The names of a task's items that are complete.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn done(&self, task: TaskName) -> Result<HashSet<String>, StoreError> {
+        let fail = database(self.folder);
+        let mut query = self
+            .db
+            .prepare("SELECT name FROM items WHERE variant = ?1 AND task = ?2")
+            .map_err(&fail)?;
+        let names = query
+            .query_map(params![self.variant, task.to_string()], |row| row.get(0))
+            .map_err(&fail)?
+            .collect::<Result<_, _>>()
+            .map_err(&fail)?;
+        Ok(names)
+    }
+
+    /// Whether the noise floor has been measured.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn has_noise_floor(&self) -> Result<bool, StoreError> {
+        self.db
+            .query_row(
+                "SELECT 1 FROM noise_floor WHERE variant = ?1 LIMIT 1",
+                [self.variant],
+                |_| Ok(()),
+            )
+            .optional()
+            .map(|found| found.is_some())
+            .map_err(database(self.folder))
+    }
+
+    /// Stores the noise floor.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_noise_floor(&mut self, floors: &[NoiseFloor]) -> Result<(), StoreError> {
+        let fail = database(self.folder);
+        let transaction = self.db.transaction().map_err(&fail)?;
+        for floor in floors {
+            transaction
+                .execute(
+                    "INSERT OR REPLACE INTO noise_floor VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    params![
+                        self.variant,
+                        floor.shape,
+                        floor.prompts as i64,
+                        floor.max_logit,
+                        floor.mean_kl,
+                        floor.max_kl,
+                        floor.argmax_changes as i64
+                    ],
+                )
+                .map_err(&fail)?;
+        }
+        transaction.commit().map_err(&fail)
+    }
+
+    /// Stores which items are left out: (name, what leaves them out, reason).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_left_out(
+        &mut self,
+        task: TaskName,
+        left_out: &[(String, &str, String)],
+    ) -> Result<(), StoreError> {
+        let fail = database(self.folder);
+        let transaction = self.db.transaction().map_err(&fail)?;
+        for (name, what, reason) in left_out {
+            transaction
+                .execute(
+                    "INSERT OR REPLACE INTO left_out VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![self.variant, task.to_string(), name, what, reason],
+                )
+                .map_err(&fail)?;
+        }
+        transaction.commit().map_err(&fail)
+    }
+
+    /// Commits units: all of them or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when there is no space left.
+    pub fn commit(&mut self, units: &[Unit]) -> Result<(), StoreError> {
+        let fail = database(self.folder);
+        let transaction = self.db.transaction().map_err(&fail)?;
+        for unit in units {
+            insert_unit(&transaction, unit, self.variant, self.first_cell).map_err(&fail)?;
+        }
+        transaction.commit().map_err(&fail)
+    }
+
+    /// Notes what the session at hand has computed so far.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn note_work(&mut self, work: &Work) -> Result<(), StoreError> {
+        self.db
+            .execute(
+                "UPDATE sessions SET layer_rows = ?1, cache_rows = ?2, fallbacks = ?3, reason = ?4
+                 WHERE session = (SELECT max(session) FROM sessions)",
+                params![
+                    work.layer_rows as i64,
+                    work.cache_rows as i64,
+                    work.fallbacks as i64,
+                    work.reason
+                ],
+            )
+            .map_err(database(self.folder))?;
+        Ok(())
+    }
+}
+
+fn insert_unit(
+    transaction: &Transaction<'_>,
+    unit: &Unit,
+    variant: i64,
+    first_cell: i64,
+) -> rusqlite::Result<()> {
+    let item = &unit.item;
+    let hash = Sha256::digest(item.prompt.as_bytes());
+    let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+    let (donor, modified) = match &item.swap {
+        Some((donor, answer)) => (Some(donor), Some(answer)),
+        None => (None, None),
+    };
+    transaction.execute(
+        "INSERT INTO items
+             (variant, task, name, prompt, prompt_sha256, answer, donor, modified_answer, cut)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            variant,
+            item.task.to_string(),
+            item.name,
+            item.prompt,
+            hash,
+            item.answer,
+            donor,
+            modified,
+            item.cut
+        ],
+    )?;
+    let id = transaction.last_insert_rowid();
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO results
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )?;
+    let mut touch =
+        transaction.prepare_cached("INSERT OR IGNORE INTO touched VALUES (?1, ?2, ?3)")?;
+    for row in &unit.rows {
+        insert.execute(params![
+            id,
+            first_cell + row.cell as i64,
+            row.scores.score,
+            row.scores.correct,
+            serde_json::to_string(&row.scores.metrics).expect("plain data"),
+            row.agrees,
+            row.answer,
+            row.logprob,
+            row.rank as i64,
+            row.kl,
+            row.argmax,
+            row.argmax_text,
+            row.modified.map(|m| m.0),
+            row.modified.map(|m| m.1),
+        ])?;
+        for touched in &row.touched {
+            touch.execute(params![
+                first_cell + row.cell as i64,
+                touched.tensor,
+                touched.rows as i64
+            ])?;
+        }
+    }
+    Ok(())
+}
