@@ -305,3 +305,51 @@ fn models_and_cache_types_are_axes_of_one_run() {
         place.run(&line.replace("f16,f32", "f16")),
     );
 }
+
+#[test]
+fn a_dry_run_shows_the_grid_and_touches_nothing() {
+    let place = Place::new();
+    let base =
+        "sweep -m tiny.gguf -t 1 --shots 1 --limit 6 --manipulate freeze,random --layers 1-3";
+    place
+        .run(&format!("{base} --out a --dry-run"))
+        .success()
+        .stdout(contains("in all at most").and(contains("results")));
+    assert!(!place.path("a").exists());
+    // The cells that it counts are those that run.
+    let output = place.run(&format!("{base} --dry-run")).success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    place.run(&format!("{base} --out a")).success();
+    let results = place.rows("a").len().to_string();
+    let line = text.lines().find(|line| line.contains("tiny")).unwrap();
+    assert!(
+        line.split_whitespace().any(|word| word == results),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_configuration_file_is_a_command_line() {
+    let place = Place::new();
+    let file = "model = 'tiny.gguf'\nthreads = 1\nshots = 1\nlimit = 2\n\
+                manipulate = ['freeze', 'random']\nlayers = '1-3'\nout = 'a'\n";
+    std::fs::write(place.path("run.toml"), file).unwrap();
+    place.run("sweep --config run.toml").success();
+    place
+        .run(
+            "sweep -m tiny.gguf -t 1 --shots 1 --limit 2 --manipulate freeze,random --layers 1-3 \
+             --out a",
+        )
+        .success()
+        .stderr(contains("2 items were there already"));
+    place
+        .run("sweep --config run.toml --layers 2 --out b")
+        .success();
+    let of = |run: &str| place.rows(run).iter().filter_map(|r| r.layer).max();
+    assert_eq!((of("a"), of("b")), (Some(3), Some(2)));
+    one_line_error(2, "'layer' is no option")({
+        std::fs::write(place.path("bad.toml"), "layer = 3").unwrap();
+        place.run("sweep --config bad.toml -m tiny.gguf")
+    });
+    one_line_error(2, "cannot be read")(place.run("sweep --config none.toml"));
+}

@@ -173,6 +173,13 @@ impl PlaceArgs {
 pub struct SweepArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Take options from a TOML file, as `layers = "0-29+3"` or `limit = { capitals = 30 }`; those
+    /// given here override it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the grid, the memory and the time it will take on this machine, and stop
+    #[arg(long)]
+    pub dry_run: bool,
     /// Types of the K/V cache to compare, both alike: f16,q8_0,q4_0 [default: that of -ctk and -ctv]
     #[arg(long, value_name = "TYPES", value_delimiter = ',', conflicts_with_all = ["cache_type_k", "cache_type_v"])]
     pub cache_type: Vec<CacheType>,

@@ -2,8 +2,10 @@
 
 mod args;
 mod bench;
+mod config;
 mod continuation;
 mod doctor;
+mod dry_run;
 mod line;
 mod manual;
 mod output;
@@ -34,7 +36,13 @@ pub struct Usage(pub String);
 /// Parses, runs, and turns errors into one line on stderr and an exit code: 2 for wrong usage,
 /// 1 for a failed run, 130 on interrupt.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse_from(args::long_names(std::env::args_os()));
+    let arguments = match config::with_file(args::long_names(std::env::args_os())) {
+        Ok(arguments) => Arguments::parse_from(arguments),
+        Err(error) => {
+            eprintln!("midlayer: {error}");
+            return ExitCode::from(exit_code(&error));
+        }
+    };
     set_verbose(arguments.verbose);
     let result = match arguments.command {
         Command::Sweep(args) => sweep::run(args),

@@ -8,9 +8,9 @@ use super::Usage;
 use super::args::ModelArgs;
 use super::output::{say, spinner};
 use midlayer::engine::{Engine, Planned, Straightforward, Strategy};
-use midlayer::hub::{Hub, model_file};
+use midlayer::hub::{Hub, HubOptions, model_file};
 use midlayer::intervention::Kind;
-use midlayer::models::resolve;
+use midlayer::models::{HubModel, Manifest, resolve};
 use midlayer::runtime::{ContextOptions, Model, ModelOptions};
 
 /// A loaded model and where it came from.
@@ -49,6 +49,40 @@ pub fn model_files(args: &ModelArgs) -> anyhow::Result<Vec<PathBuf>> {
         (None, Some(models)) => of(models, find),
         (None, None) => Err(Usage("give a model: -m or -hf".into()).into()),
     }
+}
+
+/// A model that is asked for.
+pub enum Named {
+    /// Its file is here.
+    File(PathBuf),
+    /// It is on the hub, not here, and its size is known.
+    Hub(HubModel),
+}
+
+/// The models that are asked for, without fetching any.
+pub fn named_models(args: &ModelArgs) -> anyhow::Result<Vec<Named>> {
+    let Some(repos) = &args.hf_repo else {
+        let files = model_files(args)?.into_iter();
+        return Ok(files.map(Named::File).collect());
+    };
+    let cached = Hub::new(HubOptions {
+        offline: Some("--dry-run"),
+        ..HubOptions::from_env()
+    })?;
+    let manifest = Manifest::builtin();
+    let named = repos.split(',').map(|repo| {
+        if let Ok(file) = model_file(&cached, repo) {
+            return Ok(Named::File(file));
+        }
+        let known = manifest.hub_model(repo).cloned();
+        let unknown = || {
+            Usage(format!(
+                "{repo} is not in the hub's cache, and its size is not known without it; run without --dry-run to fetch it (-hf)"
+            ))
+        };
+        Ok(Named::Hub(known.ok_or_else(unknown)?))
+    });
+    named.collect()
 }
 
 /// Finds and loads the model.

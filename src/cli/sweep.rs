@@ -19,6 +19,9 @@ use midlayer::tasks::TaskName;
 use midlayer::{report, sweep};
 
 pub fn run(args: SweepArgs) -> anyhow::Result<()> {
+    if args.dry_run {
+        return super::dry_run::run(&args);
+    }
     let files = model_files(&args.model)?;
     let mut sources = Vec::new();
     let mut variants = Vec::new();
@@ -44,6 +47,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     let mut store = Store::open(&out, &variants)?;
     store.begin_session(midlayer::REVISION, std::env::consts::ARCH)?;
     let mut progress = Terminal::new()?;
+    tell_samples(&variants[0].spec);
     let mut noted = Vec::new();
     for note in variants.iter().flat_map(|variant| &variant.grid.notes) {
         if !noted.contains(&note) {
@@ -103,14 +107,15 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
 }
 
 /// The cache types to compare, as (K, V).
-fn cache_types(args: &SweepArgs) -> Vec<(CacheType, CacheType)> {
+pub fn cache_types(args: &SweepArgs) -> Vec<(CacheType, CacheType)> {
     if args.cache_type.is_empty() {
         return vec![(args.model.cache_type_k, args.model.cache_type_v)];
     }
     args.cache_type.iter().map(|both| (*both, *both)).collect()
 }
 
-fn specification(
+/// Everything the results of a model depend on.
+pub fn specification(
     args: &SweepArgs,
     loaded: &Loaded,
     sha256: &str,
@@ -181,6 +186,16 @@ fn limit_of(args: &SweepArgs, task: TaskName) -> Option<usize> {
     find(Some(task)).or(find(None)).map(|limit| limit.limit)
 }
 
+/// Says which tasks of a specification run on the program's own sample.
+pub fn tell_samples(spec: &Spec) {
+    for task in spec.tasks.iter().filter(|task| task.is_sample()) {
+        let task = task.task;
+        say(&format!(
+            "{task}: using the small sample written for midlayer by a language model; for the real set: midlayer pull {task}, or --data {task}=FILE"
+        ));
+    }
+}
+
 /// Where a task's items come from: the file named, else the pulled set, else the sample.
 fn data_source(args: &SweepArgs, task: TaskName) -> anyhow::Result<Option<DataSource>> {
     if !task.reads_data() {
@@ -191,11 +206,6 @@ fn data_source(args: &SweepArgs, task: TaskName) -> anyhow::Result<Option<DataSo
         Some(data) => Some(std::path::absolute(&data.path)?),
         None => pulled_dataset(&task.to_string()),
     };
-    if path.is_none() {
-        say(&format!(
-            "{task}: using the small sample written for midlayer by a language model; for the real set: midlayer pull {task}, or --data {task}=FILE"
-        ));
-    }
     Ok(Some(DataSource {
         sha256: path
             .as_deref()

@@ -9,6 +9,33 @@ pub struct Manifest {
     /// Its models.
     #[serde(rename = "model")]
     pub models: Vec<Entry>,
+    /// Models of the Hugging Face hub whose size is known without fetching them.
+    #[serde(rename = "hub", default)]
+    pub hub: Vec<HubModel>,
+}
+
+/// What is known of a model of the hub without its file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HubModel {
+    /// The repository, user/name.
+    pub repo: String,
+    /// `general.architecture`.
+    pub architecture: String,
+    /// llama.cpp's name of the file's type.
+    pub quantization: String,
+    /// Number of layers.
+    pub n_layer: u32,
+    /// Width of the residual stream.
+    pub n_embd: u32,
+    /// Width of a token's keys, and of its values.
+    pub n_embd_kv: u32,
+    /// Vocabulary size.
+    pub n_vocab: u32,
+    /// Number of weights.
+    pub n_params: u64,
+    /// Size of the file.
+    pub bytes: u64,
 }
 
 /// A model that comes in wheels of the Python package index.
@@ -47,6 +74,12 @@ pub struct Part {
 }
 
 impl Manifest {
+    /// The hub's model that `user/name[:quant]` means, if its size is known.
+    pub fn hub_model(&self, name: &str) -> Option<&HubModel> {
+        let repo = name.split(':').next().unwrap_or(name);
+        self.hub.iter().find(|model| model.repo == repo)
+    }
+
     /// The manifest compiled into the program.
     pub fn builtin() -> Self {
         let text = include_str!("../../models/manifest.toml");

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-pub use manifest::{Entry, Manifest, Part};
+pub use manifest::{Entry, HubModel, Manifest, Part};
 pub use pull::{Pip, Progress, PullError, pull};
 
 use crate::runtime::{Level, RuntimeError, quantize};

@@ -97,6 +97,17 @@ fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredVariant, task: &
         .draw()
         .expect(INFALLIBLE);
     let clean = task.clean.value;
+    if let Some(floor) = task.floor.filter(|floor| floor.score > 0.0) {
+        let (low, high) = ((clean - floor.score).max(0.0), clean + floor.score);
+        let band = Rectangle::new([(0.0, low), (last, high)], BLACK.mix(0.12).filled());
+        chart
+            .draw_series(std::iter::once(band))
+            .expect(INFALLIBLE)
+            .label("noise floor")
+            .legend(|(x, y)| {
+                Rectangle::new([(x, y - 4), (x + 18, y + 4)], BLACK.mix(0.12).filled())
+            });
+    }
     let dashes = DashedLineSeries::new([(0.0, clean), (last, clean)], 6, 4, BLACK.stroke_width(1));
     chart
         .draw_series(dashes)

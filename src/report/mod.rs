@@ -14,7 +14,9 @@ pub use figure::{injection_svg, panels_svg, score_svg};
 pub use scaling::{ScalingLine, ScalingPanel, scaling_svg};
 pub use series::{Curve, Point, Share, TaskSeries, series};
 pub use table::{STYLE, markdown, settings, terminal};
-pub use transition::{DifferenceRow, THRESHOLD, TransitionRow, differences, transitions};
+pub use transition::{
+    DifferenceRow, THRESHOLD, TransitionRow, differences, sentences, transitions,
+};
 
 use crate::files::replace;
 use crate::store::{StoredRun, StoredVariant};

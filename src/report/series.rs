@@ -68,6 +68,22 @@ pub struct TaskSeries {
     pub curves: Vec<Curve>,
 }
 
+/// Marks a score that does not differ from the clean one by more than rounding does.
+pub const NONE_MARK: &str = "≈";
+
+impl TaskSeries {
+    /// [`NONE_MARK`] for a score whose difference from the clean one does not clear the noise
+    /// floor.
+    pub fn none_mark(&self, score: &Share) -> &'static str {
+        match self.floor {
+            Some(floor) if (score.value - self.clean.value).abs() <= floor.score + 1e-12 => {
+                NONE_MARK
+            }
+            _ => "",
+        }
+    }
+}
+
 /// The difference between the clean run and the same run with its last token decoded apart: an
 /// effect that is not larger is none.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::prefix;
-use super::series::{Curve, Share, TaskSeries, series};
-use super::transition::{differences, transitions};
+use super::series::{Curve, NONE_MARK, Share, TaskSeries, series};
+use super::transition::{differences, sentences, transitions};
 use crate::intervention::{Extent, Kind};
 use crate::store::{StoredRun, StoredVariant};
 use crate::sweep::DataSource;
@@ -59,7 +59,9 @@ fn by_layer(task: &TaskSeries, curves: &[&Curve], show: impl Fn(&super::Point) -
 /// `inject` shows what was answered, original and modified; the others accuracy.
 fn accuracy_grid(task: &TaskSeries) -> Grid {
     let plain: Vec<&Curve> = task.curves.iter().collect();
-    let mut grid = by_layer(task, &plain, |p| percent(&p.accuracy));
+    let mut grid = by_layer(task, &plain, |p| {
+        format!("{}{}", percent(&p.accuracy), task.none_mark(&p.accuracy))
+    });
     if let Some(inject) = task.curves.iter().find(|c| c.kind == Kind::Inject) {
         let modified = by_layer(task, &[inject], |p| {
             p.modified.as_ref().map_or("-".into(), percent)
@@ -89,13 +91,17 @@ pub(super) fn sample_mark(run: &StoredVariant, task: &TaskSeries) -> &'static st
 
 fn clean_line(run: &StoredVariant, task: &TaskSeries) -> String {
     format!(
-        "{}{}: clean {} {} % of {} items, mean log-probability of the answer {:.2}",
+        "{}{}: clean {} {} % of {} items, mean log-probability of the answer {:.2}{}",
         task.task,
         sample_mark(run, task),
         task.task.metric(),
         percent(&task.clean),
         task.clean.n,
-        task.clean_logprob
+        task.clean_logprob,
+        task.floor.map_or(String::new(), |floor| format!(
+            ", noise floor {:.1} points ({NONE_MARK} marks what does not clear it)",
+            100.0 * floor.score
+        ))
     )
 }
 
@@ -136,6 +142,9 @@ pub fn terminal(run: &StoredRun, threshold: f64) -> String {
     if !grid.rows.is_empty() {
         line(&transition_title(threshold));
         line(&plain(grid.head, grid.rows).to_string());
+        for sentence in sentences(&transitions(run, threshold), threshold) {
+            line(&sentence);
+        }
     }
     let grid = difference_grid(run, threshold);
     if !grid.rows.is_empty() {
@@ -217,9 +226,11 @@ fn transition_grid(run: &StoredRun, threshold: f64) -> Grid {
             row.floor_text(),
         ]
     });
+    // One model's name in every row says nothing.
+    let from = usize::from(run.variants.len() < 2);
     Grid {
-        head: head.map(String::from).to_vec(),
-        rows: rows.collect(),
+        head: head[from..].iter().map(ToString::to_string).collect(),
+        rows: rows.map(|row| row[from..].to_vec()).collect(),
     }
 }
 
@@ -316,6 +327,9 @@ pub fn markdown(run: &StoredRun, threshold: f64) -> String {
         )
         .expect("a String");
         markdown_grid(&mut text, &grid);
+        for sentence in sentences(&transitions(run, threshold), threshold) {
+            writeln!(text, "{sentence}\n").expect("a String");
+        }
     }
     let grid = difference_grid(run, threshold);
     if !grid.rows.is_empty() {

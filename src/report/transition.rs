@@ -256,25 +256,49 @@ impl TransitionRow {
         }
     }
 
-    /// The finding in a sentence, as `the top 37% of layers (19-29 of 30) can be ignored at 95%
-    /// of clean`.
-    pub fn sentence(&self, threshold: f64) -> String {
-        let keep = (100.0 * threshold).round();
-        let what = format!("{}, {}, {}", self.variant, self.task, self.kind);
-        match self.transition {
-            Transition::At {
-                layer, low, high, ..
-            } => {
-                let top = |layer: u32| (100.0 * (1.0 - self.depth(layer))).round();
-                let high = high.map_or(0.0, top);
-                format!(
-                    "{what}: the top {}% of layers ({layer} to {}) can be ignored at {keep}% of clean (95% interval {high}-{}%)",
-                    top(layer),
-                    self.n_layer - 1,
-                    top(low)
-                )
-            }
-            _ => format!("{what}: {}", self.layer_text()),
+    /// The finding in a clause, as `freeze from layer 19 of 30: the top 37% (33-41) can be
+    /// ignored`.
+    fn clause(&self) -> String {
+        let Transition::At {
+            layer, low, high, ..
+        } = self.transition
+        else {
+            return format!("{}: {}", self.kind, self.layer_text());
+        };
+        let top = |layer: u32| (100.0 * (1.0 - self.depth(layer))).round();
+        format!(
+            "{} from layer {layer} of {}: the top {}% ({}-{}) can be ignored",
+            self.kind,
+            self.n_layer,
+            top(layer),
+            high.map_or(0.0, top),
+            top(low)
+        )
+    }
+
+    /// What the paper found for four models of 32 layers (arXiv 2409.03621, abstract).
+    fn paper(&self) -> &'static str {
+        match self.kind {
+            Kind::Inject => "the top third",
+            _ => "the top 30-50%",
         }
     }
+}
+
+/// A sentence for each model and task: how much of the model can be ignored under each
+/// manipulation (95% interval), the paper's figure beside it.
+pub fn sentences(rows: &[TransitionRow], threshold: f64) -> Vec<String> {
+    let keep = (100.0 * threshold).round();
+    let same = |a: &TransitionRow, b: &TransitionRow| (&a.variant, a.task) == (&b.variant, b.task);
+    let of = rows.chunk_by(same).map(|rows| {
+        let clauses = rows
+            .iter()
+            .map(|row| format!("{} (paper: {})", row.clause(), row.paper()));
+        let clauses = clauses.collect::<Vec<_>>().join("; ");
+        format!(
+            "{}, {}, at {keep}% of clean: {clauses}.",
+            rows[0].variant, rows[0].task
+        )
+    });
+    of.collect()
 }

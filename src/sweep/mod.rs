@@ -2,11 +2,13 @@
 //! run, and that an interrupted run goes on where it stopped.
 
 mod donors;
+mod estimate;
 mod grid;
 mod run;
 mod seen;
 mod spec;
 
+pub use estimate::{Effort, estimate, layer_weights};
 pub use grid::{Cell, Grid, GridError, Treatment};
 pub use run::{Progress, Summary, SweepError, run};
 pub use spec::{DataSource, ModelIdentity, Spec, TaskSpec, Variant, labels};

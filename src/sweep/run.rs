@@ -152,7 +152,7 @@ const TOGETHER: (usize, usize) = (20, 1024);
 
 /// Ranges of items that run together. They follow from the items alone, so that an interrupted
 /// run goes on in the same batches.
-fn groups(items: &[Item], shares: bool) -> Vec<Range<usize>> {
+pub(super) fn groups(items: &[Item], shares: bool) -> Vec<Range<usize>> {
     let mut groups = Vec::new();
     let (mut start, mut tokens) = (0, 0);
     for (n, item) in items.iter().enumerate() {
@@ -227,7 +227,7 @@ fn note_left_out(
 }
 
 /// The cells an item runs under: all of the task's, without `inject` where it has no swap.
-fn cells_for<'g>(
+pub(super) fn cells_for<'g>(
     item: &'g Item,
     grid: &'g Grid,
     task: TaskName,

@@ -62,6 +62,12 @@ impl Planned {
     /// Sequences in one batch unless asked for otherwise.
     pub const PARALLEL: u32 = 64;
 
+    /// How many cells of keys and values the context of an engine has, for texts of up to
+    /// `n_ctx` tokens: two of the longest fit, one clean and one manipulated.
+    pub fn cells(n_ctx: u32) -> u32 {
+        (2 * n_ctx).max(WAVE_CELLS as u32 * 2)
+    }
+
     /// An engine with a context of its own: texts of up to `options.n_ctx` tokens, `parallel`
     /// sequences at once (at least 8, at most [`Model::max_sequences`]).
     ///
@@ -73,8 +79,7 @@ impl Planned {
         parallel: u32,
     ) -> Result<Self, RuntimeError> {
         let parallel = parallel.clamp(LEAST, model.max_sequences());
-        // Two of the longest texts fit, one clean and one manipulated.
-        let cells = (2 * options.n_ctx).max(WAVE_CELLS as u32 * 2);
+        let cells = Self::cells(options.n_ctx);
         Ok(Self {
             inner: Straightforward::with_cells(model, options, cells, parallel)?,
             sequences: Sequences::new(parallel),

@@ -1,0 +1,132 @@
+//! How much a variant computes, before it does.
+
+use super::run::{cells_for, groups};
+use super::seen::tails;
+use super::{Treatment, Variant};
+use crate::engine::Strategy;
+use crate::intervention::{Kind, Site};
+use crate::runtime::Facts;
+use crate::tasks::{Item, ItemSet, TaskName};
+
+/// An amount of computation. Generated texts count with their longest length, so it is what a
+/// sweep takes at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Effort {
+    /// Items.
+    pub items: usize,
+    /// Results: items times cells.
+    pub results: usize,
+    /// Rows times layers that run in large batches.
+    pub prefill: f64,
+    /// Rows times layers of which only keys and values are projected.
+    pub cache: f64,
+    /// Rows times layers that run a token at a time.
+    pub decode: f64,
+}
+
+impl Effort {
+    /// The sum of two efforts.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            items: self.items + other.items,
+            results: self.results + other.results,
+            prefill: self.prefill + other.prefill,
+            cache: self.cache + other.cache,
+            decode: self.decode + other.decode,
+        }
+    }
+}
+
+/// What a variant computes for the items of its tasks.
+pub fn estimate(variant: &Variant, work: &[(TaskName, ItemSet)]) -> Effort {
+    let planned = variant.spec.strategy == Strategy::Planned;
+    let mut effort = Effort::default();
+    for (task, set) in work {
+        for together in groups(&set.items, planned) {
+            let items = &set.items[together];
+            // What the texts begin with in common is computed once for all of them.
+            let shared = if planned { common(items) } else { 0 };
+            for item in items {
+                effort.items += 1;
+                let own = item.prompt.tokens.len() as f64 - shared as f64
+                    + shared as f64 / items.len() as f64;
+                for (_, cell) in cells_for(item, &variant.grid, *task) {
+                    effort.results += 1;
+                    add(&mut effort, variant, item, own, cell.treatment, cell.layer);
+                }
+            }
+        }
+    }
+    effort
+}
+
+fn add(
+    effort: &mut Effort,
+    variant: &Variant,
+    item: &Item,
+    own: f64,
+    treatment: Treatment,
+    layer: u32,
+) {
+    let spec = &variant.spec;
+    let n_layer = f64::from(spec.model.facts.n_layer);
+    let above = n_layer - f64::from(layer);
+    let n = item.prompt.tokens.len() as f64;
+    let swap = item
+        .swap
+        .as_ref()
+        .filter(|_| treatment.kind() == Some(Kind::Inject));
+    let (forced, ending) = tails(item, swap);
+    let forced: usize = forced.iter().map(Vec::len).sum();
+    let steps = (forced + ending.map_or(0, |e| e.max_tokens)) as f64;
+    let in_cache = spec.sites.iter().any(|site| *site != Site::Residual);
+    let whole = spec.strategy == Strategy::Straightforward || spec.from_step > 0;
+    let mut rows = 2.0;
+    match treatment {
+        Treatment::Clean => {
+            effort.prefill += n_layer * if whole { n } else { own };
+            rows = 1.0;
+        }
+        Treatment::CleanAgain => {
+            effort.prefill += n_layer * if whole { n } else { 1.0 };
+            rows = 1.0;
+        }
+        // The text is run once to see its keys and values and once with them rewritten.
+        Treatment::Manipulated(_) if in_cache => effort.prefill += 2.0 * n * n_layer,
+        Treatment::Manipulated(_) if whole => effort.prefill += n * n_layer,
+        Treatment::Manipulated(Kind::SkipAttention) => {
+            effort.decode += above;
+            rows = 1.0;
+        }
+        Treatment::Manipulated(Kind::Freeze) => {
+            effort.cache += own * above;
+            effort.decode += above;
+            rows = 1.1;
+        }
+        Treatment::Manipulated(Kind::Inject) => {
+            let moves = item.swap.iter().flat_map(|swap| &swap.moves);
+            let first = moves.map(|(_, to)| *to).min().unwrap_or(0);
+            effort.prefill += above * (n - f64::from(first));
+        }
+        Treatment::Manipulated(_) => effort.prefill += above * own,
+    }
+    effort.decode += rows * steps * n_layer;
+}
+
+/// How many tokens all prompts begin with.
+fn common(items: &[Item]) -> usize {
+    let [first, rest @ ..] = items else { return 0 };
+    let shared = rest.iter().map(|item| {
+        let pairs = item.prompt.tokens.iter().zip(&first.prompt.tokens);
+        pairs.take_while(|(a, b)| a == b).count()
+    });
+    shared.min().unwrap_or(0)
+}
+
+/// Weights that one row meets in one layer, embeddings and the output matrix left out. (Of
+/// experts all are counted: an upper bound.)
+pub fn layer_weights(facts: &Facts) -> f64 {
+    let vocabulary = f64::from(facts.n_vocab) * f64::from(facts.n_embd);
+    let body = (facts.n_params as f64 - vocabulary).max(0.0);
+    body / f64::from(facts.n_layer.max(1))
+}
