@@ -164,6 +164,24 @@ fn every_manipulation_gives_the_same_next_token() {
     }
 }
 
+/// Freeze on just the positions that are prior in the prompt: tokens that follow are not among
+/// them and stay clean.
+#[test]
+fn tokens_that_follow_are_frozen_only_where_they_are_named() {
+    let model = model(Architecture::Llama);
+    let last = text(1).len() as u32 - 1;
+    let until = |end| {
+        let freeze = Intervention::freeze(1).at(PositionSet::below(end));
+        continued(request(1, vec![freeze]))
+    };
+    let requests = [until(last), until(last + 1), until(last + 2)];
+    check_in_parts(&model, &options(), 8, &requests, "positions");
+    let mut engine = Planned::new(model, &options(), 8).unwrap();
+    let outcomes = outcomes(&mut engine, &requests);
+    let after = |n: usize| outcomes[n].after(0, 2);
+    assert!(distance(after(0), after(1)) > CLOSE && distance(after(1), after(2)) > CLOSE);
+}
+
 /// Forced and greedy continuations, with generated tokens manipulated and not.
 #[test]
 fn every_manipulation_gives_the_same_continuations() {

@@ -239,7 +239,9 @@ impl Planned {
         let (mut rows, mut starts) = (Vec::new(), Vec::new());
         let mut first = u32::MAX;
         for tail in tails {
-            if let Again::Cache { k } = tail.again {
+            if let Again::Cache { k } = tail.again
+                && tail.is_touched()
+            {
                 self.drop_newest(tail)?;
                 rows.push(row(tail.sequence, tail.position, tail.newest, false));
                 starts.push(Start {
