@@ -35,10 +35,12 @@
 
 pub mod engine;
 mod files;
+mod ggml;
 pub mod hook;
 pub mod hub;
 pub mod intervention;
 pub mod models;
+pub mod plan;
 pub mod report;
 pub mod runtime;
 pub mod stats;

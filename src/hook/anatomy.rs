@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use llama_cpp_sys_2 as sys;
+use crate::ggml as sys;
 
 use super::cut::Edges;
 use super::recording::Recording;

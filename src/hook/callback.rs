@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use llama_cpp_sys_2 as sys;
+use crate::ggml as sys;
 
 use super::HookFault;
 use super::pass::{Observed, Pass};

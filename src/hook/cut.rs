@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use llama_cpp_sys_2 as sys;
+use crate::ggml as sys;
 
 use super::anatomy::Anatomy;
 use super::recording::Recording;

@@ -225,6 +225,49 @@ impl Pass {
         })
     }
 
+    /// A pass whose rows are one micro-batch, for a caller that recognises nodes itself and shows
+    /// them with [`Self::show`].
+    pub fn of_one_evaluation(mut self) -> Self {
+        self.n_rows = self.rows.len();
+        self
+    }
+
+    /// The nodes that it must be shown, by their index in the anatomy.
+    pub fn sites(&self) -> impl Iterator<Item = usize> {
+        self.wanted.keys().copied()
+    }
+
+    /// Checks that `node`, about to be computed, is the one recorded at `index`.
+    ///
+    /// # Errors
+    /// [`HookFault::GraphChanged`].
+    pub fn expect(&self, index: usize, node: Tensor<'_>) -> Result<(), HookFault> {
+        match self.wanted.get(&index) {
+            Some(places) => recognise(site(&self.anatomy, places[0])?, node),
+            None => Ok(()),
+        }
+    }
+
+    /// `node`, recorded at `index`, has been computed; its rows are edited.
+    ///
+    /// # Errors
+    /// [`HookFault`] when its rows are not what they should be.
+    pub fn show(&mut self, index: usize, node: Tensor<'_>) -> Result<(), HookFault> {
+        for place in self.wanted.get(&index).cloned().unwrap_or_default() {
+            self.edit(place, node)?;
+        }
+        Ok(())
+    }
+
+    /// After the evaluation: that every row named was touched (see [`Self::of_one_evaluation`]).
+    ///
+    /// # Errors
+    /// What an editor missed.
+    pub fn finish_evaluation(mut self) -> Result<Observed, HookFault> {
+        self.end_evaluation();
+        self.finish()
+    }
+
     /// The scheduler asks whether it should stop after `node`. Called once for each node of each
     /// evaluation, in order.
     ///
@@ -268,10 +311,7 @@ impl Pass {
     /// # Errors
     /// [`HookFault`] when its rows are not what they should be.
     pub fn computed(&mut self, node: Tensor<'_>) -> Result<(), HookFault> {
-        let index = self.cursor - 1;
-        for place in self.wanted.get(&index).cloned().unwrap_or_default() {
-            self.edit(place, node)?;
-        }
+        self.show(self.cursor - 1, node)?;
         if self.cursor == self.anatomy.n_nodes {
             self.end_evaluation();
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use llama_cpp_sys_2 as sys;
+use crate::ggml as sys;
 
 use super::tensor::Tensor;
 

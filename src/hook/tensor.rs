@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use llama_cpp_sys_2 as sys;
+use crate::ggml as sys;
 
 use super::HookFault;
 
@@ -77,12 +77,12 @@ impl<'a> Tensor<'a> {
 
     /// The operation that makes the tensor (`GGML_OP_*`).
     pub fn op(&self) -> sys::ggml_op {
-        self.get().op
+        sys::operation(self.get().op)
     }
 
     /// Makes every backend skip the node, until it is restored.
     pub fn skip(&self) -> Skipped {
-        let op = self.op();
+        let op = self.get().op;
         // SAFETY: the node is live (rule of `from_raw`), and while the callback runs for one of
         // its evaluation's nodes, nothing else reads or writes it: the scheduler asks before it
         // computes. Only the one field is written, through the raw pointer.
@@ -94,7 +94,7 @@ impl<'a> Tensor<'a> {
 
     /// The element type (`GGML_TYPE_*`).
     pub fn element_type(&self) -> sys::ggml_type {
-        self.get().type_
+        sys::element_type(self.get().type_)
     }
 
     /// Elements in each dimension, innermost first.
@@ -145,7 +145,7 @@ impl<'a> Tensor<'a> {
         let t = self.get();
         let contiguous = t.nb[0] == 4 && t.nb[1] == 4 * t.ne[0] as usize;
         let flat = t.ne[2] == 1 && t.ne[3] == 1;
-        if t.type_ != sys::GGML_TYPE_F32 || !contiguous || !flat || !self.has_memory() {
+        if self.element_type() != sys::GGML_TYPE_F32 || !contiguous || !flat || !self.has_memory() {
             return Err(HookFault::Layout {
                 tensor: self.name(),
                 shape: t.ne,
@@ -214,7 +214,7 @@ impl<'a> Tensor<'a> {
         let stride = if flat { t.nb[1] } else { t.nb[2] };
         let inner = t.nb[0] == 4 && (flat || t.nb[1] == 4 * t.ne[0] as usize);
         let fits = t.ne[3] == 1 && t.ne.iter().product::<i64>() == width * n;
-        if t.type_ != sys::GGML_TYPE_F32 || !inner || !fits || !self.has_memory() {
+        if self.element_type() != sys::GGML_TYPE_F32 || !inner || !fits || !self.has_memory() {
             return Err(HookFault::Layout {
                 tensor: self.name(),
                 shape: t.ne,
@@ -274,7 +274,11 @@ impl<'a> Tensor<'a> {
     pub fn read_i32_input(&self, n: usize) -> Option<Vec<i32>> {
         let t = self.get();
         let available = t.ne.iter().product::<i64>() as usize;
-        if t.type_ != sys::GGML_TYPE_I32 || t.nb[0] != 4 || available < n || t.buffer.is_null() {
+        if self.element_type() != sys::GGML_TYPE_I32
+            || t.nb[0] != 4
+            || available < n
+            || t.buffer.is_null()
+        {
             return None;
         }
         // SAFETY: the buffer is not null and belongs to a live tensor.

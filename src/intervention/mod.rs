@@ -62,6 +62,11 @@ impl States {
         self.rows.is_empty()
     }
 
+    /// All states with their (layer, position), in no order.
+    pub fn iter(&self) -> impl Iterator<Item = ((u32, u32), &[f32])> {
+        self.rows.iter().map(|(at, row)| (*at, &**row))
+    }
+
     /// The same states at other positions: `moves` holds (from, to) pairs, other positions are
     /// left out. This is how a donor's tokens are aligned with the tokens they replace.
     pub fn moved(&self, moves: &[(u32, u32)]) -> Self {

@@ -42,6 +42,11 @@ impl PositionSet {
         Self(merged)
     }
 
+    /// The ranges, sorted and disjoint; an open end is `u32::MAX`.
+    pub fn as_ranges(&self) -> &[Range<u32>] {
+        &self.0
+    }
+
     /// Whether the set holds `position`.
     pub fn contains(&self, position: u32) -> bool {
         self.0.iter().any(|r| r.contains(&position))

@@ -1,0 +1,29 @@
+//! midlayer inside a llama.cpp that is already there.
+//!
+//! The same hook and the same manipulations as the library's, compiled for a host process: no
+//! llama.cpp is linked, its functions are found in the process, and the layout of its tensors is
+//! proved before one is touched. `docs/plugin.md` says how to use it.
+
+mod api;
+mod chain;
+mod ggml;
+mod graph;
+mod host;
+mod layout;
+mod objects;
+#[cfg(target_os = "linux")]
+mod preload;
+mod requests;
+mod session;
+mod source;
+
+// The library's own sources. Not all of them is used here.
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/hook/mod.rs"]
+mod hook;
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/intervention/mod.rs"]
+mod intervention;
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/plan/mod.rs"]
+mod plan;

@@ -1,0 +1,438 @@
+//! What is behind one context's callback: which evaluation is running and what is done in it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::{CString, c_void};
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ggml::{self, ggml_tensor};
+use crate::graph::{GraphError, Structure, looks_up_tokens, tensors};
+use crate::hook::{Capture, HookFault, Observed, Pass, Row, Tensor};
+use crate::host::{Host, HostError};
+use crate::intervention::{Editor, States, Target};
+use crate::plan::{StatesFileError, write_states};
+use crate::requests::{Ambiguous, Part, Run, Texts};
+use crate::source::{Ready, Source, SourceError};
+
+/// `ggml_backend_sched_eval_callback`.
+pub type Callback = unsafe extern "C" fn(*mut ggml_tensor, bool, *mut c_void) -> bool;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The host's ggml is not to be touched.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The plan cannot be carried out.
+    #[error(transparent)]
+    Plan(#[from] SourceError),
+    /// The graph is left alone.
+    #[error("left alone: {0}")]
+    Graph(#[from] GraphError),
+    /// The rows are left alone.
+    #[error("left alone: {0}")]
+    Rows(#[from] Ambiguous),
+    /// A row was not rewritten as it should have been.
+    #[error("text {text} came out wrong: {fault}")]
+    Fault {
+        /// Its number.
+        text: u64,
+        /// What happened.
+        fault: HookFault,
+    },
+    /// An evaluation that began did not end.
+    #[error("text {0} came out wrong: its evaluation ended early")]
+    Early(u64),
+    /// States could not be written.
+    #[error(transparent)]
+    States(#[from] StatesFileError),
+    /// No states to write.
+    #[error("no states were captured (capture in the plan)")]
+    NoStates,
+    /// A mistake here.
+    #[error("midlayer failed and leaves the model alone from here on: {0}")]
+    Panicked(String),
+}
+
+/// An evaluation in which rows are rewritten or kept.
+struct Running {
+    pass: Pass,
+    /// Nodes that are waited for, with their index in the anatomy.
+    wanted: HashMap<usize, usize>,
+    /// The last node.
+    result: usize,
+    /// The texts, by run, with their plans.
+    texts: HashMap<u32, (u64, Arc<Ready>)>,
+}
+
+impl Running {
+    fn text(&self) -> u64 {
+        let numbers = self.texts.values().map(|(number, _)| *number);
+        numbers.min().unwrap_or(0)
+    }
+}
+
+struct State {
+    host: &'static Host,
+    source: Source,
+    texts: Texts,
+    structures: Vec<Arc<Structure>>,
+    running: Option<Running>,
+    chained: Option<(Callback, usize)>,
+    /// Of the node that was asked about last: whether we wait for it, whether the host does.
+    waits: (bool, bool),
+    /// After a panic nothing is done any more.
+    broken: bool,
+    hits: u64,
+    touched: u64,
+    /// States of the latest texts.
+    kept: VecDeque<(u64, States)>,
+    error: Option<CString>,
+    told: HashSet<String>,
+}
+
+// SAFETY: the only pointers to nodes in it are those of a pass to nodes that it skips, and no node
+// is skipped here: passes are made without a part to leave out. The host's callback and its data
+// are used on the thread that ggml calls us on.
+unsafe impl Send for State {}
+
+/// Texts whose states are held.
+const KEPT: usize = 8;
+
+/// A session: one plan for one context.
+pub struct Session(Mutex<State>);
+
+impl Session {
+    /// A session in the process that we are in.
+    pub fn new(host: &'static Host, source: Source) -> Self {
+        Self(Mutex::new(State {
+            host,
+            source,
+            texts: Texts::default(),
+            structures: Vec::new(),
+            running: None,
+            chained: None,
+            waits: (false, false),
+            broken: false,
+            hits: 0,
+            touched: 0,
+            kept: VecDeque::new(),
+            error: None,
+            told: HashSet::new(),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The host's own callback, to be called too.
+    pub fn chain(&self, callback: Option<Callback>, user_data: *mut c_void) {
+        self.state().chained = callback.map(|callback| (callback, user_data as usize));
+    }
+
+    /// (rows written, texts begun, texts touched) so far.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let state = self.state();
+        (state.hits, state.texts.next_number() - 1, state.touched)
+    }
+
+    /// The last error.
+    pub fn error(&self) -> Option<*const std::ffi::c_char> {
+        self.state().error.as_ref().map(|error| error.as_ptr())
+    }
+
+    /// Writes the states kept of the latest text.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub fn save(&self, path: &Path) -> Result<(), SessionError> {
+        let mut state = self.state();
+        let outcome = match state.kept.back() {
+            Some((_, states)) => write_states(path, states).map_err(SessionError::from),
+            None => Err(SessionError::NoStates),
+        };
+        if let Err(error) = &outcome {
+            state.note(error);
+        }
+        outcome
+    }
+
+    /// What ggml calls.
+    ///
+    /// # Safety
+    /// `node` is the live node that ggml called with.
+    pub unsafe fn call(&self, node: *mut ggml_tensor, ask: bool) -> bool {
+        let (chained, waits) = {
+            let state = self.state();
+            (state.chained, state.waits)
+        };
+        // The host's callback runs without our lock: it may ask us something.
+        let theirs = |ask: bool| {
+            chained.is_some_and(|(callback, user_data)| {
+                // SAFETY: the host's own callback and data, called as ggml would.
+                unsafe { callback(node, ask, user_data as *mut c_void) }
+            })
+        };
+        if ask {
+            let ours = self.guarded(node, true);
+            let theirs = theirs(true);
+            self.state().waits = (ours, theirs);
+            return ours || theirs;
+        }
+        if waits.0 {
+            self.guarded(node, false);
+        }
+        !waits.1 || theirs(false)
+    }
+
+    /// Our part of the callback. Neither an error nor a panic leaves it.
+    fn guarded(&self, node: *mut ggml_tensor, ask: bool) -> bool {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        if state.broken {
+            return false;
+        }
+        let host = state.host;
+        // Unwind safety: after a panic the state is not used for anything but messages.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            ggml::with(host, || {
+                // SAFETY: ggml passes a live node.
+                match unsafe { Tensor::from_raw(node) } {
+                    Some(node) if ask => state.ask(node),
+                    Some(node) => state.computed(node).map(|()| true),
+                    None => Ok(false),
+                }
+            })
+        }));
+        match outcome {
+            Ok(Ok(waits)) => waits,
+            Ok(Err(error)) => {
+                guard.running = None;
+                guard.note(&error);
+                false
+            }
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                guard.running = None;
+                guard.broken = true;
+                let text = text.unwrap_or_else(|| "no message".into());
+                guard.note(&SessionError::Panicked(text));
+                false
+            }
+        }
+    }
+}
+
+impl State {
+    /// Keeps an error, and says it once on stderr.
+    fn note(&mut self, error: &SessionError) {
+        let text = error.to_string();
+        self.error = CString::new(text.replace('\0', " ")).ok();
+        if self.told.len() < 1000 && !self.told.contains(&text) {
+            say(&text);
+            self.told.insert(text);
+        }
+    }
+
+    fn ask(&mut self, node: Tensor<'_>) -> Result<bool, SessionError> {
+        if looks_up_tokens(node) {
+            if let Some(early) = self.running.take() {
+                self.note(&SessionError::Early(early.text()));
+            }
+            self.begin(node)?;
+        }
+        let Some(running) = &self.running else {
+            return Ok(false);
+        };
+        if node.id() == running.result {
+            self.end()?;
+            return Ok(false);
+        }
+        let Some(&index) = running.wanted.get(&node.id()) else {
+            return Ok(false);
+        };
+        let text = running.text();
+        let fault = |fault| SessionError::Fault { text, fault };
+        running.pass.expect(index, node).map_err(fault)?;
+        Ok(true)
+    }
+
+    fn computed(&mut self, node: Tensor<'_>) -> Result<(), SessionError> {
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
+        let text = running.text();
+        let fault = |fault| SessionError::Fault { text, fault };
+        match running.wanted.get(&node.id()) {
+            Some(&index) => running.pass.show(index, node).map_err(fault),
+            None => Ok(()),
+        }
+    }
+
+    /// An evaluation begins: `first` looks up its tokens.
+    fn begin(&mut self, first: Tensor<'_>) -> Result<(), SessionError> {
+        // Tokens that follow outputs are left alone, and it does not take the whole graph to see.
+        let head = self.structures.iter().map(|s| s.head()).max();
+        if let Some(head) = head {
+            let chain = tensors(first, head);
+            let known = self.structures.iter().find(|s| s.begins(&chain));
+            if let Some(structure) = known {
+                let rows = structure.rows(&chain)?;
+                if !self.texts.may_begin(&rows) {
+                    self.texts.add(&rows, 0)?;
+                    return Ok(());
+                }
+            }
+        }
+        let chain = tensors(first, usize::MAX);
+        let known = self.structures.iter().find(|s| s.is_of(&chain)).cloned();
+        let structure = match known {
+            Some(structure) => structure,
+            None => {
+                let structure = Arc::new(Structure::of(&chain)?);
+                if self.structures.len() >= 8 {
+                    self.structures.remove(0);
+                }
+                self.structures.push(structure.clone());
+                structure
+            }
+        };
+        let rows = structure.rows(&chain)?;
+        if self.texts.may_begin(&rows)
+            && let Err(error) = self.source.refresh(self.texts.next_number())
+        {
+            self.note(&error.into());
+        }
+        let (latest, _) = self.source.plan(self.texts.next_number());
+        let before = self.texts.next_number();
+        let runs = self.texts.add(&rows, latest.plan.shortest as usize)?;
+        let mut texts = HashMap::new();
+        for (n, run) in (0..).zip(&runs) {
+            if let Part::Prompt(number) = run.part {
+                let (ready, own) = self.source.plan(number);
+                if ready.plan.requests.selects(own) {
+                    self.touched += u64::from(number >= before);
+                    texts.insert(n, (number, ready.clone()));
+                }
+            }
+        }
+        if texts.is_empty() {
+            return Ok(());
+        }
+        for (_, ready) in texts.values() {
+            ready.check(structure.layers, structure.width)?;
+        }
+        let rows = rows_of(&runs, &rows);
+        self.running = Some(running(&structure, &chain, rows, texts)?);
+        Ok(())
+    }
+
+    /// The evaluation has reached its last node.
+    fn end(&mut self) -> Result<(), SessionError> {
+        let Some(running) = self.running.take() else {
+            return Ok(());
+        };
+        let text = running.text();
+        let fault = |fault| SessionError::Fault { text, fault };
+        let observed = running.pass.finish_evaluation().map_err(fault)?;
+        let touched = observed.touched.values().flatten();
+        self.hits += touched.map(|t| t.rows as u64).sum::<u64>();
+        self.keep(observed, &running.texts)
+    }
+
+    fn keep(
+        &mut self,
+        observed: Observed,
+        texts: &HashMap<u32, (u64, Arc<Ready>)>,
+    ) -> Result<(), SessionError> {
+        for (run, captured) in observed.states {
+            let Some((number, ready)) = texts.get(&run) else {
+                continue;
+            };
+            let Some(keep) = &ready.plan.capture else {
+                continue;
+            };
+            let held = self.kept.iter().position(|(held, _)| held == number);
+            let held = held.unwrap_or_else(|| {
+                self.kept.push_back((*number, States::new()));
+                self.kept.len() - 1
+            });
+            self.kept[held].1.extend(captured.inputs);
+            if let Some(file) = &keep.file {
+                let path = numbered(&ready.folder.join(file), *number);
+                write_states(&path, &self.kept[held].1)?;
+            }
+            if self.kept.len() > KEPT {
+                self.kept.pop_front();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `states.safetensors` as `states.3.safetensors`.
+fn numbered(path: &Path, number: u64) -> PathBuf {
+    let extension = path.extension().map(|e| e.to_string_lossy().into_owned());
+    let extension = extension.unwrap_or_else(|| "safetensors".into());
+    path.with_extension(format!("{number}.{extension}"))
+}
+
+/// The evaluation's rows; each run is a sequence of its own, whose positions do not repeat.
+fn rows_of(runs: &[Run], rows: &[crate::requests::Row]) -> Vec<Row> {
+    let numbered = (0..).zip(runs);
+    numbered
+        .flat_map(|(sequence, run)| {
+            rows[run.rows.clone()].iter().map(move |row| Row {
+                sequence,
+                position: row.position,
+                token: 0,
+                prior: !row.output,
+                output: row.output,
+            })
+        })
+        .collect()
+}
+
+fn running(
+    structure: &Structure,
+    chain: &[*mut ggml_tensor],
+    rows: Vec<Row>,
+    texts: HashMap<u32, (u64, Arc<Ready>)>,
+) -> Result<Running, SessionError> {
+    let text = texts.values().map(|(number, _)| *number).min();
+    let text = text.unwrap_or(0);
+    let editors = texts.iter().map(|(run, (_, ready))| {
+        let editor = Editor::new(ready.interventions.clone(), structure.layers);
+        (*run, editor)
+    });
+    let captures = texts
+        .values()
+        .filter_map(|(_, ready)| ready.plan.capture.as_ref());
+    let layers: HashSet<u32> = captures.flat_map(|keep| &keep.layers).copied().collect();
+    let capture = Capture {
+        targets: vec![Target::Input],
+        layers,
+    };
+    let anatomy = structure.anatomy.clone();
+    let pass = Pass::new(anatomy, rows, editors.collect(), Some(capture), None);
+    let pass = pass.map_err(|fault| SessionError::Fault { text, fault })?;
+    let pass = pass.of_one_evaluation();
+    let wanted = pass.sites();
+    let wanted = wanted.map(|index| (structure.node(chain, index), index));
+    Ok(Running {
+        wanted: wanted.collect(),
+        result: structure.result(chain),
+        pass,
+        texts,
+    })
+}
+
+/// One line on stderr.
+pub fn say(text: &str) {
+    // A host may have closed it.
+    let _ = writeln!(std::io::stderr(), "midlayer: {text}");
+}
