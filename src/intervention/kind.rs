@@ -42,6 +42,17 @@ pub enum Extent {
     Window(u32),
 }
 
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Extent::Paper => f.write_str("paper"),
+            Extent::From => f.write_str("from"),
+            Extent::Only => f.write_str("only"),
+            Extent::Window(width) => write!(f, "window:{width}"),
+        }
+    }
+}
+
 impl FromStr for Extent {
     type Err = String;
 

@@ -96,6 +96,16 @@ pub enum Site {
     Values,
 }
 
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Site::Residual => "residual",
+            Site::Keys => "keys",
+            Site::Values => "values",
+        })
+    }
+}
+
 impl std::str::FromStr for Site {
     type Err = String;
 

@@ -1,6 +1,8 @@
 //! What several test programs share.
 #![allow(dead_code)] // each test program uses a part of it
 
+pub mod exported;
+pub mod pandas;
 pub mod place;
 
 use std::ops::ControlFlow;
