@@ -58,6 +58,19 @@ pub enum Command {
     },
     /// Print the manual, as in: midlayer man | man -l -
     Man,
+    /// Load a model and run a few tokens (what other commands have a process of its own do with
+    /// a file that they have not loaded before)
+    #[command(hide = true)]
+    CheckModel(CheckModelArgs),
+}
+
+#[derive(Args)]
+pub struct CheckModelArgs {
+    /// GGUF file
+    pub file: PathBuf,
+    /// How to load and run it, as JSON
+    #[arg(long)]
+    pub settings: String,
 }
 
 #[derive(Args)]

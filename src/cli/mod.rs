@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod config;
+mod check;
 mod continuation;
 mod doctor;
 mod dry_run;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
         Command::Bench(args) => bench::run(args),
+        Command::CheckModel(args) => check::run(args),
     };
     let Err(error) = result else {
         return ExitCode::SUCCESS;

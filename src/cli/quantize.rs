@@ -7,6 +7,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table};
 
 use super::args::QuantizeArgs;
+use super::check::{Settings, check};
 use super::output::{print, say, tensor_bar};
 use super::setup::find;
 use midlayer::report::STYLE;
@@ -16,6 +17,7 @@ use midlayer::runtime::{
 
 pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
     let source = find(&args.model)?;
+    check(&source, &Settings::default())?;
     std::fs::create_dir_all(&args.out)
         .map_err(|e| anyhow::anyhow!("{} cannot be made: {e} (--out)", args.out.display()))?;
     let stem = source.file_stem().unwrap_or_default().to_string_lossy();

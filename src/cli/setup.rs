@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::Usage;
 use super::args::ModelArgs;
+use super::check::{Settings, check};
 use super::output::{say, spinner};
 use midlayer::engine::{Engine, Planned, Straightforward, Strategy};
 use midlayer::hub::{Hub, HubOptions, model_file};
 use midlayer::intervention::Kind;
-use midlayer::models::{HubModel, Manifest, resolve};
+use midlayer::models::{HubModel, Manifest, resolve, source};
 use midlayer::runtime::{ContextOptions, Model, ModelOptions};
 
 /// A loaded model and where it came from.
@@ -93,18 +94,22 @@ pub fn load(args: &ModelArgs) -> anyhow::Result<Loaded> {
     }
 }
 
-/// Loads a model's file.
+/// Loads a model's file, after it was tried.
 pub fn load_file(path: PathBuf, args: &ModelArgs) -> anyhow::Result<Loaded> {
     let waiting = spinner(format!("loading {}", path.display()));
-    let options = ModelOptions {
-        gpu_layers: args.n_gpu_layers,
+    let gpu_layers = args.n_gpu_layers;
+    let context = context_options(args);
+    let settings = Settings {
+        gpu_layers,
+        context: context.clone(),
     };
-    let model = Model::load(&path, &options);
+    let checked = check(&path, &settings);
+    let model = checked.map(|()| Model::load(&path, &ModelOptions { gpu_layers }));
     waiting.finish_and_clear();
     Ok(Loaded {
+        model: Arc::new(model??),
         path,
-        model: Arc::new(model?),
-        options: context_options(args),
+        options: context,
     })
 }
 
@@ -123,6 +128,9 @@ fn from_hub(repo: &str) -> anyhow::Result<PathBuf> {
 
 /// Finds a model's file, requantizing where the name asks for it.
 pub fn find(name: &str) -> anyhow::Result<PathBuf> {
+    if let (file, Some(_)) = source(name)? {
+        check(&file, &Settings::default())?;
+    }
     Ok(resolve(name, &mut say)?)
 }
 

@@ -65,8 +65,19 @@ pub fn cache_folder() -> PathBuf {
 /// # Errors
 /// [`ModelError`].
 pub fn resolve(name: &str, say: &mut dyn FnMut(&str)) -> Result<PathBuf, ModelError> {
+    match source(name)? {
+        (file, None) => Ok(file),
+        (file, Some(level)) => requantized(&file, level, say),
+    }
+}
+
+/// The file that a model's name stands for, and the level to which it is to be requantized.
+///
+/// # Errors
+/// [`ModelError`].
+pub fn source(name: &str) -> Result<(PathBuf, Option<Level>), ModelError> {
     if Path::new(name).is_file() {
-        return Ok(name.into());
+        return Ok((name.into(), None));
     }
     let manifest = Manifest::builtin();
     let (base, level) = match name.rsplit_once(':') {
@@ -86,7 +97,7 @@ pub fn resolve(name: &str, say: &mut dyn FnMut(&str)) -> Result<PathBuf, ModelEr
         file
     } else if base.ends_with(".gguf") || base.contains('/') {
         // Let the loader say that the file is missing.
-        return Ok(base.into());
+        return Ok((base.into(), None));
     } else {
         let known: Vec<_> = manifest.models.iter().map(|e| e.alias.as_str()).collect();
         return Err(ModelError::Unknown {
@@ -94,10 +105,7 @@ pub fn resolve(name: &str, say: &mut dyn FnMut(&str)) -> Result<PathBuf, ModelEr
             known: known.join(", "),
         });
     };
-    match level {
-        None => Ok(source),
-        Some(level) => requantized(&source, level, say),
-    }
+    Ok((source, level))
 }
 
 fn requantized(

@@ -83,7 +83,13 @@ pub(super) fn forget_log() {
 }
 
 /// The most telling recent line of llama.cpp's log: the first error, without its function name.
+/// It may quote a file, so what would not be seen or would break the line is left out.
 pub(super) fn reason() -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    telling().chars().map(plain).take(300).collect()
+}
+
+fn telling() -> String {
     let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
     let line = recent
         .iter()

@@ -147,13 +147,15 @@ impl Model {
         let vocab_type = unsafe { sys::llama_vocab_type(vocab) };
         // SAFETY: as above.
         let n_vocab = unsafe { sys::llama_vocab_n_tokens(vocab) };
+        // SAFETY: the model is live. (llama-cpp-2's own call panics on a length above 2^31.)
+        let n_ctx_train = unsafe { sys::llama_model_n_ctx_train(pointer) };
         let facts = Facts {
             architecture: meta("general.architecture").unwrap_or_default(),
             name,
             n_layer: inner.n_layer(),
             n_embd: inner.n_embd().unsigned_abs(),
             n_vocab: n_vocab.unsigned_abs(),
-            n_ctx_train: inner.n_ctx_train(),
+            n_ctx_train: n_ctx_train as u32,
             quantization: type_name(ftype),
             bytes: inner.size(),
             n_params: inner.n_params(),

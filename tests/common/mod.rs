@@ -3,6 +3,7 @@
 
 pub mod exported;
 pub mod pandas;
+pub mod gguf;
 pub mod place;
 
 use std::ops::ControlFlow;

@@ -1,0 +1,305 @@
+//! A model file that this program has not seen load is loaded by a process of its own first:
+//! llama.cpp ends the process on some damaged files, where an error would do.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::args::CheckModelArgs;
+use super::output::{print, say};
+use midlayer::engine::{Engine, EngineError, Request, Straightforward};
+use midlayer::intervention::Intervention;
+use midlayer::models::cache_folder;
+use midlayer::runtime::{ContextOptions, Model, ModelOptions, Token, llama_cpp_version};
+
+/// Why a file is not loaded. Refusals of the loader are among them, in its own words.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    #[error(
+        "{path} crashes llama.cpp ({how}): it is damaged, or this version does not support it with these settings; fetch it again, or give another (-m)"
+    )]
+    Crash { path: PathBuf, how: String },
+    #[error(
+        "{path} needs more memory to load than there is, or is damaged: its loading was killed; give a smaller model or context (-m, -c)"
+    )]
+    Killed { path: PathBuf },
+    #[error(
+        "{path} was not loaded within {seconds} seconds: it is damaged, or its disk is very slow; fetch it again, or repeat the command (-m)"
+    )]
+    Hang { path: PathBuf, seconds: u64 },
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How a file is to be loaded and run.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Settings {
+    pub gpu_layers: Option<u32>,
+    pub context: ContextOptions,
+}
+
+/// What the process says when the file loads; what else it says is an error's text.
+const LOADS: &str = "loads";
+
+/// Loads a file in a process of its own, unless that went well before. A missing file is left to
+/// the loader.
+///
+/// # Errors
+/// [`CheckError`].
+pub fn check(path: &Path, settings: &Settings) -> Result<(), CheckError> {
+    let settings = serde_json::to_string(settings).expect("plain data");
+    let Some((stamp, bytes)) = stamp(path, &settings) else {
+        return Ok(());
+    };
+    if stamp.is_file() {
+        return Ok(());
+    }
+    let Ok(program) = std::env::current_exe() else {
+        return Ok(());
+    };
+    let mut command = Command::new(program);
+    command
+        .arg("check-model")
+        .arg(path)
+        .args(["--settings", &settings])
+        // No debugger is to be started on a crash, which is expected here.
+        .env("GGML_NO_BACKTRACE", "1");
+    // A slow disk gives 20 MB a second.
+    let limit = Duration::from_secs(60 + bytes / 20_000_000);
+    if loads(path, &mut command, limit)? {
+        // Without a stamp the next time takes longer, which is all.
+        let folder = stamp.parent().unwrap_or(Path::new("."));
+        let _ = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&stamp, ""));
+    }
+    Ok(())
+}
+
+/// Where it is noted that this very file loads, and the file's size. `None` for what is no file.
+fn stamp(path: &Path, settings: &str) -> Option<(PathBuf, u64)> {
+    let whole = path.canonicalize().ok()?;
+    let about = whole.metadata().ok().filter(|about| about.is_file())?;
+    let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let mut hash = Sha256::new();
+    for part in [
+        whole.as_os_str().as_encoded_bytes(),
+        &about.len().to_le_bytes(),
+        &changed.as_nanos().to_le_bytes(),
+        settings.as_bytes(),
+        llama_cpp_version().as_bytes(),
+        midlayer::REVISION.as_bytes(),
+    ] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let name: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    Some((cache_folder().join("checked").join(name), about.len()))
+}
+
+/// Whether the process says that the file loads; `false` where it could not be asked.
+fn loads(path: &Path, command: &mut Command, limit: Duration) -> Result<bool, CheckError> {
+    command
+        // The process ends itself when this pipe closes: also if this program is killed.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            say(&format!("loading is not tried first: {error}"));
+            return Ok(false);
+        }
+    };
+    let _alive = child.stdin.take();
+    let said = child.stdout.take().map(read);
+    let errors = child.stderr.take().map(read);
+    // Both end when the process does.
+    let ended = |pipe: Option<Receiver<String>>| match pipe.map(|pipe| pipe.recv_timeout(limit)) {
+        Some(Err(RecvTimeoutError::Timeout)) => None,
+        Some(Ok(text)) => Some(text),
+        Some(Err(RecvTimeoutError::Disconnected)) | None => Some(String::new()),
+    };
+    let (Some(said), Some(errors)) = (ended(said), ended(errors)) else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(CheckError::Hang {
+            path: path.into(),
+            seconds: limit.as_secs(),
+        });
+    };
+    let Ok(status) = child.wait() else {
+        return Ok(false);
+    };
+    match said.trim() {
+        LOADS if status.success() => Ok(true),
+        reason if status.success() && !reason.is_empty() => {
+            let plain = |c: char| if c.is_control() { ' ' } else { c };
+            Err(CheckError::Refused(reason.chars().map(plain).collect()))
+        }
+        _ if signal(status) == Some(9) => Err(CheckError::Killed { path: path.into() }),
+        _ => Err(CheckError::Crash {
+            path: path.into(),
+            how: how(status, &errors),
+        }),
+    }
+}
+
+/// What comes out of a pipe until it closes, or its beginning.
+fn read(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (done, waiting) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What could not be read was not said.
+        let _ = pipe.take(1 << 16).read_to_end(&mut bytes);
+        let _ = done.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    waiting
+}
+
+/// What ended a process, with what it said last if that is telling.
+fn how(status: ExitStatus, errors: &str) -> String {
+    let mut text = match signal(status) {
+        Some(signal) => format!("signal {signal}"),
+        None => format!("exit code {}", status.code().unwrap_or(-1)),
+    };
+    let telling = |line: &str| {
+        let marks = ["GGML_ASSERT", "what():"];
+        let at = marks.iter().find_map(|mark| line.find(mark))?;
+        let told = line[at..].trim().trim_start_matches("what():").trim();
+        Some(told.chars().take(100).collect::<String>())
+    };
+    if let Some(told) = errors.lines().find_map(telling) {
+        text.push_str(", ");
+        text.push_str(&told);
+    }
+    text
+}
+
+#[cfg(unix)]
+fn signal(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+#[cfg(not(unix))]
+fn signal(_: ExitStatus) -> Option<i32> {
+    None
+}
+
+/// The process itself: loads the file and does, in small, what other commands do with it.
+pub fn run(args: CheckModelArgs) -> anyhow::Result<()> {
+    std::thread::spawn(|| {
+        // Comes to its end when the program that waits for the answer does.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
+    let settings: Settings = serde_json::from_str(&args.settings)?;
+    let options = ModelOptions {
+        gpu_layers: settings.gpu_layers,
+    };
+    let model = match Model::load(&args.file, &options) {
+        Ok(model) => model,
+        Err(error) => return print(&error.to_string()),
+    };
+    // Errors from here on are left to the command, which gives its own.
+    let _ = exercise(model, &settings.context);
+    print(LOADS)
+}
+
+/// Every token to text, text of every kind to tokens, and a short prompt clean and frozen.
+fn exercise(model: Model, options: &ContextOptions) -> Result<(), EngineError> {
+    let n_vocab = model.facts().n_vocab;
+    for id in 0..n_vocab {
+        let token = Token(id as i32);
+        let _ = (
+            model.piece(token),
+            model.is_control(token),
+            model.ends_generation(token),
+        );
+    }
+    let text = every_byte();
+    let mut tokens = model.tokenize(&text).unwrap_or_default();
+    let _ = model.chat(&text);
+    let top = model.n_layer().saturating_sub(1);
+    tokens.resize(8, Token(0));
+    let mut engine = Straightforward::new(Arc::new(model), options)?;
+    let clean = Request {
+        tokens,
+        ..Request::default()
+    };
+    engine.run(&clean)?;
+    engine.run(&clean.with(Intervention::freeze(top.max(1))))?;
+    Ok(())
+}
+
+/// A text with every byte that a text can have: a tokenizer may lack the token of one, and then
+/// llama.cpp throws what nothing here can catch.
+fn every_byte() -> String {
+    // Ends of blocks and their beginnings, of one to four bytes.
+    let blocks = (0x800..=0x10_ffff).step_by(0x400);
+    (0..0x800)
+        .chain(blocks)
+        .filter_map(char::from_u32)
+        .collect()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn told(script: &str, limit: Duration) -> Result<bool, String> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        loads(Path::new("x.gguf"), &mut shell, limit).map_err(|error| error.to_string())
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_the_process_says_counts_only_if_it_ends_well() {
+        assert_eq!(told("echo loads", LONG), Ok(true));
+        assert_eq!(told("echo no", LONG), Err("no".into()));
+        for (script, how) in [
+            (
+                "echo loads; kill -ABRT $$",
+                "x.gguf crashes llama.cpp (signal 6)",
+            ),
+            (
+                "echo loads; exit 3",
+                "x.gguf crashes llama.cpp (exit code 3)",
+            ),
+            ("exit 0", "x.gguf crashes llama.cpp (exit code 0)"),
+            ("kill -KILL $$", "x.gguf needs more memory"),
+            (
+                "echo 'a.c:7: GGML_ASSERT(n > 0) failed' >&2; kill -ABRT $$",
+                "(signal 6, GGML_ASSERT(n > 0) failed)",
+            ),
+        ] {
+            let error = told(script, LONG).unwrap_err();
+            assert!(error.contains(how) && error.contains("(-m"), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_byte_is_there() {
+        let text = every_byte();
+        let valid = |byte: &u8| !matches!(byte, 0xc0 | 0xc1 | 0xf5..);
+        for byte in (0..=255u8).filter(valid) {
+            assert!(text.as_bytes().contains(&byte), "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_does_not_end_is_killed() {
+        // Its stdin stays open as long as it is waited for.
+        let error = told("exec cat", Duration::from_millis(50)).unwrap_err();
+        assert!(error.contains("was not loaded within"), "{error}");
+        // One that talks without end is not listened to for ever.
+        let error = told("exec yes", Duration::from_millis(200)).unwrap_err();
+        assert!(error.contains("crashes llama.cpp"), "{error}");
+    }
+}
