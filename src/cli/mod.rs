@@ -2,8 +2,8 @@
 
 mod args;
 mod bench;
-mod config;
 mod check;
+mod config;
 mod continuation;
 mod doctor;
 mod dry_run;

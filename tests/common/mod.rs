@@ -2,8 +2,8 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 pub mod exported;
-pub mod pandas;
 pub mod gguf;
+pub mod pandas;
 pub mod place;
 
 use std::ops::ControlFlow;
