@@ -29,6 +29,7 @@ use midlayer::intervention::{LayerListError, PlanError};
 use midlayer::models::ModelError;
 use midlayer::runtime::set_verbose;
 use midlayer::sweep::{GridError, SweepError};
+use midlayer::tasks::data::PARQUET_THREAD;
 
 /// Wrong usage that clap could not see.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,7 @@ pub struct Usage(pub String);
 /// Parses, runs, and turns errors into one line on stderr and an exit code: 2 for wrong usage,
 /// 1 for a failed run, 130 on interrupt.
 pub fn main() -> ExitCode {
+    keep_quiet_about_parquet();
     let arguments = match config::with_file(args::long_names(std::env::args_os())) {
         Ok(arguments) => Arguments::parse_from(arguments),
         Err(error) => {
@@ -68,6 +70,16 @@ pub fn main() -> ExitCode {
     }
     eprintln!("midlayer: {error}");
     ExitCode::from(exit_code(&error))
+}
+
+/// What panics in the thread that reads Parquet files becomes an error, and that is enough.
+fn keep_quiet_about_parquet() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some(PARQUET_THREAD) {
+            loud(panic);
+        }
+    }));
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {

@@ -5,6 +5,7 @@ pub mod exported;
 pub mod gguf;
 pub mod pandas;
 pub mod place;
+pub mod rows;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

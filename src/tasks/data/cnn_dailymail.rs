@@ -166,17 +166,14 @@ impl<'a> Lines<'a> {
 }
 
 fn from_parquet(file: &DataFile) -> Result<Vec<Article>, DataError> {
-    rows(file, &["article", "highlights"], &["id"])?
-        .map(|record| {
-            let record = record?;
-            Ok(Article::new(
-                record.optional_text("id")?.as_deref(),
-                record.number,
-                &record.text("article")?,
-                &record.text("highlights")?,
-            ))
-        })
-        .collect()
+    rows(file, &["article", "highlights"], &["id"], |record| {
+        Ok(Article::new(
+            record.optional_text("id")?.as_deref(),
+            record.number,
+            &record.text("article")?,
+            &record.text("highlights")?,
+        ))
+    })
 }
 
 #[cfg(test)]

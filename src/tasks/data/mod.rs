@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use cnn_dailymail::{Article, read_cnn_dailymail, sample_cnn_dailymail};
+pub use rows::PARQUET_THREAD;
 pub use squad::{Question, read_squad, sample_squad};
 
 /// Why data could not be read. Every message names the file and the option it came from.
@@ -135,7 +136,7 @@ impl DataFile {
         DataError::Malformed {
             file: self.clone(),
             place,
-            reason: reason.into(),
+            reason: quoted(&reason.into()),
         }
     }
 
@@ -148,7 +149,7 @@ impl DataFile {
         DataError::MissingColumn {
             file: self.clone(),
             column,
-            found: found.join(", "),
+            found: quoted(&found.join(", ")),
         }
     }
 
@@ -200,6 +201,17 @@ impl fmt::Display for Place {
 pub fn spread<T>(items: &[T], limit: usize) -> impl Iterator<Item = &T> {
     let n = limit.min(items.len());
     (0..n).map(move |i| &items[i * items.len() / n])
+}
+
+/// A text that quotes a file, in one line and not longer than one reads: a file can hold anything.
+fn quoted(text: &str) -> String {
+    const MOST: usize = 160;
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut short: String = text.chars().map(plain).take(MOST).collect();
+    if text.chars().nth(MOST).is_some() {
+        short.push('\u{2026}');
+    }
+    short
 }
 
 /// What serde_json says without where: its lines count from where parsing began.

@@ -20,11 +20,41 @@ pub(super) struct Record<'a> {
     pub number: usize,
 }
 
-/// Reads the rows of the file with the columns `required`, and `optional` where it is there.
+/// The thread in which Parquet files are read: the `parquet` crate panics on some damaged ones.
+/// A program may keep its panics quiet, for they become errors.
+pub const PARQUET_THREAD: &str = "parquet";
+
+/// Reads the rows of the file with the columns `required`, and `optional` where it is there, and
+/// makes something of each.
 ///
 /// # Errors
-/// Not a Parquet file; a missing column. An item is an error where the row cannot be decoded.
-pub(super) fn rows<'a>(
+/// Not a Parquet file; a missing column; a row that cannot be decoded; those of `make`.
+pub(super) fn rows<T: Send>(
+    file: &DataFile,
+    required: &[&'static str],
+    optional: &[&'static str],
+    make: impl Fn(&Record<'_>) -> Result<T, DataError> + Sync,
+) -> Result<Vec<T>, DataError> {
+    let read = || {
+        records(file, required, optional)?
+            .map(|row| make(&row?))
+            .collect()
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(PARQUET_THREAD.into());
+        let reading = thread.spawn_scoped(scope, read);
+        let reading = reading.map_err(|source| file.io(source))?;
+        reading.join().unwrap_or_else(|_| {
+            let reason = "its parts contradict each other".to_string();
+            Err(DataError::Parquet {
+                file: file.clone(),
+                source: ParquetError::General(reason),
+            })
+        })
+    })
+}
+
+fn records<'a>(
     file: &'a DataFile,
     required: &[&'static str],
     optional: &[&'static str],
@@ -60,11 +90,7 @@ pub(super) fn rows<'a>(
         let number = n + 1;
         match row {
             Ok(row) => Ok(Record { file, row, number }),
-            // Of text that is not UTF-8 the message holds every byte.
-            Err(error) => {
-                let reason: String = error.to_string().chars().take(120).collect();
-                Err(file.malformed(Place::Record(number), reason))
-            }
+            Err(error) => Err(file.malformed(Place::Record(number), error.to_string())),
         }
     }))
 }

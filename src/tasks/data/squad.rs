@@ -125,18 +125,15 @@ fn from_json(file: &DataFile, text: &str) -> Result<Vec<Question>, DataError> {
 
 fn from_parquet(file: &DataFile) -> Result<Vec<Question>, DataError> {
     let columns = ["id", "context", "question", "answers"];
-    let questions = rows(file, &columns, &["title"])?
-        .map(|record| {
-            let record = record?;
-            Ok(Question::new(
-                &record.text("id")?,
-                &record.optional_text("title")?.unwrap_or_default(),
-                &record.text("context")?,
-                &record.text("question")?,
-                &record.texts_in("answers", "text")?,
-            ))
-        })
-        .collect::<Result<Vec<_>, DataError>>()?;
+    let questions = rows(file, &columns, &["title"], |record| {
+        Ok(Question::new(
+            &record.text("id")?,
+            &record.optional_text("title")?.unwrap_or_default(),
+            &record.text("context")?,
+            &record.text("question")?,
+            &record.texts_in("answers", "text")?,
+        ))
+    })?;
     file.filled(questions, "questions")
 }
 

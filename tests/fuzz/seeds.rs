@@ -1,0 +1,156 @@
+//! Small well-formed files, made here.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use midlayer::runtime::{Architecture, Synthetic, Vocabulary};
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArray, ByteArrayType, Int32Type};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+
+pub fn squad_json() -> Vec<Vec<u8>> {
+    vec![
+        br#"{"version": "1.1", "data": [{"title": "T", "paragraphs": [{"context": "A cat sat.",
+        "qas": [{"id": "q1", "question": "Who?", "answers": [{"text": "A cat", "answer_start": 0},
+        {"text": "cat"}]}, {"id": "q2", "question": "What?", "answers": []}]}]}]}"#
+            .to_vec(),
+        "\u{feff}{\"data\":[{\"paragraphs\":[{\"context\":\"\u{e9}\",\"qas\":[{\"id\":\"\",\"question\":\"\\u00e9\",\"answers\":[{\"text\":\"\"}]}]}]}]}".into(),
+    ]
+}
+
+pub fn cnn_lines() -> Vec<Vec<u8>> {
+    vec![
+        br#"{"id": "a1", "article": "Snow fell. It was cold.", "highlights": "Snow.\nCold."}
+
+{"article": "Rain.", "highlights": "Wet.", "id": 7, "extra": [1, {"a": null}]}
+"#
+        .to_vec(),
+    ]
+}
+
+pub fn cnn_csv() -> Vec<Vec<u8>> {
+    vec![
+        b"id,article,highlights\na1,\"Snow, \"\"heavy\"\".\nMore.\",\"Snow.\nIce.\"\n,Rain.,Wet.\n"
+            .to_vec(),
+        b"\xef\xbb\xbfhighlights,article\r\nWet.,Rain.\r\n\"Fog.\",Fog.\r\n".to_vec(),
+    ]
+}
+
+/// Tiny models of several architectures.
+pub fn models() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seed.gguf");
+    [
+        Architecture::Llama,
+        Architecture::LlamaExperts,
+        Architecture::Gemma3,
+        Architecture::Gpt2,
+        Architecture::Phi2,
+        Architecture::Mamba,
+    ]
+    .map(|architecture| {
+        let recipe = Synthetic {
+            n_layer: 2,
+            vocabulary: Vocabulary::Bytes,
+            ..Synthetic::new(architecture)
+        };
+        recipe.build().unwrap().save(&path).unwrap();
+        std::fs::read(&path).unwrap()
+    })
+    .to_vec()
+}
+
+/// The ways in which a Parquet file may be written.
+fn ways() -> Vec<WriterProperties> {
+    let zstd = Compression::ZSTD(Default::default());
+    let mut ways = Vec::new();
+    for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY, zstd] {
+        for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+            for dictionary in [true, false] {
+                let way = WriterProperties::builder()
+                    .set_compression(compression)
+                    .set_writer_version(version)
+                    .set_dictionary_enabled(dictionary)
+                    .set_statistics_enabled(EnabledStatistics::None)
+                    .build();
+                ways.push(way);
+            }
+        }
+    }
+    ways
+}
+
+type Writer = SerializedFileWriter<File>;
+
+fn written(schema: &str, fill: impl Fn(&mut Writer)) -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seed.parquet");
+    let write = |way| {
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let file = File::create(&path).unwrap();
+        let mut writer = SerializedFileWriter::new(file, schema, Arc::new(way)).unwrap();
+        fill(&mut writer);
+        writer.close().unwrap();
+        std::fs::read(&path).unwrap()
+    };
+    ways().into_iter().map(write).collect()
+}
+
+pub fn cnn_parquet() -> Vec<Vec<u8>> {
+    let schema = "message schema { optional binary article (UTF8);
+        optional binary highlights (UTF8); optional binary id (UTF8); }";
+    written(schema, |writer| {
+        let mut group = writer.next_row_group().unwrap();
+        for texts in [["Snow fell.", "Rain."], ["Snow.", "Wet."], ["a1", "a2"]] {
+            let mut column = group.next_column().unwrap().unwrap();
+            let values = texts.map(ByteArray::from);
+            let typed = column.typed::<ByteArrayType>();
+            typed.write_batch(&values, Some(&[1, 1]), None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+    })
+}
+
+pub fn squad_parquet() -> Vec<Vec<u8>> {
+    let schema = "message schema {
+        optional binary id (UTF8); optional binary title (UTF8);
+        optional binary context (UTF8); optional binary question (UTF8);
+        optional group answers {
+            optional group text (LIST) { repeated group list { optional binary element (UTF8); } }
+            optional group answer_start (LIST) { repeated group list { optional int32 element; } }
+        } }";
+    written(schema, |writer| {
+        let mut group = writer.next_row_group().unwrap();
+        for texts in [
+            ["q1", "q2"],
+            ["T", "T"],
+            ["A cat.", "A cat."],
+            ["Who?", "What?"],
+        ] {
+            let mut column = group.next_column().unwrap().unwrap();
+            let values = texts.map(ByteArray::from);
+            let typed = column.typed::<ByteArrayType>();
+            typed.write_batch(&values, Some(&[1, 1]), None).unwrap();
+            column.close().unwrap();
+        }
+        // Two answers, then an empty list.
+        let (present, repeated) = ([4, 4, 2], [0, 1, 0]);
+        let mut column = group.next_column().unwrap().unwrap();
+        let texts = ["A cat", "cat"].map(ByteArray::from);
+        let typed = column.typed::<ByteArrayType>();
+        typed
+            .write_batch(&texts, Some(&present), Some(&repeated))
+            .unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let typed = column.typed::<Int32Type>();
+        typed
+            .write_batch(&[0, 2], Some(&present), Some(&repeated))
+            .unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+    })
+}
