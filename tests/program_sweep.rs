@@ -178,16 +178,16 @@ fn a_folder_in_use_is_refused() {
     one_line_error(1, "in use by another midlayer")(place.run(line));
 }
 
-/// The disk is full: simulated by a limit on file size, which every write beyond it meets.
+/// A limit on file size, which every write beyond it meets. (For disks see `disks.rs`.)
 #[cfg(unix)]
 #[test]
-fn a_full_disk_is_an_error_and_the_run_goes_on_later() {
+fn a_limit_on_files_is_an_error_and_the_run_goes_on_later() {
     let place = Place::new();
     place.run(&format!("{SWEEP} --out whole")).success();
     let limited = format!("trap '' XFSZ; ulimit -f 100; exec {PROGRAM} {SWEEP} --out cut");
     let mut shell = assert_cmd::Command::new("sh");
     shell.current_dir(place.0.path()).args(["-c", &limited]);
-    one_line_error(1, "free some space")(shell.assert());
+    one_line_error(1, "see that the disk works")(shell.assert());
     place.run(&format!("{SWEEP} --out cut")).success();
     assert_eq!(place.rows("cut"), place.rows("whole"));
 }

@@ -40,27 +40,41 @@ pub enum StoreError {
     #[error("{0} holds no run: there is no results.sqlite")]
     NoRun(PathBuf),
     #[error(
-        "results in {folder} could not be written: {reason}; free some space, then repeat the command to go on where it stopped (--out)"
+        "no space is left for the results in {folder} ({reason}): free some space, then repeat the command to go on where it stopped, or choose another folder (--out)"
     )]
     Full { folder: PathBuf, reason: String },
-    #[error("the database in {folder} failed: {source}")]
+    #[error(
+        "the results in {folder} could not be read or written ({reason}): see that the disk works, has space and may be written to, then repeat the command to go on where it stopped, or choose another folder (--out)"
+    )]
+    Disk { folder: PathBuf, reason: String },
+    #[error("the database in {folder} failed: {source} (--out)")]
     Database {
         folder: PathBuf,
         source: rusqlite::Error,
     },
-    #[error("the database in {folder} is damaged: {what}")]
+    #[error(
+        "the database in {folder} is damaged: {what}; restore it from a copy, or choose another folder (--out)"
+    )]
     Damaged { folder: PathBuf, what: String },
 }
 
 /// Sorts a database error into what the user can do about it.
 fn database(folder: &std::path::Path) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
-    use rusqlite::ErrorCode::{DiskFull, OperationInterrupted, SystemIoFailure};
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseCorrupt, DiskFull, NotADatabase, PermissionDenied, ReadOnly,
+        SystemIoFailure,
+    };
     move |source| {
         let folder = folder.to_path_buf();
+        let reason = source.to_string();
         match source.sqlite_error_code() {
-            Some(DiskFull | SystemIoFailure | OperationInterrupted) => StoreError::Full {
+            Some(DiskFull) => StoreError::Full { folder, reason },
+            Some(SystemIoFailure | CannotOpen | ReadOnly | PermissionDenied) => {
+                StoreError::Disk { folder, reason }
+            }
+            Some(DatabaseCorrupt | NotADatabase) => StoreError::Damaged {
                 folder,
-                reason: source.to_string(),
+                what: reason,
             },
             _ => StoreError::Database { folder, source },
         }

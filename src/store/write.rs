@@ -147,15 +147,23 @@ impl Store {
 
 const LOCK: &str = ".lock";
 
+/// What SQLite keeps beside a database.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
 /// What a run that was begun and cut off before its first commit may have left.
 fn is_ours(entry: &std::io::Result<fs::DirEntry>) -> bool {
-    entry.as_ref().is_ok_and(|e| e.file_name() == LOCK)
+    let Ok(entry) = entry else {
+        return false;
+    };
+    let name = entry.file_name();
+    let beside = |suffix: &&str| name == *format!("{DATABASE}{suffix}");
+    name == LOCK || BESIDE.iter().any(|suffix| beside(suffix))
 }
 
 /// Removes what opening a new run has made, and the folder if it was made too.
 fn remove_new(folder: &Path, existed: bool) {
     // Best effort: the error that led here is the one to report.
-    for suffix in ["", "-wal", "-shm", "-journal"] {
+    for suffix in BESIDE.iter().chain(&[""]) {
         fs::remove_file(folder.join(format!("{DATABASE}{suffix}"))).ok();
     }
     fs::remove_file(folder.join(LOCK)).ok();

@@ -1,0 +1,205 @@
+//! Full disks and failing ones, real to the program: a tmpfs of a few kilobytes, and a file
+//! system on a loop device whose backing file cannot grow, so that the device answers writes
+//! with EIO.
+//!
+//! They are mounted in a mount namespace of the test's own, so that nothing of them is left
+//! however the test ends. Where the machine allows no such thing (no Linux, no root and no user
+//! namespaces, no loop devices), the test says so on stderr.
+#![cfg(unix)]
+
+mod common;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use common::place::{Place, one_line_error};
+use common::rows::Copy;
+
+const INSIDE: &str = "MIDLAYER_TEST_NAMESPACE";
+
+/// Says past the test harness, which keeps what passing tests print to itself.
+fn not_run(test: &str, why: &str) {
+    let line = format!("\nNOT RUN: {test}: {why}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+fn works(program: &str, arguments: &[&str]) -> bool {
+    let output = Command::new(program).args(arguments).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+fn must(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
+}
+
+/// Whether this is the test in its own namespace. If it is not, it is run in one, where that is
+/// possible and `able` says that what it needs is there.
+fn in_namespace(test: &str, able: impl Fn(&[&str]) -> Result<(), String>) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let ways: [&[&str]; 2] = [&["--mount"], &["--mount", "--map-root-user"]];
+    let may = |way: &&&[&str]| works("unshare", &[way, &["true"][..]].concat());
+    let Some(way) = ways.iter().find(may) else {
+        not_run(
+            test,
+            "mount namespaces are not allowed here (unshare --mount)",
+        );
+        return false;
+    };
+    if let Err(why) = able(way) {
+        not_run(test, &why);
+        return false;
+    }
+    let status = Command::new("unshare")
+        .args(*way)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{test} in a namespace of its own");
+    false
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+const SWEEP: &str = "sweep -m tiny.gguf -t 1 --task capitals,math --shots 0 --limit 12 \
+                     --manipulate random,freeze --layers 2,3 --strategy straightforward";
+
+/// The rows of a run on a good disk.
+fn expected(place: &Place) -> Copy {
+    place.run(&format!("{SWEEP} --out whole")).success();
+    Copy::of(&place.path("whole")).unwrap()
+}
+
+/// What a failed run left is sound; items stored so far.
+fn left(run: &Path) -> i64 {
+    let Some(left) = Copy::of(run) else {
+        return 0;
+    };
+    assert_eq!(left.integrity(), "ok");
+    left.items()
+}
+
+fn assert_whole(run: &Path, expected: &Copy) {
+    let run = Copy::of(run).unwrap();
+    assert_eq!((run.doubled(), run.integrity().as_str()), (0, "ok"));
+    assert!(run.dump() == expected.dump(), "other rows");
+}
+
+#[test]
+fn a_full_disk_is_an_error_at_any_size_and_the_run_goes_on_later() {
+    const NAME: &str = "a_full_disk_is_an_error_at_any_size_and_the_run_goes_on_later";
+    let tmpfs = |way: &[&str]| {
+        let script = "mount -t tmpfs tmpfs /mnt";
+        let mounts = works("unshare", &[way, &["sh", "-c", script]].concat());
+        mounts
+            .then_some(())
+            .ok_or("tmpfs cannot be mounted".to_string())
+    };
+    if !in_namespace(NAME, tmpfs) {
+        return;
+    }
+    let place = Place::new();
+    let whole = expected(&place);
+    let disk = place.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let run = disk.join("run");
+    let line = format!("{SWEEP} --out disk/run");
+    let mut partial = 0;
+    for kilobytes in [4, 12, 40, 60, 80, 100, 120, 140, 180, 220] {
+        let size = format!("size={kilobytes}k");
+        must("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", text(&disk)]);
+        let assert = place.run(&line);
+        if assert.get_output().status.code() != Some(0) {
+            one_line_error(1, "(--out)")(assert);
+            partial += usize::from((1..whole.items()).contains(&left(&run)));
+            // The very same disk, with space.
+            must("mount", &["-o", "remount,size=32m", text(&disk)]);
+            place.run(&line).success();
+        }
+        assert_whole(&run, &whole);
+        must("umount", &[text(&disk)]);
+    }
+    assert!(partial > 1, "some disks were full midway: {partial}");
+}
+
+#[test]
+fn a_failing_disk_is_an_error_and_the_run_goes_on_later() {
+    const NAME: &str = "a_failing_disk_is_an_error_and_the_run_goes_on_later";
+    let loops = |way: &[&str]| {
+        if !works("mkfs.ext4", &["-V"]) {
+            return Err("mkfs.ext4 is not installed".to_string());
+        }
+        let script = "cd \"$(mktemp -d)\" && truncate -s 8M image && mkfs.ext4 -q image &&
+                      mount -o loop image /mnt; end=$?; rm -f image; exit $end";
+        let mounts = works("unshare", &[way, &["sh", "-c", script]].concat());
+        mounts
+            .then_some(())
+            .ok_or("loop devices cannot be mounted (root only)".to_string())
+    };
+    if !in_namespace(NAME, loops) {
+        return;
+    }
+    let place = Place::new();
+    let whole = expected(&place);
+    let (back, disk) = (place.path("back"), place.path("disk"));
+    std::fs::create_dir(&back).unwrap();
+    std::fs::create_dir(&disk).unwrap();
+    let (run, image, ballast) = (disk.join("run"), back.join("image"), back.join("ballast"));
+    let line = format!("{SWEEP} --out disk/run");
+    let (mut failed, mut partial) = (0, 0);
+    for spare in [0, 16, 48, 80, 112, 144, 200, 300] {
+        must(
+            "mount",
+            &["-t", "tmpfs", "-o", "size=16m", "tmpfs", text(&back)],
+        );
+        must("truncate", &["-s", "12M", text(&image)]);
+        must(
+            "mkfs.ext4",
+            &[
+                "-q",
+                "-E",
+                "lazy_itable_init=0,lazy_journal_init=0",
+                text(&image),
+            ],
+        );
+        must("mount", &["-o", "loop", text(&image), text(&disk)]);
+        must("sync", &["-f", text(&disk)]);
+        // From now on the device can store so many kilobytes more.
+        let mut filler = std::fs::File::create(&ballast).unwrap();
+        while filler.write_all(&[1; 4096]).is_ok() {}
+        let filled = filler.metadata().unwrap().len();
+        filler.set_len(filled.saturating_sub(spare << 10)).unwrap();
+        drop(filler);
+        let assert = place.run(&line);
+        let ended = assert.get_output().status.code();
+        if ended != Some(0) {
+            one_line_error(1, "(--out)")(assert);
+            failed += 1;
+        }
+        // What the disk really holds is what counts, not what memory holds of it.
+        must("umount", &[text(&disk)]);
+        std::fs::remove_file(&ballast).unwrap();
+        must("mount", &["-o", "loop", text(&image), text(&disk)]);
+        let stored = left(&run);
+        if ended == Some(0) {
+            assert_eq!(stored, whole.items(), "what is said to be stored is");
+        }
+        partial += usize::from((1..whole.items()).contains(&stored));
+        place.run(&line).success();
+        assert_whole(&run, &whole);
+        must("umount", &[text(&disk)]);
+        must("umount", &[text(&back)]);
+    }
+    assert!(
+        failed > 1 && partial > 0,
+        "failed {failed}, midway {partial}"
+    );
+}
