@@ -7,12 +7,16 @@ use midlayer::store::StoredRun;
 
 pub fn run(args: ReportArgs) -> anyhow::Result<()> {
     let threshold = args.threshold.threshold;
-    for folder in &args.runs {
-        let run = StoredRun::read(folder)?;
-        print(&report::terminal(&run, threshold))?;
-        for file in report::write(&run, threshold)? {
+    let runs = args.runs.iter().map(|folder| StoredRun::read(folder));
+    let runs = runs.collect::<Result<Vec<_>, _>>()?;
+    for run in &runs {
+        print(&report::terminal(run, threshold))?;
+        for file in report::write(run, threshold)? {
             say(&format!("wrote {}", file.display()));
         }
     }
+    let page = args.out.unwrap_or_else(|| args.runs[0].join(report::PAGE));
+    report::write_page(&runs, threshold, &page)?;
+    say(&format!("wrote {}", page.display()));
     Ok(())
 }

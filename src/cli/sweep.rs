@@ -99,6 +99,9 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     for file in report::write(&stored, threshold)? {
         say(&format!("wrote {}", file.display()));
     }
+    let page = out.join(report::PAGE);
+    report::write_page(std::slice::from_ref(&stored), threshold, &page)?;
+    say(&format!("wrote {}", page.display()));
     say(&format!(
         "results are in {}",
         out.join(midlayer::store::DATABASE).display()

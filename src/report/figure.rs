@@ -22,6 +22,12 @@ pub(super) fn colour(kind: Kind) -> RGBColor {
     }
 }
 
+/// The colour as HTML has it.
+pub(super) fn hex(kind: Kind) -> String {
+    let RGBColor(r, g, b) = colour(kind);
+    format!("#{r:02x}{g:02x}{b:02x}")
+}
+
 /// Drawing into a string cannot fail.
 pub(super) const INFALLIBLE: &str = "an SVG string takes any drawing";
 
@@ -62,7 +68,7 @@ pub fn panels_svg(run: &StoredVariant, tasks: &[TaskSeries]) -> Option<String> {
 const PANEL: (u32, u32) = (860, 480);
 
 /// The upper end of the score axis: 1 for accuracy, less where all scores are low.
-fn ceiling(task: &TaskSeries) -> f64 {
+pub(super) fn ceiling(task: &TaskSeries) -> f64 {
     if task.task.is_binary() {
         return 1.0;
     }
@@ -139,7 +145,7 @@ fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredVariant, task: &
         .expect(INFALLIBLE);
 }
 
-fn label(kind: Kind) -> String {
+pub(super) fn label(kind: Kind) -> String {
     match kind {
         Kind::Inject => "inject (original answer)".into(),
         kind => kind.to_string(),

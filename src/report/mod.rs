@@ -3,12 +3,14 @@
 //! Exporters are pure, rows in and text out; [`write()`] puts the files into the run's folder.
 
 mod figure;
+mod grid;
+pub mod html;
 mod scaling;
 mod series;
 mod table;
 mod transition;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use figure::{injection_svg, panels_svg, score_svg};
 pub use scaling::{ScalingLine, ScalingPanel, scaling_svg};
@@ -76,4 +78,18 @@ pub fn write(run: &StoredRun, threshold: f64) -> Result<Vec<PathBuf>, ReportErro
         }
     }
     Ok(files)
+}
+
+/// The page's file name within a run's folder.
+pub const PAGE: &str = "report.html";
+
+/// Writes the [page](html::page) of one or several runs.
+///
+/// # Errors
+/// [`ReportError`].
+pub fn write_page(runs: &[StoredRun], threshold: f64, file: &Path) -> Result<(), ReportError> {
+    replace(file, &html::page(runs, threshold)).map_err(|source| ReportError {
+        path: file.to_path_buf(),
+        source,
+    })
 }

@@ -4,9 +4,13 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
+use super::grid::{
+    DIFFERENCE_TITLE, Grid, LayerGrid, accuracy_grid, difference_grid, layer_grids, noise_grid,
+    percent, transition_grid, transition_title,
+};
 use super::prefix;
-use super::series::{Curve, NONE_MARK, Share, TaskSeries, series};
-use super::transition::{differences, sentences, transitions};
+use super::series::{NONE_MARK, TaskSeries, series};
+use super::transition::{sentences, transitions};
 use crate::intervention::{Extent, Kind};
 use crate::store::{StoredRun, StoredVariant};
 use crate::sweep::DataSource;
@@ -16,68 +20,6 @@ pub const STYLE: TableStyle = TableStyle::new()
     .top_border(LineStyle::none().fill('─').junction('─'))
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
-
-/// A share in percent with its interval; a dash where there is nothing.
-fn percent(share: &Share) -> String {
-    if share.n == 0 {
-        return "-".into();
-    }
-    let p = |x: f64| (100.0 * x).round();
-    format!("{} ({}-{})", p(share.value), p(share.low), p(share.high))
-}
-
-struct Grid {
-    head: Vec<String>,
-    rows: Vec<Vec<String>>,
-}
-
-/// One row a layer, one column a manipulation.
-fn by_layer(task: &TaskSeries, curves: &[&Curve], show: impl Fn(&super::Point) -> String) -> Grid {
-    let mut layers: Vec<u32> = task
-        .curves
-        .iter()
-        .flat_map(|c| c.points.iter().map(|p| p.layer))
-        .collect();
-    layers.sort_unstable();
-    layers.dedup();
-    let mut head = vec!["layer".to_string()];
-    head.extend(curves.iter().map(|c| c.kind.to_string()));
-    let rows = layers
-        .into_iter()
-        .map(|layer| {
-            let mut row = vec![layer.to_string()];
-            row.extend(curves.iter().map(|curve| {
-                let point = curve.points.iter().find(|p| p.layer == layer);
-                point.map_or("-".into(), &show)
-            }));
-            row
-        })
-        .collect();
-    Grid { head, rows }
-}
-
-/// `inject` shows what was answered, original and modified; the others accuracy.
-fn accuracy_grid(task: &TaskSeries) -> Grid {
-    let plain: Vec<&Curve> = task.curves.iter().collect();
-    let mut grid = by_layer(task, &plain, |p| {
-        format!("{}{}", percent(&p.accuracy), task.none_mark(&p.accuracy))
-    });
-    if let Some(inject) = task.curves.iter().find(|c| c.kind == Kind::Inject) {
-        let modified = by_layer(task, &[inject], |p| {
-            p.modified.as_ref().map_or("-".into(), percent)
-        });
-        for (row, mut extra) in grid.rows.iter_mut().zip(modified.rows) {
-            row.push(extra.remove(1));
-        }
-        for name in &mut grid.head {
-            if name == "inject" {
-                *name = "inject: original".into();
-            }
-        }
-        grid.head.push("inject: modified".into());
-    }
-    grid
-}
 
 /// Marks numbers of the sets that the program carries.
 pub(super) fn sample_mark(run: &StoredVariant, task: &TaskSeries) -> &'static str {
@@ -196,79 +138,7 @@ fn chart(task: &TaskSeries) -> String {
     )
 }
 
-fn transition_title(threshold: f64) -> String {
-    format!(
-        "transition layer, from which the score stays within {:.0} % of clean (95% bootstrap interval over items):",
-        100.0 * threshold
-    )
-}
-
-const DIFFERENCE_TITLE: &str = "difference of transition layers from the first model's, over the same items (paired permutation tests, Holm's correction):";
-
-fn transition_grid(run: &StoredRun, threshold: f64) -> Grid {
-    let head = [
-        "model",
-        "task",
-        "manipulation",
-        "items",
-        "layer",
-        "depth, %",
-        "noise floor, layers",
-    ];
-    let rows = transitions(run, threshold).into_iter().map(|row| {
-        vec![
-            row.variant.clone(),
-            row.task.to_string(),
-            row.kind.to_string(),
-            row.items.to_string(),
-            row.layer_text(),
-            row.depth_text(),
-            row.floor_text(),
-        ]
-    });
-    // One model's name in every row says nothing.
-    let from = usize::from(run.variants.len() < 2);
-    Grid {
-        head: head[from..].iter().map(ToString::to_string).collect(),
-        rows: rows.map(|row| row[from..].to_vec()).collect(),
-    }
-}
-
-fn difference_grid(run: &StoredRun, threshold: f64) -> Grid {
-    let head = [
-        "model",
-        "against",
-        "task",
-        "manipulation",
-        "items",
-        "layers",
-        "p",
-        "p corrected",
-        "noise floor, layers",
-        "difference",
-    ];
-    let rows = differences(run, threshold).into_iter().map(|row| {
-        let d = row.difference;
-        vec![
-            row.variant.clone(),
-            row.reference.clone(),
-            row.task.to_string(),
-            row.kind.to_string(),
-            row.items.to_string(),
-            format!("{:+} ({:+} to {:+})", d.layers, d.low, d.high),
-            format!("{:.3}", d.p),
-            format!("{:.3}", row.corrected),
-            row.floor.map_or(String::new(), |f| f.to_string()),
-            row.verdict().to_string(),
-        ]
-    });
-    Grid {
-        head: head.map(String::from).to_vec(),
-        rows: rows.collect(),
-    }
-}
-
-fn floor_line(run: &StoredVariant) -> String {
+pub(super) fn floor_line(run: &StoredVariant) -> String {
     let worst = run
         .noise_floor
         .iter()
@@ -361,43 +231,12 @@ fn markdown_variant(text: &mut String, run: &StoredVariant, prefix: &str) {
             task.task
         ));
         let mut tables = String::new();
-        markdown_grid(&mut tables, &accuracy_grid(&task));
-        let curves: Vec<&Curve> = task.curves.iter().collect();
-        tables.push_str("Retention, percent:\n\n");
-        markdown_grid(
-            &mut tables,
-            &by_layer(&task, &curves, |p| percent(&p.retention)),
-        );
-        tables.push_str("Answers that are the clean run's, percent:\n\n");
-        markdown_grid(
-            &mut tables,
-            &by_layer(&task, &curves, |p| percent(&p.agreement)),
-        );
-        if curves
-            .iter()
-            .any(|c| c.points.iter().any(|p| p.between_seeds.is_some()))
-        {
-            tables.push_str(
-                "Standard deviation between seeds of the mean score, percent points (the intervals above speak of items):\n\n",
-            );
-            markdown_grid(
-                &mut tables,
-                &by_layer(&task, &curves, |p| {
-                    p.between_seeds
-                        .map_or("-".into(), |d| format!("{:.1}", 100.0 * d))
-                }),
-            );
+        for LayerGrid { name, title, grid } in layer_grids(&task) {
+            if name != "score" {
+                writeln!(tables, "{title}:\n").expect("a String");
+            }
+            markdown_grid(&mut tables, &grid);
         }
-        tables.push_str("Mean KL divergence from the clean next-token distribution, nats:\n\n");
-        markdown_grid(
-            &mut tables,
-            &by_layer(&task, &curves, |p| format!("{:.3}", p.kl)),
-        );
-        tables.push_str("Mean log-probability of the whole answer, nats:\n\n");
-        markdown_grid(
-            &mut tables,
-            &by_layer(&task, &curves, |p| format!("{:.2}", p.logprob)),
-        );
         line(tables);
         if task.curves.iter().any(|c| c.kind == Kind::Inject) {
             line(format!(
@@ -407,14 +246,7 @@ fn markdown_variant(text: &mut String, run: &StoredVariant, prefix: &str) {
         }
     }
     line("## Noise floor\n\nThe same clean prompts decoded in other batch shapes. An effect below this is none.\n".into());
-    line("| shape | prompts | largest logit difference | mean KL | largest KL | argmax changed |\n| --- | ---: | ---: | ---: | ---: | ---: |".into());
-    for f in &run.noise_floor {
-        line(format!(
-            "| {} | {} | {:.2e} | {:.2e} | {:.2e} | {} |",
-            f.shape, f.prompts, f.max_logit, f.mean_kl, f.max_kl, f.argmax_changes
-        ));
-    }
-    text.push('\n');
+    markdown_grid(text, &noise_grid(run));
 }
 
 fn provenance(run: &StoredRun) -> String {

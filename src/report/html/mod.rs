@@ -1,0 +1,241 @@
+//! The report as one page of HTML that needs nothing else: figures that answer to the pointer,
+//! tables, a browser of single items.
+//!
+//! Names, prompts and answers are text that anybody may have written. They reach the page escaped
+//! by the template, or as JSON in which no `<` is left and that the script puts in as text only;
+//! scripts other than the page's two do not run, and nothing is loaded (its content security
+//! policy says so).
+
+mod figures;
+mod items;
+mod tables;
+mod words;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use plotly::Plot;
+use sha2::{Digest, Sha256};
+
+use super::series::{TaskSeries, series};
+use super::table::sample_mark;
+use super::transition::{sentences, transitions};
+use crate::store::{StoredRun, StoredVariant};
+use crate::tasks::TaskName;
+use figures::Figure;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// A variant with the name that tells it apart from all others on the page.
+struct View<'r> {
+    name: String,
+    variant: &'r StoredVariant,
+    series: Vec<TaskSeries>,
+}
+
+impl View<'_> {
+    /// The tasks that have results.
+    fn tasks(&self) -> impl Iterator<Item = &TaskSeries> {
+        self.series.iter().filter(|task| task.clean.n > 0)
+    }
+
+    fn task(&self, task: TaskName) -> Option<&TaskSeries> {
+        self.tasks().find(|series| series.task == task)
+    }
+}
+
+/// The page of one or several runs: `threshold` is the share of the clean score from which up
+/// prior tokens count as not mattering.
+pub fn page(runs: &[StoredRun], threshold: f64) -> String {
+    let views = views(runs);
+    let title = words::title(&views);
+    let body = body(runs, &views, &title, threshold).into_string();
+    let nonce = nonce(&body);
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; \
+         img-src data: blob:; base-uri 'none'; form-action 'none'"
+    );
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "midlayer: " (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (PreEscaped(body))
+                script nonce=(nonce) { (PreEscaped(plotly_js())) }
+                script nonce=(nonce) { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// A word that only this page's own scripts carry: no text within the page can hold a hash of
+/// the page.
+fn nonce(body: &str) -> String {
+    let hash = Sha256::digest(body.as_bytes());
+    hash.iter().take(16).map(|b| format!("{b:02x}")).collect()
+}
+
+/// plotly.js, which the crate carries. What follows it there, MathJax, is not wanted: it would
+/// read formulas into names.
+fn plotly_js() -> String {
+    let sources = Plot::offline_js_sources();
+    let script = sources.split("</script>").next().unwrap_or_default();
+    let code = script.split_once('>').map_or("", |(_, code)| code);
+    code.to_string()
+}
+
+/// JSON as it may stand within a `script` element.
+fn in_script(json: &str) -> PreEscaped<String> {
+    PreEscaped(json.replace('<', "\\u003c").replace('>', "\\u003e"))
+}
+
+fn views(runs: &[StoredRun]) -> Vec<View<'_>> {
+    let mut views: Vec<View<'_>> = Vec::new();
+    for run in runs {
+        for variant in &run.variants {
+            let mut name = variant.label.clone();
+            if runs.len() > 1 {
+                name = format!("{}: {name}", words::folder_name(run));
+            }
+            let plain = name.clone();
+            for n in 2.. {
+                if views.iter().all(|view| view.name != name) {
+                    break;
+                }
+                name = format!("{plain} ({n})");
+            }
+            views.push(View {
+                name,
+                variant,
+                series: series(variant),
+            });
+        }
+    }
+    views
+}
+
+fn body(runs: &[StoredRun], views: &[View<'_>], title: &str, threshold: f64) -> Markup {
+    let overlays = figures::overlays(views);
+    let has_results = views.iter().any(|view| view.tasks().next().is_some());
+    let sections = [
+        ("findings", "Findings", has_results),
+        ("comparison", "Comparison", !overlays.is_empty()),
+        ("scores", "Scores", has_results),
+        ("transitions", "Transition layers", has_results),
+        ("items", "Single items", has_results),
+        ("numbers", "Numbers by layer", has_results),
+        ("provenance", "Provenance", true),
+    ];
+    html! {
+        header {
+            p.overline { "midlayer report" }
+            h1 { (title) }
+            (words::what_was_run(runs, views))
+        }
+        nav aria-label="Sections" {
+            @for (id, name, _) in sections.iter().filter(|(_, _, there)| *there) {
+                a href={ "#" (id) } { (name) }
+            }
+        }
+        main {
+            noscript {
+                p.notice { "Figures and single items need JavaScript; tables do not." }
+            }
+            @if has_results {
+                (findings(runs, threshold))
+                @if !overlays.is_empty() { (comparison(&overlays)) }
+                (scores(views))
+                (tables::transition_section(runs, threshold))
+                (items::section(views))
+                (tables::numbers_section(views))
+            } @else {
+                p.notice { "No item has run yet: the run was stopped before its first results were stored. Repeat its command to go on." }
+            }
+            (words::provenance(runs, views))
+        }
+    }
+}
+
+/// A sentence for each model and task.
+fn findings(runs: &[StoredRun], threshold: f64) -> Markup {
+    let of_run = |run: &StoredRun| {
+        let found = sentences(&transitions(run, threshold), threshold);
+        let name = words::folder_name(run);
+        let named = move |sentence: String| {
+            if runs.len() > 1 {
+                format!("{name}: {sentence}")
+            } else {
+                sentence
+            }
+        };
+        found.into_iter().map(named).collect::<Vec<_>>()
+    };
+    let sentences: Vec<String> = runs.iter().flat_map(of_run).collect();
+    html! {
+        section #findings {
+            h2 { "Findings" }
+            @if sentences.is_empty() {
+                p.muted { "No manipulation has run." }
+            }
+            ul.findings { @for sentence in &sentences { li { (sentence) } } }
+            p.muted {
+                "A layer can be ignored if prior tokens may be manipulated there, and in every layer above, without the score falling below the share of the clean score that is named; in brackets the 95% interval. The paper's figures are for four models of 32 layers in full precision (arXiv 2409.03621)."
+            }
+        }
+    }
+}
+
+fn comparison(overlays: &[(TaskName, Vec<Figure>)]) -> Markup {
+    html! {
+        section #comparison {
+            h2 { "Comparison" }
+            p.muted { "A panel for each manipulation, a line for each variant; its clean score is dashed in the same colour." }
+            @for (task, figures) in overlays {
+                h3 { (task) }
+                div.panels { @for figure in figures { (figure) } }
+            }
+        }
+    }
+}
+
+fn scores(views: &[View<'_>]) -> Markup {
+    html! {
+        section #scores {
+            h2 { "Score against layer" }
+            p.muted {
+                "Shaded are 95% intervals over items (Wilson's for accuracy, a bootstrap for F1 and ROUGE). Dashed is the clean score, within the band by which rounding alone moves it. Click a name to switch a line off, drag to zoom, double-click to go back."
+            }
+            @for (n, view) in views.iter().enumerate() {
+                @if views.len() > 1 { h3 { (view.name) } }
+                div.panels.wide {
+                    @for task in &view.series {
+                        div.stack {
+                            @if task.clean.n == 0 {
+                                p.muted { (task.task) ": no item has run yet." }
+                            } @else {
+                                (figures::scores(n, view, task))
+                                @if let Some(figure) = figures::injection(n, view, task) { (figure) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The task's name with the mark of sets that the program carries.
+fn task_heading(view: &View<'_>, task: &TaskSeries) -> Markup {
+    let mark = sample_mark(view.variant, task).trim();
+    html! {
+        (task.task)
+        @if !mark.is_empty() { " " span.mark { (mark.trim_matches(['(', ')'])) } }
+    }
+}

@@ -1,0 +1,102 @@
+//! The page's tables.
+
+use maud::{Markup, html};
+
+use super::figures::{file_name, number};
+use super::words::folder_name;
+use super::{View, task_heading};
+use crate::report::grid::{
+    DIFFERENCE_TITLE, Grid, difference_grid, layer_grids, noise_grid, transition_grid,
+    transition_title,
+};
+use crate::report::table::floor_line;
+use crate::store::StoredRun;
+
+/// A table in its own scrolling box, with its download.
+fn table(title: &str, file: &str, grid: &Grid) -> Markup {
+    html! {
+        figure.table data-file=(file) {
+            div.bar {
+                h4 { (title) }
+                div.downloads { button type="button" data-csv="" { "CSV" } }
+            }
+            div.scroll tabindex="0" role="region" aria-label=(title) {
+                table {
+                    thead { tr { @for cell in &grid.head { th scope="col" { (cell) } } } }
+                    tbody {
+                        @for row in &grid.rows {
+                            tr { @for cell in row { td { (cell) } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `the x, for y:` as a heading.
+fn heading(text: &str) -> String {
+    let text = text.trim_end_matches(':');
+    let mut letters = text.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
+}
+
+/// Transition layers, and how variants differ in them, run by run.
+pub(super) fn transition_section(runs: &[StoredRun], threshold: f64) -> Markup {
+    html! {
+        section #transitions {
+            h2 { "Transition layers" }
+            @for (n, run) in runs.iter().enumerate() {
+                @if runs.len() > 1 { h3 { (folder_name(run)) } }
+                @let n = (n + 1).to_string();
+                @let transitions = transition_grid(run, threshold);
+                @if transitions.rows.is_empty() {
+                    p.muted { "No manipulation has run." }
+                } @else {
+                    (table(&heading(&transition_title(threshold)), &file_name(&["transition-layers", &n]), &transitions))
+                }
+                @let differences = difference_grid(run, threshold);
+                @if !differences.rows.is_empty() {
+                    (table(&heading(DIFFERENCE_TITLE), &file_name(&["differences", &n]), &differences))
+                }
+            }
+        }
+    }
+}
+
+/// All numbers by layer, folded away.
+pub(super) fn numbers_section(views: &[View<'_>]) -> Markup {
+    html! {
+        section #numbers {
+            h2 { "Numbers by layer" }
+            p.muted { "Scores in percent with their 95% intervals." }
+            @for (n, view) in views.iter().enumerate() {
+                @if views.len() > 1 { h3 { (view.name) } }
+                @let number = number(n, view);
+                @for task in view.tasks() {
+                    details {
+                        summary { (task_heading(view, task)) }
+                        @for part in layer_grids(task) {
+                            @let task = task.task.to_string();
+                            @let file = file_name(&[part.name, &number, &task]);
+                            (table(part.title, &file, &part.grid))
+                        }
+                    }
+                }
+                @let noise = noise_grid(view.variant);
+                @if !noise.rows.is_empty() {
+                    details {
+                        summary { "noise floor" }
+                        p.muted { (heading(floor_line(view.variant).trim())) "." }
+                        (table(
+                            "The same clean prompts decoded in other batch shapes",
+                            &file_name(&["noise-floor", &number]),
+                            &noise,
+                        ))
+                    }
+                }
+            }
+        }
+    }
+}

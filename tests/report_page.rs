@@ -1,0 +1,264 @@
+//! The page of a report: what is on it, that it is one file, and that no text of a run can break
+//! out of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use midlayer::engine::Strategy;
+use midlayer::intervention::{Extent, Kind, Site};
+use midlayer::report::{THRESHOLD, html::page};
+use midlayer::runtime::{ContextOptions, Facts, Weights};
+use midlayer::store::{ResultRow, StoredItem, StoredRun, StoredVariant};
+use midlayer::sweep::{ModelIdentity, Spec, TaskSpec, Treatment};
+use midlayer::tasks::TaskName;
+
+/// What would show itself if it ran.
+const HOSTILE: &str = "</script><script>window.injected = 1</script>\
+                       <img src=x onerror=\"window.injected = 2\">'\"&<!--<b>%{x}{y} & more";
+
+const ITEMS: usize = 12;
+const LAYERS: [u32; 4] = [0, 2, 4, 5];
+const KINDS: [Kind; 3] = [Kind::Freeze, Kind::Random, Kind::Inject];
+
+fn spec(name: &str, tasks: &[TaskName]) -> Spec {
+    let task = |task: &TaskName| TaskSpec {
+        task: *task,
+        version: 1,
+        limit: ITEMS,
+        shots: 1,
+        chat: false,
+        data: None,
+        math_max: None,
+        math_seed: None,
+    };
+    Spec {
+        model: ModelIdentity {
+            sha256: "0".repeat(64),
+            facts: Facts {
+                architecture: "llama".into(),
+                name: name.into(),
+                n_layer: 6,
+                n_embd: 8,
+                n_vocab: 16,
+                n_ctx_train: 64,
+                quantization: "Q8_0".into(),
+                bytes: 1000,
+                n_params: 1000,
+                weights: Weights {
+                    requantized_from: Some("Q4_1".into()),
+                    ..Weights::default()
+                },
+            },
+        },
+        llama_cpp: "b1".into(),
+        devices: vec!["CPU".into()],
+        gpu_layers: None,
+        context: ContextOptions::default(),
+        strategy: Strategy::Planned,
+        parallel: Some(8),
+        tasks: tasks.iter().map(task).collect(),
+        manipulations: KINDS.to_vec(),
+        layers: LAYERS.to_vec(),
+        seeds: vec![1],
+        extent: Extent::Paper,
+        tokens: "prior".into(),
+        sites: vec![Site::Residual],
+        manipulate_generated: true,
+        from_step: 0,
+    }
+}
+
+fn row(item: &str, task: TaskName, treatment: Treatment, layer: Option<u32>) -> ResultRow {
+    let right = layer.is_none_or(|layer| layer > 3);
+    let injected = treatment == Treatment::Manipulated(Kind::Inject);
+    ResultRow {
+        task,
+        item: item.into(),
+        treatment,
+        layer,
+        seed: (treatment == Treatment::Manipulated(Kind::Random)).then_some(1),
+        score: f64::from(u8::from(right)),
+        correct: right,
+        metrics: BTreeMap::new(),
+        agrees: right,
+        answer: if right { " Paris" } else { " Rome" }.into(),
+        logprob: if right { -0.5 } else { f64::NEG_INFINITY },
+        rank: 1,
+        kl: 0.25,
+        argmax_text: " Paris".into(),
+        modified_correct: injected.then_some(!right),
+    }
+}
+
+fn variant(label: &str, tasks: &[TaskName]) -> StoredVariant {
+    let mut items = Vec::new();
+    let mut rows = Vec::new();
+    for &task in tasks {
+        for n in 0..ITEMS {
+            let name = format!("item {n}");
+            items.push(StoredItem {
+                task,
+                name: name.clone(),
+                prompt: format!("Q: What is the capital of country {n}?\nA:"),
+                answer: "Paris".into(),
+                modified_answer: Some("Rome".into()),
+            });
+            rows.push(row(&name, task, Treatment::Clean, None));
+            rows.push(row(&name, task, Treatment::CleanAgain, None));
+            for kind in KINDS {
+                let at = LAYERS.into_iter();
+                rows.extend(at.map(|k| row(&name, task, Treatment::Manipulated(kind), Some(k))));
+            }
+        }
+    }
+    StoredVariant {
+        label: label.into(),
+        spec: spec(label, tasks),
+        noise_floor: Vec::new(),
+        left_out: BTreeMap::new(),
+        cut: BTreeMap::new(),
+        items,
+        rows,
+    }
+}
+
+fn run(folder: &str, variants: Vec<StoredVariant>) -> StoredRun {
+    StoredRun {
+        folder: PathBuf::from(folder),
+        variants,
+        revisions: vec!["abc".into()],
+        started: Some("2024-01-01T00:00:00Z".into()),
+        fallbacks: 0,
+    }
+}
+
+/// The page without plotly.js, which is no text of ours, and its own parts.
+fn own_part(page: &str) -> String {
+    let (before, rest) = page.split_once("/**\n* plotly.js v").expect("plotly.js");
+    let (_, after) = rest.split_once("</script>").expect("its end");
+    format!("{before}</script>{after}")
+}
+
+fn scripts(page: &str) -> usize {
+    page.matches("<script").count()
+}
+
+#[test]
+fn it_is_one_file_and_loads_nothing() {
+    let page = page(
+        &[run("runs/a", vec![variant("m", &[TaskName::Capitals])])],
+        THRESHOLD,
+    );
+    assert!(page.starts_with("<!DOCTYPE html>"));
+    let own = own_part(&page);
+    for load in [
+        " src=", "<link", "<img", "<iframe", "@import", "url(", "http://", "https://",
+    ] {
+        assert!(!own.contains(load), "{load}");
+    }
+    assert!(
+        own.contains("default-src 'none'"),
+        "the browser is told so too"
+    );
+    assert!(
+        !page.contains("MathJax.loader"),
+        "what would read formulas into names"
+    );
+}
+
+#[test]
+fn it_says_what_was_run_and_found() {
+    let tasks = [TaskName::Capitals, TaskName::Squad];
+    let page = page(&[run("runs/a", vec![variant("tiny", &tasks)])], THRESHOLD);
+    for part in [
+        "6 layers (llama), weights at Q8_0",
+        "capitals (12 items)",
+        "model-written sample",
+        "was made from a Q4_1 file",
+        "tiny, capitals, freeze: the top 33% of layers (4 to 5) can be ignored at 95% of clean",
+        "Answer after injection",
+        "\"kind\":\"inject\"",
+        "2024-01-01T00:00:00Z",
+        "data-csv",
+    ] {
+        assert!(own_part(&page).contains(part), "{part}");
+    }
+    assert!(
+        !own_part(&page).contains("id=\"comparison\""),
+        "one variant has none"
+    );
+}
+
+#[test]
+fn several_variants_and_runs_are_compared() {
+    let capitals = [TaskName::Capitals];
+    let both = run(
+        "runs/a",
+        vec![variant("q8_0", &capitals), variant("q4_0", &capitals)],
+    );
+    let one = page(std::slice::from_ref(&both), THRESHOLD);
+    assert!(own_part(&one).contains("id=\"comparison\""));
+    assert!(own_part(&one).contains("Difference of transition layers"));
+    let other = run("elsewhere/a", vec![variant("q8_0", &capitals)]);
+    let two = own_part(&page(&[both, other], THRESHOLD));
+    for name in ["a: q8_0", "a: q4_0", "a: q8_0 (2)"] {
+        assert!(two.contains(&format!("\"name\":\"{name}\"")), "{name}");
+    }
+}
+
+#[test]
+fn a_run_without_results_has_a_page() {
+    let mut empty = variant("m", &[TaskName::Capitals]);
+    empty.items.clear();
+    empty.rows.clear();
+    let text = own_part(&page(&[run("runs/a", vec![empty.clone()])], THRESHOLD));
+    assert!(text.contains("No item has run yet"));
+    assert!(!text.contains("NaN") && !text.contains("class=\"plot"));
+    // One task of two was begun.
+    let mut half = variant("m", &[TaskName::Capitals]);
+    half.spec = spec("m", &[TaskName::Capitals, TaskName::Math]);
+    let text = own_part(&page(&[run("runs/a", vec![half, empty])], THRESHOLD));
+    assert!(text.contains("math: no item has run yet"));
+    assert!(text.contains("class=\"plot score\""));
+}
+
+/// Every text that a run holds, as hostile as it can be. The page is kept for
+/// `scripts/check-report --hostile`, which opens it in a browser.
+#[test]
+fn no_text_breaks_out() {
+    let harmless = variant("m", &[TaskName::Capitals, TaskName::Squad]);
+    let mut hostile = harmless.clone();
+    hostile.label = HOSTILE.into();
+    hostile.spec = spec(HOSTILE, &[TaskName::Capitals, TaskName::Squad]);
+    hostile.spec.devices = vec![HOSTILE.into()];
+    hostile.spec.model.facts.quantization = HOSTILE.into();
+    hostile.spec.tokens = format!("text:{HOSTILE}");
+    for item in &mut hostile.items {
+        item.name = format!("{} {HOSTILE}", item.name);
+        item.prompt = HOSTILE.into();
+        item.answer = HOSTILE.into();
+        item.modified_answer = Some(HOSTILE.into());
+    }
+    for row in &mut hostile.rows {
+        row.item = format!("{} {HOSTILE}", row.item);
+        row.answer = HOSTILE.into();
+    }
+    let of = |variant: StoredVariant, folder: &str| {
+        let mut run = run(folder, vec![variant.clone(), variant]);
+        run.variants[1].label.push('2');
+        run.revisions = vec![folder.into()];
+        run
+    };
+    let harmless = page(&[of(harmless, "runs/a")], THRESHOLD);
+    let page = page(
+        &[of(hostile, &format!("runs/{}", HOSTILE.replace('/', "")))],
+        THRESHOLD,
+    );
+    assert_eq!(scripts(&own_part(&page)), scripts(&own_part(&harmless)));
+    for tag in ["<img", "<b>", "<!--", "<script>"] {
+        assert!(!own_part(&page).contains(tag), "{tag}");
+    }
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hostile");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("report.html"), page).unwrap();
+}
