@@ -31,8 +31,8 @@ fn with_runs() -> Place {
         .success();
     place
         .run(
-            "sweep -m tiny.gguf -t 1 -c 1400 --task squad,cnn_dailymail --limit 2 --site kv \
-             --manipulate freeze --extent window:2 --layers 1,3 --tokens skip:2 --from-step 1 \
+            "sweep -m tiny.gguf -t 1 -c 1400 --task squad,cnn_dailymail --limit 1 --site kv \
+             --manipulate freeze --extent window:2 --layers 1 --tokens skip:2 --from-step 1 \
              --out runs/second",
         )
         .success();

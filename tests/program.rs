@@ -230,9 +230,28 @@ fn runs_are_listed() {
     place.run(sweep).success();
     std::fs::create_dir(place.path("runs/other")).unwrap();
     let row = contains("runs/first")
+        .and(contains("tiny"))
         .and(contains("capitals"))
-        .and(contains("freeze"));
-    place.run("runs").success().stdout(row);
+        .and(contains("freeze"))
+        .and(contains("2 of 2"));
+    let next = contains("midlayer export runs/first").and(contains("not complete").not());
+    place.run("runs").success().stdout(row).stderr(next);
+    // As if it had been cut off before its items, which ran together.
+    let database = place.path("runs/first/results.sqlite");
+    let cut = "DELETE FROM results; DELETE FROM items";
+    rusqlite::Connection::open(database)
+        .and_then(|database| database.execute_batch(cut))
+        .unwrap();
+    let next = contains("not complete (0 of 2 items)").and(contains(format!(
+        "to go on where it stopped: midlayer {sweep}"
+    )));
+    place
+        .run("runs")
+        .success()
+        .stdout(contains("0 of 2"))
+        .stderr(next);
+    place.run(sweep).success();
+    place.run("runs").success().stdout(contains("2 of 2"));
     place
         .run("runs runs/first")
         .success()

@@ -1,4 +1,4 @@
-//! `midlayer runs`: what is stored in a folder of runs.
+//! `midlayer runs`: what is stored in a folder of runs, and what can be done with it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,20 @@ use std::path::{Path, PathBuf};
 use comfy_table::{CellAlignment, Table};
 
 use super::args::RunsArgs;
-use super::output::print;
+use super::output::{print, say};
 use midlayer::report::STYLE;
-use midlayer::store::{DATABASE, StoredRun};
+use midlayer::store::{DATABASE, Notes, StoreError, StoredRun, StoredVariant};
+
+const HEAD: [&str; 8] = [
+    "run",
+    "model",
+    "tasks",
+    "manipulations",
+    "layers",
+    "items",
+    "results",
+    "begun (UTC)",
+];
 
 pub fn run(args: RunsArgs) -> anyhow::Result<()> {
     let folders = found(&args.folder)
@@ -21,43 +32,92 @@ pub fn run(args: RunsArgs) -> anyhow::Result<()> {
     }
     let mut table = Table::new();
     table.load_style(STYLE);
-    table.set_header([
-        "run",
-        "model",
-        "tasks",
-        "manipulations",
-        "layers",
-        "items",
-        "results",
-    ]);
+    table.set_header(HEAD);
     let mut unreadable = String::new();
-    for folder in folders {
-        let run = match StoredRun::read(&folder) {
-            Ok(run) => run,
-            Err(error) => {
-                unreadable.push_str(&format!("{error}\n"));
-                continue;
+    let mut readable = None;
+    let mut unfinished = Vec::new();
+    for folder in &folders {
+        match listed(folder) {
+            Ok(Listed { rows, to_go_on }) => {
+                table.add_rows(rows);
+                unfinished.extend(to_go_on);
+                readable = readable.or(Some(folder.display()));
             }
-        };
-        for variant in &run.variants {
-            let spec = &variant.spec;
-            let tasks: Vec<String> = spec.tasks.iter().map(|t| t.task.to_string()).collect();
-            let kinds: Vec<String> = spec.manipulations.iter().map(ToString::to_string).collect();
-            table.add_row([
-                folder.display().to_string(),
-                variant.label.clone(),
-                tasks.join(" "),
-                kinds.join(" "),
-                spec.layers.len().to_string(),
-                variant.items.len().to_string(),
-                variant.rows.len().to_string(),
-            ]);
+            Err(error) => unreadable.push_str(&format!("{error}\n")),
         }
     }
-    for column in table.column_iter_mut().skip(4) {
+    for column in table.column_iter_mut().skip(4).take(3) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    print(&format!("{table}\n{unreadable}"))
+    print(&format!("{table}\n{unreadable}"))?;
+    for line in unfinished {
+        say(&line);
+    }
+    if let Some(folder) = readable {
+        say(&format!(
+            "midlayer report {folder} shows what a run found, midlayer export {folder} writes its rows for other programs"
+        ));
+    }
+    Ok(())
+}
+
+struct Listed {
+    /// One a variant.
+    rows: Vec<Vec<String>>,
+    /// How to complete the run, if anything is known to be missing.
+    to_go_on: Option<String>,
+}
+
+fn listed(folder: &Path) -> Result<Listed, StoreError> {
+    let run = StoredRun::read(folder)?;
+    let notes = Notes::read(folder)?;
+    let begun = run.started.as_deref().unwrap_or_default();
+    let begun = begun.trim_end_matches('Z').replace('T', " ");
+    let mut rows = Vec::new();
+    let (mut done, mut planned) = (0, Some(0));
+    for (n, variant) in run.variants.iter().enumerate() {
+        let items = variant.items.len();
+        let of = notes.planned_items(n, &variant.spec);
+        done += items;
+        planned = planned.zip(of).map(|(sum, of)| sum + of);
+        let items = match of {
+            Some(of) => format!("{items} of {of}"),
+            None => items.to_string(),
+        };
+        rows.push(row(folder, variant, items, &begun));
+    }
+    // Without a command in its notes a run is an older one, of which it is not known.
+    let to_go_on = notes
+        .command()
+        .filter(|_| planned.is_none_or(|of| done < of));
+    let to_go_on = to_go_on.map(|command| {
+        let of = planned.map_or(String::new(), |of| format!(" of {of}"));
+        let folder = folder.display();
+        format!("{folder} is not complete ({done}{of} items); to go on where it stopped: {command}")
+    });
+    Ok(Listed { rows, to_go_on })
+}
+
+fn row(folder: &Path, variant: &StoredVariant, items: String, begun: &str) -> Vec<String> {
+    let spec = &variant.spec;
+    let tasks: Vec<String> = spec.tasks.iter().map(|t| t.task.to_string()).collect();
+    let kinds: Vec<String> = spec.manipulations.iter().map(ToString::to_string).collect();
+    let name = &spec.model.facts.name;
+    let model = if variant.label.contains(name) {
+        variant.label.clone()
+    } else {
+        format!("{name} ({})", variant.label)
+    };
+    vec![
+        folder.display().to_string(),
+        model,
+        tasks.join(" "),
+        kinds.join(" "),
+        spec.layers.len().to_string(),
+        items,
+        variant.rows.len().to_string(),
+        begun.to_string(),
+    ]
 }
 
 /// The folder itself, if it holds a run, and those of its subfolders that do, by name.

@@ -46,6 +46,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     // Opened before anything is computed, so that a bad folder fails early.
     let mut store = Store::open(&out, &variants)?;
     store.begin_session(midlayer::REVISION, std::env::consts::ARCH)?;
+    store.note_command(&command_line())?;
     let mut progress = Terminal::new()?;
     tell_samples(&variants[0].spec);
     let mut noted = Vec::new();
@@ -107,6 +108,21 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         out.join(midlayer::store::DATABASE).display()
     ));
     Ok(())
+}
+
+/// The command as a shell takes it, to be repeated.
+fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@%".contains(c);
+    let mut words = vec!["midlayer".to_string()];
+    for word in std::env::args_os().skip(1) {
+        let word = word.to_string_lossy();
+        words.push(if !word.is_empty() && word.chars().all(plain) {
+            word.into_owned()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        });
+    }
+    words.join(" ")
 }
 
 /// The cache types to compare, as (K, V).

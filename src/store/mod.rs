@@ -1,11 +1,13 @@
 //! Results in SQLite: one folder a run, one transaction for items that ran together, resumed by key.
 
+mod notes;
 mod part;
 mod read;
 mod write;
 
 use std::path::PathBuf;
 
+pub use notes::Notes;
 pub use part::{ItemRow, Part, Row, Unit};
 pub use read::{ResultRow, StoredItem, StoredRun, StoredVariant};
 pub use write::Store;

@@ -66,9 +66,9 @@ pub struct Unit {
 
 /// A variant's part of a run.
 pub struct Part<'s> {
-    db: &'s mut Connection,
-    folder: &'s Path,
-    variant: i64,
+    pub(super) db: &'s mut Connection,
+    pub(super) folder: &'s Path,
+    pub(super) variant: i64,
     first_cell: i64,
 }
 

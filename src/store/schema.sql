@@ -1,3 +1,5 @@
+-- schema_version; command, the one that the run was begun with; items/<variant>/<task>, how many
+-- items are to be run.
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

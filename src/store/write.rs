@@ -10,8 +10,8 @@ use crate::sweep::{Cell, Spec, Variant, labels};
 
 /// A run's folder, held by this process alone.
 pub struct Store {
-    folder: PathBuf,
-    db: Connection,
+    pub(super) folder: PathBuf,
+    pub(super) db: Connection,
     /// The number of each variant's first cell.
     first_cells: Vec<i64>,
     /// Whether the folder was there before.

@@ -109,6 +109,7 @@ pub fn run(
     let (mut cells, mut done_cells) = (0, 0);
     for (task, set) in &work {
         note_left_out(*task, set, grid, store, progress)?;
+        store.note_items(*task, set.items.len())?;
         let done = store.done(*task)?;
         for together in groups(&set.items, engine.shares()) {
             let items = &set.items[together];

@@ -54,10 +54,9 @@ pub(super) fn route(request: &Request, n_layer: u32) -> Route {
             row: n - 1,
         };
     }
-    if request.from_step > 0
-        || !request.cuts.is_empty()
-        || request.plan.iter().any(|i| in_cache(i.target()))
-    {
+    // (Where nothing is manipulated, it does not matter from when.)
+    let late = request.from_step > 0 && !request.plan.is_empty();
+    if late || !request.cuts.is_empty() || request.plan.iter().any(|i| in_cache(i.target())) {
         return Route::Whole;
     }
     let plan = request.plan_at(0);
@@ -149,6 +148,18 @@ mod tests {
         assert_eq!(route(&request(vec![9]), 8), last);
         assert_eq!(route(&request(vec![7]), 8), Route::Whole);
         assert_eq!(route(&request(vec![]), 8), Route::Clean);
+    }
+
+    #[test]
+    fn a_late_beginning_needs_a_manipulation() {
+        let clean = Request {
+            tokens: vec![Token(1); 10],
+            from_step: 1,
+            ..Request::default()
+        };
+        assert_eq!(route(&clean, 8), Route::Clean);
+        let late = clean.with(Intervention::freeze(3));
+        assert_eq!(route(&late, 8), Route::Whole);
     }
 
     #[test]
