@@ -125,7 +125,7 @@ pub(super) fn type_name(ftype: sys::llama_ftype) -> String {
 
 /// Writes `input` requantized to `level` to `output`, which appears only when it is complete.
 /// A source that is itself quantized is dequantized first, so its losses stay; the file keeps
-/// the source's level among its metadata. [`quantize_progress`] tells how far it is.
+/// the source's level among its metadata. [`quantize_progress`](super::quantize_progress) tells how far it is.
 ///
 /// # Errors
 /// [`RuntimeError::Quantize`].
