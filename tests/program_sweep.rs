@@ -41,6 +41,7 @@ fn a_sweep_fills_the_grid_and_reports() {
     assert_eq!(run.variants[0].noise_floor.len(), 2);
     for file in [
         "report.md",
+        "report.html",
         "score-capitals.svg",
         "inject-capitals.svg",
         "score-math.svg",
@@ -52,7 +53,16 @@ fn a_sweep_fills_the_grid_and_reports() {
     place
         .run("report runs/a")
         .success()
-        .stdout(contains("capitals: clean accuracy"));
+        .stdout(contains("capitals: clean accuracy"))
+        .stderr(contains("runs/a/report.html"));
+    std::fs::remove_file(place.path("runs/a/report.html")).unwrap();
+    place
+        .run("report runs/a runs/a --out both.html")
+        .success()
+        .stderr(contains("wrote both.html"));
+    let page = std::fs::read_to_string(place.path("both.html")).unwrap();
+    assert!(page.contains("id=\"comparison\""));
+    assert!(!place.path("runs/a/report.html").exists());
 }
 
 #[test]

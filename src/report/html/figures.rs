@@ -165,7 +165,7 @@ fn add_curve(plot: &mut Plot, curve: &Curve, look: &Look<'_>, x: impl Fn(u32) ->
     plot.add_trace(
         band(&xs, &ends)
             .legend_group(look.group)
-            .fill_color(rgba(look.colour, 0.14)),
+            .fill_color(rgba(look.colour, 0.12)),
     );
     let values = curve.points.iter().map(|p| p.accuracy.value).collect();
     let texts: Vec<String> = curve.points.iter().map(|p| told(&p.accuracy)).collect();
@@ -315,7 +315,7 @@ pub(super) fn injection(n: usize, view: &View<'_>, task: &TaskSeries) -> Option<
         heading: html! { "Answer after injection at layer k" },
         title: format!("answer after injection, {}", title(view, task)),
         file: file_name(&["inject", &number(n, view), &task.task.to_string()]),
-        note: String::new(),
+        note: "Share of items answered as asked, and as the donor would have it.".into(),
         plot,
         class: "heat",
     })

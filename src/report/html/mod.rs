@@ -215,16 +215,15 @@ fn scores(views: &[View<'_>]) -> Markup {
             @for (n, view) in views.iter().enumerate() {
                 @if views.len() > 1 { h3 { (view.name) } }
                 div.panels.wide {
-                    @for task in &view.series {
+                    @for task in view.tasks() {
                         div.stack {
-                            @if task.clean.n == 0 {
-                                p.muted { (task.task) ": no item has run yet." }
-                            } @else {
-                                (figures::scores(n, view, task))
-                                @if let Some(figure) = figures::injection(n, view, task) { (figure) }
-                            }
+                            (figures::scores(n, view, task))
+                            @if let Some(figure) = figures::injection(n, view, task) { (figure) }
                         }
                     }
+                }
+                @for task in view.series.iter().filter(|task| task.clean.n == 0) {
+                    p.muted { (task.task) ": no item has run yet." }
                 }
             }
         }

@@ -67,6 +67,8 @@
       margin: { l: 48, r: 12, t: 12, b: 36 },
       legend: { orientation: "h", x: 0, xanchor: "left", y: 0, yref: "container", yanchor: "bottom", font: { color: look.ink } },
       hoverlabel: { bgcolor: look.surface, bordercolor: look.line, font: { family: FONT, size: 13, color: look.ink } },
+      // The nearest layer answers, however few were swept.
+      hoverdistance: -1,
       dragmode: coarse.matches ? false : "zoom",
       // Keeps zoom and switched-off series when colours change.
       uirevision: "kept",
@@ -236,7 +238,9 @@
       list.replaceChildren(...shown.map((item) => {
         const button = element("button");
         button.type = "button";
-        button.append(element("span", texts[item.name]));
+        const label = element("span", texts[item.name]);
+        label.append(" ", element("i", texts[item.answer]));
+        button.append(label);
         if (item.clean) {
           const [word, name] = verdict(item.clean, tasks[item.task]);
           button.append(element("small", word, name));

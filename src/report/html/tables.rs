@@ -71,7 +71,7 @@ pub(super) fn numbers_section(views: &[View<'_>]) -> Markup {
         section #numbers {
             h2 { "Numbers by layer" }
             p.muted { "Scores in percent with their 95% intervals." }
-            @for (n, view) in views.iter().enumerate() {
+            @for (n, view) in views.iter().enumerate().filter(|(_, view)| view.tasks().next().is_some()) {
                 @if views.len() > 1 { h3 { (view.name) } }
                 @let number = number(n, view);
                 @for task in view.tasks() {

@@ -120,7 +120,7 @@ fn descriptions(views: &[View<'_>]) -> Vec<String> {
     let one = texts.len() == 1;
     let told = texts.into_iter().map(|(text, names)| match one {
         true => text,
-        false => format!("{}: {text}", names.join(", ")),
+        false => format!("{}. {text}", names.join(", ")),
     });
     told.collect()
 }
@@ -141,19 +141,18 @@ fn description(view: &View<'_>) -> String {
         })
         .collect();
     let tokens = match spec.tokens.as_str() {
-        "prior" => "all tokens before the last".to_string(),
-        chosen => format!("the tokens \u{201c}{chosen}\u{201d}"),
+        "prior" => "All tokens before the last".to_string(),
+        chosen => format!("The tokens \u{201c}{chosen}\u{201d}"),
+    };
+    let extent = match spec.extent {
+        Extent::Paper => String::new(),
+        Extent::From => " from layer k up, whatever is said below".to_string(),
+        Extent::Only => " at layer k alone, whatever is said below".to_string(),
+        Extent::Window(n) => format!(" in {n} layers from k up, whatever is said below"),
     };
     let mut text = format!(
-        "What {} leave behind was rewritten {} ({}), at one layer k after the other ({}), and the model was asked again: {}.",
-        tokens,
+        "{tokens} were manipulated {}{extent}, with one layer k after the other ({}), and the model was asked again each time: {}.",
         sites(&spec.sites),
-        match spec.extent {
-            Extent::Paper => "as said below".to_string(),
-            Extent::From => "from layer k up, whatever is said below".to_string(),
-            Extent::Only => "at layer k alone, whatever is said below".to_string(),
-            Extent::Window(width) => format!("in {width} layers from k up, whatever is said below"),
-        },
         layers(&spec.layers),
         and(&tasks)
     );
