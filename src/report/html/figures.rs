@@ -1,5 +1,7 @@
 //! The page's figures: data, axes and colours of meaning from here, looks from the script.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, Render, html};
 use plotly::common::{AxisSide, DashType, Fill, HoverInfo, Line, Marker, Mode};
 use plotly::layout::{Axis, HoverMode};
@@ -151,6 +153,8 @@ struct Look<'l> {
     group: &'l str,
     colour: (u8, u8, u8),
     dash: DashType,
+    /// Whether values say their layer: needed where lines have theirs at different places.
+    names_layers: bool,
 }
 
 /// A curve with its interval; `x` gives a layer its place.
@@ -168,7 +172,11 @@ fn add_curve(plot: &mut Plot, curve: &Curve, look: &Look<'_>, x: impl Fn(u32) ->
             .fill_color(rgba(look.colour, 0.12)),
     );
     let values = curve.points.iter().map(|p| p.accuracy.value).collect();
-    let texts: Vec<String> = curve.points.iter().map(|p| told(&p.accuracy)).collect();
+    let text = |p: &Point| match look.names_layers {
+        true => format!("{} at layer {}", told(&p.accuracy), p.layer),
+        false => told(&p.accuracy),
+    };
+    let texts: Vec<String> = curve.points.iter().map(text).collect();
     plot.add_trace(
         Scatter::new(xs, values)
             .name(&look.name)
@@ -197,27 +205,37 @@ pub(super) fn scores(n: usize, view: &View<'_>, task: &TaskSeries) -> Figure {
         let ends = [((clean - floor.score).max(0.0), clean + floor.score); 2];
         plot.add_trace(band(&edges, &ends).legend_group("clean"));
     }
-    let layers: Vec<f64> = std::iter::once(edges[0])
-        .chain((0..n_layer).map(f64::from))
-        .chain([edges[1]])
-        .collect();
-    // All values of a layer are shown together: that of the clean run says which layer it is.
-    let texts: Vec<String> = layers
-        .iter()
-        .map(|layer| {
-            let depth = 100.0 * layer / f64::from(n_layer.max(1));
-            format!("{} (layer {layer}, depth {depth:.0}%)", told(&task.clean))
-        })
-        .collect();
-    let values = vec![clean; layers.len()];
     plot.add_trace(
-        Scatter::new(layers, values)
+        Scatter::new(edges.to_vec(), vec![clean; 2])
             .name("clean")
             .legend_group("clean")
             .mode(Mode::Lines)
             .line(Line::new().dash(DashType::Dash).width(1.5))
-            .custom_data(texts)
-            .hover_template("%{customdata}"),
+            .hover_info(HoverInfo::Skip),
+    );
+    // All values of a layer are shown together: that of the clean run, which answers the pointer
+    // only where something was swept, says which layer it is.
+    let points = task.curves.iter().flat_map(|curve| &curve.points);
+    let swept: BTreeSet<u32> = points.map(|p| p.layer).collect();
+    let texts: Vec<String> = swept
+        .iter()
+        .map(|&layer| {
+            let depth = 100.0 * f64::from(layer) / f64::from(n_layer.max(1));
+            format!("{} (layer {layer}, depth {depth:.0}%)", told(&task.clean))
+        })
+        .collect();
+    plot.add_trace(
+        Scatter::new(
+            swept.iter().map(|&layer| f64::from(layer)).collect(),
+            vec![clean; swept.len()],
+        )
+        .name("clean")
+        .legend_group("clean")
+        .show_legend(false)
+        .mode(Mode::Markers)
+        .marker(Marker::new().size(1))
+        .custom_data(texts)
+        .hover_template("%{customdata}"),
     );
     for curve in &task.curves {
         let name = label(curve.kind);
@@ -226,6 +244,7 @@ pub(super) fn scores(n: usize, view: &View<'_>, task: &TaskSeries) -> Figure {
             name,
             colour: colour(curve.kind).rgb(),
             dash: DashType::Solid,
+            names_layers: false,
         };
         add_curve(&mut plot, curve, &look, f64::from);
     }
@@ -366,6 +385,7 @@ fn overlay(views: &[View<'_>], task: TaskName, kind: Kind) -> Option<Figure> {
             group: &n.to_string(),
             colour: VARIANT_COLOURS[n % VARIANT_COLOURS.len()],
             dash: dashes[n / VARIANT_COLOURS.len() % dashes.len()].clone(),
+            names_layers: !alike,
         };
         let end = if alike { layers - 0.5 } else { 100.0 };
         plot.add_trace(

@@ -44,6 +44,7 @@
     if (t.legendgroup === "clean") {
       t.line = { ...t.line, color: look.ink };
       if (t.fill) t.fillcolor = look.band;
+      if (t.marker) t.marker.color = look.ink;
       return t;
     }
     if (t.line && t.line.color) t.line.color = lifted(t.line.color, look.lift);
@@ -67,8 +68,6 @@
       margin: { l: 48, r: 12, t: 12, b: 36 },
       legend: { orientation: "h", x: 0, xanchor: "left", y: 0, yref: "container", yanchor: "bottom", font: { color: look.ink } },
       hoverlabel: { bgcolor: look.surface, bordercolor: look.line, font: { family: FONT, size: 13, color: look.ink } },
-      // The nearest layer answers, however few were swept.
-      hoverdistance: -1,
       dragmode: coarse.matches ? false : "zoom",
       // Keeps zoom and switched-off series when colours change.
       uirevision: "kept",
@@ -84,8 +83,23 @@
     plot: JSON.parse($("script", element).textContent),
   }));
 
+  /**
+   * How near the pointer must be, in pixels: the layer swept next to it answers, and no line with
+   * its value at another layer.
+   */
+  function reach(plot, width) {
+    const { xaxis, xaxis2 } = plot.layout;
+    if (!xaxis2) return 30;
+    const told = plot.data.filter((trace) => trace.hovertemplate).flatMap((trace) => trace.x);
+    const layers = [...new Set(told)].sort((a, b) => a - b);
+    const gap = Math.min(...layers.slice(1).map((layer, n) => layer - layers[n]));
+    const pixels = (width - 70) / (xaxis.range[1] - xaxis.range[0]);
+    return Number.isFinite(gap) ? Math.max(1, Math.floor(0.5 * gap * pixels)) : 200;
+  }
+
   function draw(figure, width) {
     const layout = dressedLayout(figure.plot.layout, look());
+    layout.hoverdistance = reach(figure.plot, width || figure.canvas.clientWidth);
     // With both given, Plotly does not fit the figure to the paper halfway through printing.
     if (width) Object.assign(layout, { width, height: figure.canvas.clientHeight });
     const data = figure.plot.data.map((trace) => dressedTrace(trace, look()));
@@ -126,6 +140,11 @@
   }
 
   prefersDark.addEventListener("change", () => drawAll());
+  let resized;
+  addEventListener("resize", () => {
+    clearTimeout(resized);
+    if (!printing) resized = setTimeout(() => drawAll(), 300);
+  });
   addEventListener("beforeprint", () => {
     printing = true;
     figures.forEach((figure) => draw(figure, Math.min(figure.canvas.clientWidth, 640)));

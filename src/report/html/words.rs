@@ -233,7 +233,9 @@ pub(super) fn provenance(runs: &[StoredRun], views: &[View<'_>]) -> Markup {
                     dt { "folder" } dd { (run.folder.display()) }
                     dt { "program revisions" } dd { (run.revisions.join(", ")) }
                     @if let Some(started) = &run.started { dt { "begun" } dd { (started) } }
-                    dt { "computed whole although a part should have done" } dd { (run.fallbacks) }
+                    @if run.fallbacks > 0 {
+                        dt { "results computed whole although a part should have done" } dd { (run.fallbacks) }
+                    }
                 }
                 @for view in names.by_ref().take(run.variants.len()) {
                     @if views.len() > 1 { h4 { (view.name) } }
