@@ -76,7 +76,7 @@
 
   // ---- figures ----
 
-  const CONFIG = { displayModeBar: false, responsive: true, showTips: false };
+  const CONFIG = { displayModeBar: false, showTips: false };
   const figures = all("figure.plot").map((element) => ({
     element,
     canvas: $(".canvas", element),
@@ -97,13 +97,13 @@
     return Number.isFinite(gap) ? Math.max(1, Math.floor(0.5 * gap * pixels)) : 200;
   }
 
-  function draw(figure, width) {
+  /** At the size that the page gives it, or so wide. */
+  function draw(figure, width = figure.canvas.clientWidth) {
     const layout = dressedLayout(figure.plot.layout, look());
-    layout.hoverdistance = reach(figure.plot, width || figure.canvas.clientWidth);
-    // With both given, Plotly does not fit the figure to the paper halfway through printing.
-    if (width) Object.assign(layout, { width, height: figure.canvas.clientHeight });
+    layout.hoverdistance = reach(figure.plot, width);
+    Object.assign(layout, { width, height: figure.canvas.clientHeight });
     const data = figure.plot.data.map((trace) => dressedTrace(trace, look()));
-    return Plotly.react(figure.canvas, data, layout, CONFIG);
+    Plotly.react(figure.canvas, data, layout, CONFIG);
   }
 
   /** As it stands, in light colours and with its title. */
@@ -132,11 +132,19 @@
     return text.replace(/[&<>{]/g, (c) => entities[c]);
   }
 
-  async function drawAll(width) {
+  let round = 0;
+  /** Draws all figures, one after the other so that the page answers; a later call takes over. */
+  async function drawAll() {
+    round += 1;
+    const mine = round;
+    const { dataset } = document.documentElement;
+    delete dataset.drawn;
     for (const figure of figures) {
-      await draw(figure, width);
-      if (!width) await new Promise((next) => setTimeout(next));
+      if (mine !== round) return;
+      draw(figure);
+      await new Promise((next) => setTimeout(next));
     }
+    dataset.drawn = "";
   }
 
   prefersDark.addEventListener("change", () => drawAll());
@@ -333,5 +341,5 @@
   }
 
   browse();
-  drawAll().then(() => document.documentElement.setAttribute("data-drawn", ""));
+  drawAll();
 })();
