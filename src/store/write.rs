@@ -157,7 +157,7 @@ fn is_ours(entry: &std::io::Result<fs::DirEntry>) -> bool {
     };
     let name = entry.file_name();
     let beside = |suffix: &&str| name == *format!("{DATABASE}{suffix}");
-    name == LOCK || BESIDE.iter().any(|suffix| beside(suffix))
+    name == LOCK || BESIDE.iter().any(beside)
 }
 
 /// Removes what opening a new run has made, and the folder if it was made too.
