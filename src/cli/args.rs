@@ -37,6 +37,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Run one prompt, clean and manipulated, and compare the next token
     Try(TryArgs),
+    /// Carry a plan out in a program that brings its own llama.cpp
+    Attach(AttachArgs),
     /// Write the tables and figures of a run again
     Report(ReportArgs),
     /// Write the results of runs as flat rows for other programs: CSV, JSON lines, SQL, Parquet
@@ -334,9 +336,29 @@ pub struct TryArgs {
     /// Put the prompt into the model's chat template
     #[arg(long)]
     pub chat: bool,
+    /// Write the run's plan as JSON, for midlayer attach and the C interface
+    #[arg(long, value_name = "FILE")]
+    pub save_plan: Option<PathBuf>,
     /// Output
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub output: Format,
+}
+
+#[derive(Args)]
+pub struct AttachArgs {
+    /// The plan, as midlayer try --save-plan writes it; a change of the file switches the plan
+    #[arg(long, value_name = "FILE", required_unless_present = "check")]
+    pub plan: Option<PathBuf>,
+    /// Tell whether it can work in the program, and why not; the program is run until it uses
+    /// llama.cpp, and ended then
+    #[arg(long)]
+    pub check: bool,
+    /// libmidlayer_plugin.so [default: beside this program; env: MIDLAYER_LIBRARY]
+    #[arg(long, value_name = "FILE")]
+    pub library: Option<PathBuf>,
+    /// The program and its arguments
+    #[arg(required = true, last = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
 }
 
 /// `N`, or `TASK=N`.

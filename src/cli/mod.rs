@@ -1,6 +1,7 @@
 //! The command line: arguments to plain structs, commands, exit codes.
 
 mod args;
+mod attach;
 mod bench;
 mod check;
 mod config;
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Sweep(args) => sweep::run(args),
         Command::Try(args) => try_prompt::run(args),
+        Command::Attach(args) => attach::run(args),
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
         Command::Pull(args) => pull::run(args),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use comfy_table::{CellAlignment, Table};
@@ -18,6 +19,7 @@ use midlayer::engine::{
     log_softmax, rank, top,
 };
 use midlayer::intervention::{Kind, PositionSet, Site, States};
+use midlayer::plan::{Plan, Shape};
 use midlayer::report::STYLE;
 
 /// One run to show.
@@ -85,6 +87,9 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
         donors.insert("filler", Donor { states, positions });
     }
     let runs = runs(&args, &engine, &prompt, &donors)?;
+    if let Some(path) = &args.save_plan {
+        save_plan(path, &engine, &runs)?;
+    }
     let clean = Request {
         manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
         ..Request::new(&prompt)
@@ -119,6 +124,25 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
         let outcome = engine.run(&run.request)?;
         print(&one_line(&engine, run, width, &clean, &outcome))?;
     }
+    Ok(())
+}
+
+/// Writes the plan of the only run.
+fn save_plan(path: &Path, engine: &impl Engine, runs: &[Run]) -> anyhow::Result<()> {
+    let [run] = runs else {
+        let text = format!(
+            "a plan is one run, and these are {} (--save-plan, --layers, --manipulate, --seed)",
+            runs.len()
+        );
+        return Err(Usage(text).into());
+    };
+    let facts = engine.facts();
+    let shape = Shape {
+        layers: facts.n_layer,
+        width: facts.n_embd,
+    };
+    Plan::of(&run.request.plan, shape)?.write(path)?;
+    say(&format!("wrote {}", path.display()));
     Ok(())
 }
 

@@ -249,6 +249,17 @@ impl Plan {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
+    /// Writes the plan to a file, whole or not at all: a host may be watching it.
+    ///
+    /// # Errors
+    /// [`PlanFileError`].
+    pub fn write(&self, path: &Path) -> Result<(), PlanFileError> {
+        replace(path, self.to_json()?.as_bytes()).map_err(|error| PlanFileError::File {
+            path: path.into(),
+            error,
+        })
+    }
+
     /// The interventions; files of states are read, from `folder` where their path is relative.
     ///
     /// # Errors
@@ -327,6 +338,15 @@ impl Step {
         let intervention = kind.intervention(self.layer, seed, self.extent, tokens, states);
         Ok(intervention.on(self.site))
     }
+}
+
+/// Writes a file beside the old one and puts it in its place.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    let part = PathBuf::from(name);
+    std::fs::write(&part, bytes)?;
+    std::fs::rename(&part, path)
 }
 
 /// Of the states those that the intervention can ask for.

@@ -126,9 +126,5 @@ pub fn write_states(path: &Path, states: &States) -> Result<(), StatesFileError>
         path: path.into(),
         error,
     };
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    let part = PathBuf::from(name);
-    std::fs::write(&part, bytes).map_err(file)?;
-    std::fs::rename(&part, path).map_err(file)
+    super::replace(path, &bytes).map_err(file)
 }
