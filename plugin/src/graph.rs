@@ -90,6 +90,13 @@ pub fn tensors(first: Tensor<'_>, limit: usize) -> Vec<*mut ggml_tensor> {
     unsafe { chain::from(first.id() as *mut ggml_tensor, limit) }
 }
 
+/// The other look-ups of tokens in the chain that begins with one.
+pub fn lookups(chain: &[*mut ggml_tensor]) -> Vec<usize> {
+    let others = chain[1..].iter().map(|raw| tensor(*raw));
+    let others = others.filter(|node| looks_up_tokens(*node));
+    others.map(|node| node.id()).collect()
+}
+
 impl Structure {
     /// Analyses a graph.
     ///
@@ -229,7 +236,14 @@ fn live(all: &[Tensor<'_>]) -> Vec<usize> {
     let known: std::collections::HashMap<usize, usize> =
         all.iter().enumerate().map(|(n, t)| (t.id(), n)).collect();
     let mut stack: Vec<usize> = vec![all.len() - 1];
-    stack.extend((0..all.len()).filter(|n| all[*n].op() == GGML_OP_SET_ROWS));
+    let writes_to_a_leaf = |n: &usize| {
+        let mut root = all[*n].view_source();
+        while let Some(deeper) = root.and_then(|root| root.view_source()) {
+            root = Some(deeper);
+        }
+        all[*n].op() == GGML_OP_SET_ROWS && root.is_some_and(|root| root.op() == GGML_OP_NONE)
+    };
+    stack.extend((0..all.len()).filter(writes_to_a_leaf));
     let mut seen = HashSet::new();
     while let Some(n) = stack.pop() {
         if seen.insert(n) {

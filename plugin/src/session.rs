@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ggml::{self, ggml_tensor};
-use crate::graph::{GraphError, Structure, looks_up_tokens, tensors};
+use crate::graph::{GraphError, Structure, looks_up_tokens, lookups, tensors};
 use crate::hook::{Capture, HookFault, Observed, Pass, Row, Tensor};
 use crate::host::{Host, HostError};
 use crate::intervention::{Editor, States, Target};
@@ -80,6 +80,8 @@ struct State {
     texts: Texts,
     structures: Vec<Arc<Structure>>,
     running: Option<Running>,
+    /// Nodes of the evaluation that look tokens up too, and were not asked about yet.
+    lookups: Vec<usize>,
     chained: Option<(Callback, usize)>,
     /// Of the node that was asked about last: whether we wait for it, whether the host does.
     waits: (bool, bool),
@@ -113,6 +115,7 @@ impl Session {
             texts: Texts::default(),
             structures: Vec::new(),
             running: None,
+            lookups: Vec::new(),
             chained: None,
             waits: (false, false),
             broken: false,
@@ -239,7 +242,7 @@ impl State {
     }
 
     fn ask(&mut self, node: Tensor<'_>) -> Result<bool, SessionError> {
-        if looks_up_tokens(node) {
+        if looks_up_tokens(node) && !self.is_other_lookup(node) {
             if let Some(early) = self.running.take() {
                 self.note(&SessionError::Early(early.text()));
             }
@@ -273,12 +276,21 @@ impl State {
         }
     }
 
+    /// A graph may look tokens up in several ways, of which one is used. Each of them is asked
+    /// about once.
+    fn is_other_lookup(&mut self, node: Tensor<'_>) -> bool {
+        let others = self.lookups.len();
+        self.lookups.retain(|id| *id != node.id());
+        self.lookups.len() < others
+    }
+
     /// An evaluation begins: `first` looks up its tokens.
     fn begin(&mut self, first: Tensor<'_>) -> Result<(), SessionError> {
         // Tokens that follow outputs are left alone, and it does not take the whole graph to see.
         let head = self.structures.iter().map(|s| s.head()).max();
         if let Some(head) = head {
             let chain = tensors(first, head);
+            self.lookups = lookups(&chain);
             let known = self.structures.iter().find(|s| s.begins(&chain));
             if let Some(structure) = known {
                 let rows = structure.rows(&chain)?;
@@ -289,6 +301,7 @@ impl State {
             }
         }
         let chain = tensors(first, usize::MAX);
+        self.lookups = lookups(&chain);
         let known = self.structures.iter().find(|s| s.is_of(&chain)).cloned();
         let structure = match known {
             Some(structure) => structure,

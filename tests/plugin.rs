@@ -1,0 +1,250 @@
+//! The plugin against the library: the C host of `plugin/examples`, on a llama.cpp that knows
+//! nothing of midlayer, gives the library's logits.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use common::exact_options;
+use midlayer::engine::{Engine, Prompt, Request, Straightforward};
+use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Target};
+use midlayer::plan::{Keep, Plan, Shape, read_states};
+use midlayer::runtime::{Architecture, Synthetic, Vocabulary};
+use tempfile::TempDir;
+
+const TEXT: &str = "Once upon a time there was a midlayer.";
+/// What F32 models may differ by where batches are cut in other ways.
+const CLOSE: f32 = 1e-3;
+
+/// `target/release`, where the plugin and llama.cpp's libraries are.
+fn release() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_midlayer"));
+    program.parent().unwrap().to_path_buf()
+}
+
+/// The folder that llama.cpp was installed to when midlayer was built.
+fn llama() -> PathBuf {
+    let folders = std::fs::read_dir(release().join("build")).unwrap();
+    let mut found: Vec<PathBuf> = folders
+        .map(|folder| folder.unwrap().path().join("out"))
+        .filter(|out| out.join("include/llama.h").is_file())
+        .collect();
+    found.sort_by_key(|out| {
+        std::fs::metadata(out.join("lib"))
+            .unwrap()
+            .modified()
+            .unwrap()
+    });
+    found.pop().expect("midlayer builds llama.cpp")
+}
+
+/// A tiny model, the library's engine for it, and the C host.
+struct Place {
+    folder: TempDir,
+    engine: Straightforward,
+    prompt: Prompt,
+}
+
+impl Place {
+    fn new(architecture: Architecture) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = Synthetic {
+            n_ctx: 512,
+            vocabulary: Vocabulary::Bytes,
+            ..Synthetic::new(architecture)
+        };
+        let model = recipe.build().unwrap();
+        model.save(&folder.path().join("tiny.gguf")).unwrap();
+        let engine = Straightforward::new(Arc::new(model), &exact_options()).unwrap();
+        let prompt = engine.prompt(TEXT).unwrap();
+        Self {
+            folder,
+            engine,
+            prompt,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn shape(&self) -> Shape {
+        let facts = self.engine.facts();
+        Shape {
+            layers: facts.n_layer,
+            width: facts.n_embd,
+        }
+    }
+
+    fn library(&mut self, plan: &[Intervention]) -> Vec<f32> {
+        let request = Request {
+            plan: plan.to_vec(),
+            ..Request::new(&self.prompt)
+        };
+        self.engine.run(&request).unwrap().logits
+    }
+
+    /// The host's logits and what it said, decoding so many tokens at a time.
+    fn host(&self, host: &Path, plan: &Plan, piece: usize) -> (Vec<f32>, String) {
+        plan.write(&self.path("plan.json")).unwrap();
+        let mut command = Command::new(host);
+        command
+            .arg(self.path("tiny.gguf"))
+            .arg(self.path("plan.json"));
+        command.arg(TEXT).arg(piece.to_string());
+        command.env("LD_LIBRARY_PATH", release());
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().unwrap();
+        let said = String::from_utf8(stderr).unwrap();
+        assert!(status.success(), "{said}");
+        let lines = String::from_utf8(stdout).unwrap();
+        let logits = lines.lines().skip(1).map(|line| line.parse().unwrap());
+        (logits.collect(), said)
+    }
+}
+
+/// Builds the C host: the program of 60 lines, llama.cpp's archives, and the plugin.
+fn build(folder: &Path) -> PathBuf {
+    let (llama, release) = (llama(), release());
+    let plugin = release.join("libmidlayer_plugin.so");
+    assert!(
+        plugin.is_file(),
+        "cargo build --release -p midlayer-plugin comes first (make test does it)"
+    );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let host = folder.join("host");
+    let mut command = Command::new("cc");
+    command.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o"]);
+    command.arg(&host).arg(root.join("plugin/examples/host.c"));
+    command.arg("-I").arg(root.join("plugin/include"));
+    command.arg("-I").arg(llama.join("include"));
+    command.arg(&plugin);
+    for name in ["llama", "ggml", "ggml-cpu", "ggml-base"] {
+        command.arg(llama.join(format!("lib/lib{name}.a")));
+    }
+    command.args(["-lstdc++", "-lgomp", "-lm", "-lpthread"]);
+    let output = command.output().expect("cc is installed");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    host
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, f32::max)
+}
+
+#[test]
+fn every_manipulation_gives_the_library_s_logits() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = build(folder.path());
+    for architecture in [
+        Architecture::Llama,
+        Architecture::Qwen2,
+        Architecture::Gemma3,
+        Architecture::Gpt2,
+        Architecture::Phi2,
+        Architecture::Olmo2,
+    ] {
+        let mut place = Place::new(architecture);
+        let clean = place.library(&[]);
+        for kind in [
+            Kind::Freeze,
+            Kind::Random,
+            Kind::Shuffle,
+            Kind::SkipAttention,
+            Kind::Zero,
+        ] {
+            for layer in kind.first_layer()..place.shape().layers {
+                let tokens = PositionSet::all_but_first(2);
+                let steps = [kind.intervention(layer, 7, Extent::Paper, tokens, None)];
+                let plan = Plan::of(&steps, place.shape()).unwrap();
+                let expected = place.library(&steps);
+                assert!(distance(&expected, &clean) > 10.0 * CLOSE, "a control");
+                for piece in [512, 7] {
+                    let (logits, said) = place.host(&host, &plan, piece);
+                    let far = distance(&logits, &expected);
+                    assert!(
+                        far < CLOSE,
+                        "{architecture:?} {kind} at {layer}, {piece} at a time: {far}; {said}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn states_are_captured_and_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = build(folder.path());
+    let mut place = Place::new(Architecture::Llama);
+    let mut plan = Plan::of(&[], place.shape()).unwrap();
+    plan.capture = Some(Keep {
+        layers: vec![0, 2],
+        file: Some("states.safetensors".into()),
+    });
+    let clean = place.library(&[]);
+    let (logits, said) = place.host(&host, &plan, 7);
+    assert!(distance(&logits, &clean) < CLOSE, "{said}");
+    let states = read_states(&place.path("states.1.safetensors")).unwrap();
+    let tokens = place.prompt.tokens.clone();
+    let expected = place.engine.captured(&tokens, 0, &[Target::Input]).unwrap();
+    assert_eq!(states.len(), 2 * tokens.len());
+    for ((layer, position), row) in states.iter() {
+        let own = expected.inputs.get(layer, position).unwrap();
+        assert!(distance(row, own) < CLOSE);
+    }
+    // The same states, put two positions further.
+    let moved = states.moved(&[(3, 5), (4, 6)]);
+    let tokens = PositionSet::ranges([5..7]);
+    let steps = [Intervention::given(2, Arc::new(moved), tokens)];
+    let plan = Plan::of(&steps, place.shape()).unwrap();
+    let expected = place.library(&steps);
+    assert!(distance(&expected, &clean) > 10.0 * CLOSE, "a control");
+    let (logits, said) = place.host(&host, &plan, 512);
+    assert!(distance(&logits, &expected) < CLOSE, "{said}");
+    assert!(said.contains("host: 2 rows written"), "{said}");
+}
+
+#[test]
+fn what_does_not_fit_the_model_is_refused_and_the_host_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = build(folder.path());
+    let mut place = Place::new(Architecture::Llama);
+    let clean = place.library(&[]);
+    let shape = place.shape();
+    let refused = |plan: &Plan, why: &str| {
+        let (logits, said) = place.host(&host, plan, 512);
+        assert!(said.contains(why), "{said}");
+        assert!(said.contains("0 rows written"), "{said}");
+        assert!(distance(&logits, &clean) < CLOSE, "the host goes on");
+    };
+    let freeze = |layer| [Intervention::freeze(layer)];
+    let larger = Shape {
+        layers: shape.layers + 1,
+        ..shape
+    };
+    let mut plan = Plan::of(&freeze(2), larger).unwrap();
+    refused(&plan, "the plan is for a model of 5 layers");
+    plan = Plan::of(&freeze(4), shape).unwrap();
+    refused(&plan, "layer 4 is out of range");
+    plan.model = None;
+    refused(&plan, "layer 4 is out of range");
+    plan = Plan::of(&freeze(2), shape).unwrap();
+    plan.requests = midlayer::plan::Requests::Every(2);
+    refused(&plan, "");
+    // A text shorter than a warm-up may be is left alone too.
+    plan = Plan::of(&freeze(2), shape).unwrap();
+    plan.shortest = 1000;
+    refused(&plan, "");
+}
