@@ -23,6 +23,7 @@ int main(int argc, char **argv) {
     const int piece = argc > 4 ? atoi(argv[4]) : 512;
     llama_log_set(quiet, NULL);
     llama_backend_init();
+    ggml_backend_load_all();
     struct llama_model *model = llama_model_load_from_file(argv[1], llama_model_default_params());
     if (model == NULL) return fail("the model cannot be loaded");
     const struct llama_vocab *vocab = llama_model_get_vocab(model);
