@@ -72,7 +72,7 @@ pub struct TaskSeries {
 pub const NONE_MARK: &str = "≈";
 
 impl TaskSeries {
-    /// [`NONE_MARK`] for a score whose difference from the clean one does not clear the noise
+    /// `≈` for a score whose difference from the clean one does not clear the noise
     /// floor.
     pub fn none_mark(&self, score: &Share) -> &'static str {
         match self.floor {
