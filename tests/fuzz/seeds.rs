@@ -27,6 +27,8 @@ pub fn cnn_lines() -> Vec<Vec<u8>> {
 {"article": "Rain.", "highlights": "Wet.", "id": 7, "extra": [1, {"a": null}]}
 "#
         .to_vec(),
+        // A line that does not begin with a byte of its own.
+        "{\"article\": \"\u{e9}\", \"highlights\": \"\"}\n\u{1f600}\n".into(),
     ]
 }
 
