@@ -1,5 +1,6 @@
 # make demo   build, pull the default model, sweep it, show the result
 # make test   everything CI runs
+# make test-runtimes   the plugin in llama.cpp runtimes from package registries (fetched, checked)
 # make bench  what the callback and generation cost on this machine
 
 # llama.cpp takes minutes to compile, so one target folder serves every checkout.
@@ -8,7 +9,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/midlayer/target
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test build setup format lint docs bench clean-demo
+.PHONY: demo test test-runtimes plugin build setup format lint docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -25,15 +26,23 @@ setup:
 build: setup
 	cargo build --release --locked
 
-test: setup format lint docs
+# The plugin and the C programs around it: a C compiler and Rust, no llama.cpp.
+plugin: setup
+	cargo build --release --locked -p midlayer-plugin
+
+test: setup format lint docs plugin
 	cargo $(NEXTEST) --release --locked --lib --bins --tests
+	cargo $(NEXTEST) --release --locked -p midlayer-plugin --tests
 	cargo test --release --locked --doc
 
+test-runtimes: build plugin
+	scripts/test-runtimes
+
 format:
-	cargo fmt --check
+	cargo fmt --all --check
 
 lint:
-	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --lib
