@@ -42,7 +42,8 @@ format:
 	cargo fmt --all --check
 
 lint:
-	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo clippy --release --locked -p midlayer-plugin --lib --tests -- -D warnings
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --lib

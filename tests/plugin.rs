@@ -12,6 +12,7 @@ use midlayer::engine::{Engine, Prompt, Request, Straightforward};
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Target};
 use midlayer::plan::{Keep, Plan, Shape, read_states};
 use midlayer::runtime::{Architecture, Synthetic, Vocabulary};
+use predicates::str::contains;
 use tempfile::TempDir;
 
 const TEXT: &str = "Once upon a time there was a midlayer.";
@@ -247,4 +248,56 @@ fn what_does_not_fit_the_model_is_refused_and_the_host_goes_on() {
     plan = Plan::of(&freeze(2), shape).unwrap();
     plan.shortest = 1000;
     refused(&plan, "");
+}
+
+#[test]
+fn try_saves_its_plan() {
+    let place = common::place::Place::new();
+    let line = "try -m tiny.gguf -p abcdefgh --manipulate random@1+freeze@2 --seed 5 --tokens skip:2 --save-plan plan.json";
+    place.run(line).success();
+    let plan = Plan::read(&place.path("plan.json")).unwrap();
+    let expected = [
+        Intervention::random(1, 5).at(PositionSet::all_but_first(2)),
+        Intervention::freeze(2).at(PositionSet::all_but_first(2)),
+    ];
+    let steps = plan.interventions(Path::new(".")).unwrap();
+    assert_eq!(format!("{steps:?}"), format!("{expected:?}"));
+    assert_eq!(plan.model.map(|shape| shape.layers), Some(4));
+    let line = "try -m tiny.gguf -p abcdefgh --layers 1-2 --save-plan other.json";
+    place.run(line).code(2).stderr(contains("--save-plan"));
+    assert!(!place.path("other.json").exists());
+}
+
+#[test]
+fn attach_says_why_not() {
+    let place = common::place::Place::new();
+    let own = env!("CARGO_BIN_EXE_midlayer");
+    let check = format!("attach --check -- {own} doctor");
+    place
+        .run(&check)
+        .success()
+        .stdout(contains("linked into itself"));
+    place
+        .run("attach --check -- true")
+        .success()
+        .stdout(contains("ended without"));
+    place
+        .run("attach --plan none.json -- true")
+        .code(1)
+        .stderr(contains("none.json"));
+    place
+        .run("attach --check -- no-such-program")
+        .code(2)
+        .stderr(contains("not on the path"));
+    let plan = r#"{"midlayer_plan": 1, "interventions": [{"manipulation": "freeze", "layer": 1}]}"#;
+    std::fs::write(place.path("plan.json"), plan).unwrap();
+    let line = format!("attach --plan plan.json -- {own} doctor");
+    place
+        .run(&line)
+        .code(1)
+        .stderr(contains("linked into itself"));
+    place
+        .run("attach --plan plan.json -- printenv MIDLAYER_PLAN")
+        .success()
+        .stdout(contains("plan.json"));
 }

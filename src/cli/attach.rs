@@ -41,7 +41,7 @@ pub fn run(args: AttachArgs) -> anyhow::Result<()> {
     if let Some(obstacle) = obstacle(&program)? {
         let text = format!("{} {obstacle}", program.display());
         return match args.check {
-            true => Ok(print(&format!("no: {text}\n"))?),
+            true => print(&format!("no: {text}\n")),
             false => Err(anyhow::anyhow!(text)),
         };
     }
