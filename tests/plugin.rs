@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::exact_options;
 use midlayer::engine::{Engine, Prompt, Request, Straightforward};
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Target};
-use midlayer::plan::{Keep, Plan, Shape, read_states};
+use midlayer::plan::{Keep, Plan, Requests, Shape, read_states};
 use midlayer::runtime::{Architecture, Synthetic, Vocabulary};
 use predicates::str::contains;
 use tempfile::TempDir;
@@ -109,8 +109,13 @@ impl Place {
     }
 }
 
-/// Builds the C host: the program of 60 lines, llama.cpp's archives, and the plugin.
+/// Builds the C host of the examples.
 fn build(folder: &Path) -> PathBuf {
+    build_from(folder, "plugin/examples/host.c")
+}
+
+/// Builds a C host: its source, llama.cpp's archives, and the plugin.
+fn build_from(folder: &Path, source: &str) -> PathBuf {
     let (llama, release) = (llama(), release());
     let plugin = release.join("libmidlayer_plugin.so");
     assert!(
@@ -121,7 +126,7 @@ fn build(folder: &Path) -> PathBuf {
     let host = folder.join("host");
     let mut command = Command::new("cc");
     command.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o"]);
-    command.arg(&host).arg(root.join("plugin/examples/host.c"));
+    command.arg(&host).arg(root.join(source));
     command.arg("-I").arg(root.join("plugin/include"));
     command.arg("-I").arg(llama.join("include"));
     command.arg(&plugin);
@@ -185,6 +190,45 @@ fn every_manipulation_gives_the_library_s_logits() {
 }
 
 #[test]
+fn texts_in_one_batch_are_told_apart_and_a_warm_up_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = build_from(folder.path(), "plugin/tests/fake/batch.c");
+    let mut place = Place::new(Architecture::Llama);
+    let other = "Another text, and a longer one at that, too.";
+    let steps = [Intervention::freeze(2)];
+    let own = [place.library(&[]), place.library(&steps)];
+    place.prompt = place.engine.prompt(other).unwrap();
+    let others = [place.library(&[]), place.library(&steps)];
+    for (requests, first, second) in [
+        (Requests::All, 1, 1),
+        (Requests::First, 1, 0),
+        (Requests::Every(2), 0, 1),
+    ] {
+        let mut plan = Plan::of(&steps, place.shape()).unwrap();
+        plan.requests = requests;
+        plan.write(&place.path("plan.json")).unwrap();
+        for unified in ["0", "1"] {
+            let mut command = Command::new(&host);
+            command
+                .arg(place.path("tiny.gguf"))
+                .arg(place.path("plan.json"));
+            command.args([TEXT, other, unified]);
+            command.env("LD_LIBRARY_PATH", release());
+            let output = command.output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{said}");
+            let lines = String::from_utf8(output.stdout).unwrap();
+            let logits: Vec<f32> = lines.lines().map(|line| line.parse().unwrap()).collect();
+            let (a, b) = logits.split_at(own[0].len());
+            assert!(distance(a, &own[first]) < CLOSE, "{requests:?} {said}");
+            assert!(distance(b, &others[second]) < CLOSE, "{requests:?} {said}");
+            let counted = format!("2 texts, {} chosen", first + second);
+            assert!(said.starts_with(&counted), "{said}");
+        }
+    }
+}
+
+#[test]
 fn states_are_captured_and_given() {
     let folder = tempfile::tempdir().unwrap();
     let host = build(folder.path());
@@ -242,7 +286,7 @@ fn what_does_not_fit_the_model_is_refused_and_the_host_goes_on() {
     plan.model = None;
     refused(&plan, "layer 4 is out of range");
     plan = Plan::of(&freeze(2), shape).unwrap();
-    plan.requests = midlayer::plan::Requests::Every(2);
+    plan.requests = Requests::Every(2);
     refused(&plan, "");
     // A text shorter than a warm-up may be is left alone too.
     plan = Plan::of(&freeze(2), shape).unwrap();
