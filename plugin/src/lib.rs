@@ -6,6 +6,7 @@
 
 mod api;
 mod chain;
+mod error;
 mod ggml;
 mod graph;
 mod host;
@@ -14,6 +15,7 @@ mod objects;
 #[cfg(target_os = "linux")]
 mod preload;
 mod requests;
+mod running;
 mod session;
 mod source;
 

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::api::midlayer_eval_callback;
+use crate::error::SessionError;
 use crate::host::Host;
 use crate::objects::{Object, loaded};
-use crate::session::{Callback, Session, SessionError, say};
+use crate::session::{Callback, Session, say};
 use crate::source::Source;
 
 type SetEvalCallback = unsafe extern "C" fn(*mut c_void, Option<Callback>, *mut c_void);

@@ -7,72 +7,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::error::SessionError;
 use crate::ggml::{self, ggml_tensor};
-use crate::graph::{GraphError, Structure, looks_up_tokens, lookups, tensors};
-use crate::hook::{Capture, HookFault, Observed, Pass, Row, Tensor};
-use crate::host::{Host, HostError};
-use crate::intervention::{Editor, States, Target};
-use crate::plan::{StatesFileError, write_states};
-use crate::requests::{Ambiguous, Part, Run, Texts};
-use crate::source::{Ready, Source, SourceError};
+use crate::graph::{Structure, looks_up_tokens, lookups, tensors};
+use crate::hook::{Observed, Tensor};
+use crate::host::Host;
+use crate::intervention::States;
+use crate::plan::write_states;
+use crate::requests::{Part, Texts};
+use crate::running::{Running, rows_of, running};
+use crate::source::{Ready, Source};
 
 /// `ggml_backend_sched_eval_callback`.
 pub type Callback = unsafe extern "C" fn(*mut ggml_tensor, bool, *mut c_void) -> bool;
-
-/// What went wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The host's ggml is not to be touched.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The plan cannot be carried out.
-    #[error(transparent)]
-    Plan(#[from] SourceError),
-    /// The graph is left alone.
-    #[error("left alone: {0}")]
-    Graph(#[from] GraphError),
-    /// The rows are left alone.
-    #[error("left alone: {0}")]
-    Rows(#[from] Ambiguous),
-    /// A row was not rewritten as it should have been.
-    #[error("text {text} came out wrong: {fault}")]
-    Fault {
-        /// Its number.
-        text: u64,
-        /// What happened.
-        fault: HookFault,
-    },
-    /// An evaluation that began did not end.
-    #[error("text {0} came out wrong: its evaluation ended early")]
-    Early(u64),
-    /// States could not be written.
-    #[error(transparent)]
-    States(#[from] StatesFileError),
-    /// No states to write.
-    #[error("no states were captured (capture in the plan)")]
-    NoStates,
-    /// A mistake here.
-    #[error("midlayer failed and leaves the model alone from here on: {0}")]
-    Panicked(String),
-}
-
-/// An evaluation in which rows are rewritten or kept.
-struct Running {
-    pass: Pass,
-    /// Nodes that are waited for, with their index in the anatomy.
-    wanted: HashMap<usize, usize>,
-    /// The last node.
-    result: usize,
-    /// The texts, by run, with their plans.
-    texts: HashMap<u32, (u64, Arc<Ready>)>,
-}
-
-impl Running {
-    fn text(&self) -> u64 {
-        let numbers = self.texts.values().map(|(number, _)| *number);
-        numbers.min().unwrap_or(0)
-    }
-}
 
 struct State {
     host: &'static Host,
@@ -392,56 +339,6 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
     let extension = path.extension().map(|e| e.to_string_lossy().into_owned());
     let extension = extension.unwrap_or_else(|| "safetensors".into());
     path.with_extension(format!("{number}.{extension}"))
-}
-
-/// The evaluation's rows; each run is a sequence of its own, whose positions do not repeat.
-fn rows_of(runs: &[Run], rows: &[crate::requests::Row]) -> Vec<Row> {
-    let numbered = (0..).zip(runs);
-    numbered
-        .flat_map(|(sequence, run)| {
-            rows[run.rows.clone()].iter().map(move |row| Row {
-                sequence,
-                position: row.position,
-                token: 0,
-                prior: !row.output,
-                output: row.output,
-            })
-        })
-        .collect()
-}
-
-fn running(
-    structure: &Structure,
-    chain: &[*mut ggml_tensor],
-    rows: Vec<Row>,
-    texts: HashMap<u32, (u64, Arc<Ready>)>,
-) -> Result<Running, SessionError> {
-    let text = texts.values().map(|(number, _)| *number).min();
-    let text = text.unwrap_or(0);
-    let editors = texts.iter().map(|(run, (_, ready))| {
-        let editor = Editor::new(ready.interventions.clone(), structure.layers);
-        (*run, editor)
-    });
-    let captures = texts
-        .values()
-        .filter_map(|(_, ready)| ready.plan.capture.as_ref());
-    let layers: HashSet<u32> = captures.flat_map(|keep| &keep.layers).copied().collect();
-    let capture = Capture {
-        targets: vec![Target::Input],
-        layers,
-    };
-    let anatomy = structure.anatomy.clone();
-    let pass = Pass::new(anatomy, rows, editors.collect(), Some(capture), None);
-    let pass = pass.map_err(|fault| SessionError::Fault { text, fault })?;
-    let pass = pass.of_one_evaluation();
-    let wanted = pass.sites();
-    let wanted = wanted.map(|index| (structure.node(chain, index), index));
-    Ok(Running {
-        wanted: wanted.collect(),
-        result: structure.result(chain),
-        pass,
-        texts,
-    })
 }
 
 /// One line on stderr.
