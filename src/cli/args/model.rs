@@ -1,0 +1,111 @@
+//! Options of every command that runs a model: which model, how, and where a manipulation acts.
+
+use clap::{Args, ValueEnum};
+
+use midlayer::engine::TokenSelector;
+use midlayer::intervention::{Extent, Site};
+use midlayer::runtime::{CacheType, FlashAttention};
+
+/// How a model is loaded and run, spelled as llama.cpp's tools do.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// GGUF file, or alias of a pulled model; `:level` (as in smollm2-135m:q8_0) requantizes it;
+    /// sweep takes several, separated by commas
+    #[arg(
+        short,
+        long,
+        value_name = "FILE|ALIAS",
+        required_unless_present = "hf_repo"
+    )]
+    pub model: Option<String>,
+    /// Model of the Hugging Face hub, user/repo[:quant], kept in the hub's own cache [also -hf]
+    #[arg(long, value_name = "REPO", conflicts_with = "model")]
+    pub hf_repo: Option<String>,
+    /// Layers to put on a GPU [also -ngl]
+    #[arg(long, value_name = "N")]
+    pub n_gpu_layers: Option<u32>,
+    /// Threads [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub threads: Option<u32>,
+    /// Positions in the context
+    #[arg(short, long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(8..))]
+    pub ctx_size: u32,
+    /// Rows in one decode
+    #[arg(short, long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(4..))]
+    pub batch_size: u32,
+    /// Rows computed at once [also -ub]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..))]
+    pub ubatch_size: u32,
+    /// Flash attention [also -fa]
+    #[arg(long, value_enum, default_value_t = OnOffAuto::Auto)]
+    pub flash_attn: OnOffAuto,
+    /// Type of the K cache: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 [also -ctk]
+    #[arg(long, value_name = "TYPE", default_value_t = CacheType::F16)]
+    pub cache_type_k: CacheType,
+    /// Type of the V cache [also -ctv]
+    #[arg(long, value_name = "TYPE", default_value_t = CacheType::F16)]
+    pub cache_type_v: CacheType,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum OnOffAuto {
+    On,
+    Off,
+    Auto,
+}
+
+impl From<OnOffAuto> for FlashAttention {
+    fn from(value: OnOffAuto) -> Self {
+        match value {
+            OnOffAuto::On => FlashAttention::On,
+            OnOffAuto::Off => FlashAttention::Off,
+            OnOffAuto::Auto => FlashAttention::Auto,
+        }
+    }
+}
+
+/// Where a manipulation acts.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Manipulation")]
+pub struct PlaceArgs {
+    /// Which prior tokens: prior (all), skip:N (all but the first N), positions as 3-7 or 0,5-9,
+    /// or 'text: France' (try only). inject has --inject-at
+    #[arg(long, value_name = "SELECTOR", default_value_t = TokenSelector::Prior)]
+    pub tokens: TokenSelector,
+    /// Which layers, seen from the layer k: paper (freeze and skip-attention from k up, the
+    /// others at k alone), from (k up), only (k alone), window:N (k and the N-1 above it)
+    #[arg(long, value_name = "EXTENT", default_value = "paper")]
+    pub extent: Extent,
+    /// What is rewritten: the residual stream, or the keys and values in the cache
+    #[arg(long, value_enum, value_name = "SITE", default_value_t = SiteArg::Residual)]
+    pub site: SiteArg,
+    /// With --site kv: keys, values or both
+    #[arg(long, value_enum, value_name = "K|V|BOTH", default_value_t = KvArg::Both)]
+    pub kv: KvArg,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SiteArg {
+    Residual,
+    Kv,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KvArg {
+    K,
+    V,
+    Both,
+}
+
+impl PlaceArgs {
+    /// The sites asked for.
+    pub fn sites(&self) -> Vec<Site> {
+        match (self.site, self.kv) {
+            (SiteArg::Residual, _) => vec![Site::Residual],
+            (SiteArg::Kv, KvArg::K) => vec![Site::Keys],
+            (SiteArg::Kv, KvArg::V) => vec![Site::Values],
+            (SiteArg::Kv, KvArg::Both) => vec![Site::Keys, Site::Values],
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Options of `midlayer sweep`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{GenerationArgs, ModelArgs, PlaceArgs};
+use midlayer::engine::{Planned, Strategy};
+use midlayer::intervention::{Kind, LayerList};
+use midlayer::report::THRESHOLD;
+use midlayer::runtime::CacheType;
+use midlayer::tasks::TaskName;
+
+#[derive(Args)]
+pub struct SweepArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Take options from a TOML file, as `layers = "0-29+3"` or `limit = { capitals = 30 }`; those
+    /// given here override it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the grid, the memory and the time it will take on this machine, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Types of the K/V cache to compare, both alike: f16,q8_0,q4_0 [default: that of -ctk and -ctv]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', conflicts_with_all = ["cache_type_k", "cache_type_v"])]
+    pub cache_type: Vec<CacheType>,
+    /// Tasks: capitals, math, squad, cnn_dailymail
+    #[arg(
+        long,
+        value_name = "TASKS",
+        value_delimiter = ',',
+        default_value = "capitals"
+    )]
+    pub task: Vec<TaskName>,
+    /// Manipulations: freeze, random, shuffle, skip-attention, inject, zero, filler
+    #[arg(
+        long,
+        value_name = "KINDS",
+        value_delimiter = ',',
+        default_value = "freeze"
+    )]
+    pub manipulate: Vec<Kind>,
+    /// Layers k: all, 15, 0,5,10, 0-29, 0-29+3
+    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    pub layers: LayerList,
+    /// Seeds of random and shuffle
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1")]
+    pub seed: Vec<u64>,
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Items of each task at most, or of one task as capitals=30; a comma separates several
+    /// [default: all capitals, 100 of the others]
+    #[arg(long, value_name = "[TASK=]N", value_delimiter = ',')]
+    pub limit: Vec<LimitArg>,
+    /// Examples before each question
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=8))]
+    pub shots: u32,
+    /// Math: the largest operand
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub math_max: u32,
+    /// Math: seed of the questions
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub math_seed: u64,
+    /// A task's data: squad=FILE (official JSON or the hub's Parquet), cnn_dailymail=FILE (JSON
+    /// lines, CSV or Parquet) [default: the pulled set, or else a small sample written for midlayer]
+    #[arg(long, value_name = "TASK=FILE")]
+    pub data: Vec<DataArg>,
+    /// Put prompts into the model's chat template; of some tasks only as --chat=cnn_dailymail
+    #[arg(
+        long,
+        value_name = "TASKS",
+        value_delimiter = ',',
+        num_args = 0..,
+        require_equals = true,
+        default_missing_values = ["capitals", "math", "squad", "cnn_dailymail"]
+    )]
+    pub chat: Vec<TaskName>,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+    /// How results are computed: planned computes only what differs from the clean run, many
+    /// results at once; straightforward runs the whole model for each
+    #[arg(long, value_enum, value_name = "STRATEGY", default_value_t = StrategyArg::Planned)]
+    pub strategy: StrategyArg,
+    /// Sequences in one batch of the planned strategy
+    #[arg(long, value_name = "N", default_value_t = Planned::PARALLEL, value_parser = clap::value_parser!(u32).range(8..=256))]
+    pub parallel: u32,
+    /// Folder of the results; an interrupted run in it is resumed [default: runs/<model>]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+}
+
+/// What counts as no loss.
+#[derive(Args, Clone)]
+pub struct ThresholdArgs {
+    /// The share of the clean score from which prior tokens count as not mattering, for the
+    /// transition layer
+    #[arg(long, value_name = "SHARE", default_value_t = THRESHOLD, value_parser = share)]
+    pub threshold: f64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("not a share above 0 and up to 1, as 0.95".into()),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StrategyArg {
+    Planned,
+    Straightforward,
+}
+
+impl From<StrategyArg> for Strategy {
+    fn from(value: StrategyArg) -> Self {
+        match value {
+            StrategyArg::Planned => Strategy::Planned,
+            StrategyArg::Straightforward => Strategy::Straightforward,
+        }
+    }
+}
+
+/// `N`, or `TASK=N`.
+#[derive(Clone, Copy)]
+pub struct LimitArg {
+    pub task: Option<TaskName>,
+    pub limit: usize,
+}
+
+impl std::str::FromStr for LimitArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (task, number) = match text.split_once('=') {
+            Some((task, number)) => (Some(task.parse()?), number),
+            None => (None, text),
+        };
+        match number.parse() {
+            Ok(limit) if limit > 0 => Ok(Self { task, limit }),
+            _ => Err(format!("'{number}' is not a number of items from 1 up")),
+        }
+    }
+}
+
+/// `TASK=FILE`.
+#[derive(Clone)]
+pub struct DataArg {
+    pub task: TaskName,
+    pub path: PathBuf,
+}
+
+impl std::str::FromStr for DataArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (task, path) = text
+            .split_once('=')
+            .ok_or_else(|| format!("'{text}' is not TASK=FILE, as squad=dev-v1.1.json"))?;
+        let task: TaskName = task.parse()?;
+        if !task.reads_data() {
+            return Err(format!("{task} reads no data; squad and cnn_dailymail do"));
+        }
+        Ok(Self {
+            task,
+            path: path.into(),
+        })
+    }
+}
