@@ -297,6 +297,8 @@ fn models_and_cache_types_are_axes_of_one_run() {
             "q8_0, K/V f32"
         ]
     );
+    let overlay = std::fs::read_to_string(place.path("both/variants.svg")).unwrap();
+    assert!(overlay.contains("capitals, freeze") && overlay.contains("K/V f32"));
     // Each variant is the run that it would be alone.
     place
         .run(

@@ -65,7 +65,7 @@ pub fn panels_svg(run: &StoredVariant, tasks: &[TaskSeries]) -> Option<String> {
     }))
 }
 
-const PANEL: (u32, u32) = (860, 480);
+pub(super) const PANEL: (u32, u32) = (860, 480);
 
 /// The upper end of the score axis: 1 for accuracy, less where all scores are low.
 pub(super) fn ceiling(task: &TaskSeries) -> f64 {

@@ -5,6 +5,7 @@
 mod figure;
 mod grid;
 pub mod html;
+mod overlay;
 mod scaling;
 mod series;
 mod table;
@@ -13,6 +14,7 @@ mod transition;
 use std::path::{Path, PathBuf};
 
 pub use figure::{injection_svg, panels_svg, score_svg};
+pub use overlay::overlay_svg;
 pub use scaling::{ScalingLine, ScalingPanel, scaling_svg};
 pub use series::{Curve, Point, Share, TaskSeries, series};
 pub use table::{STYLE, markdown, settings, terminal};
@@ -63,6 +65,9 @@ pub fn write(run: &StoredRun, threshold: f64) -> Result<Vec<PathBuf>, ReportErro
         Ok(())
     };
     put("report.md".into(), markdown(run, threshold))?;
+    if let Some(svg) = overlay_svg(run) {
+        put("variants.svg".into(), svg)?;
+    }
     for variant in &run.variants {
         let prefix = prefix(run, variant);
         let tasks = series(variant);

@@ -192,7 +192,12 @@ pub fn markdown(run: &StoredRun, threshold: f64) -> String {
     if !grid.rows.is_empty() {
         writeln!(
             text,
-            "## Transition layers\n\nThe {}\n",
+            "## Transition layers\n\n{}The {}\n",
+            if run.variants.len() > 1 {
+                "![score against layer, by model](variants.svg)\n\n"
+            } else {
+                ""
+            },
             transition_title(threshold)
         )
         .expect("a String");

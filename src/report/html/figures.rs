@@ -12,20 +12,10 @@ use super::{View, in_script, task_heading};
 use crate::intervention::Kind;
 use crate::report::figure::{ceiling, colour, hex, label};
 use crate::report::grid::percent;
+use crate::report::overlay::VARIANT_COLOURS;
 use crate::report::series::{Curve, Point, Share, TaskSeries};
 use crate::report::table::sample_mark;
 use crate::tasks::TaskName;
-
-/// The bright scheme of Paul Tol, told apart by colour-blind readers and from the manipulations'
-/// colours.
-const VARIANT_COLOURS: [(u8, u8, u8); 6] = [
-    (68, 119, 170),
-    (238, 102, 119),
-    (34, 136, 51),
-    (204, 187, 68),
-    (170, 51, 119),
-    (102, 204, 238),
-];
 
 /// A figure with its heading and its downloads.
 pub(super) struct Figure {

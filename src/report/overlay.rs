@@ -1,0 +1,136 @@
+//! The variants of a run over one another: a panel for each task and manipulation.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use super::figure::{INFALLIBLE, PANEL, on_svg};
+use super::series::{Curve, Share, TaskSeries, series};
+use crate::intervention::Kind;
+use crate::store::StoredRun;
+use crate::tasks::TaskName;
+
+/// The bright scheme of Paul Tol, told apart by colour-blind readers and from the manipulations'
+/// colours.
+pub(super) const VARIANT_COLOURS: [(u8, u8, u8); 6] = [
+    (68, 119, 170),
+    (238, 102, 119),
+    (34, 136, 51),
+    (204, 187, 68),
+    (170, 51, 119),
+    (102, 204, 238),
+];
+
+/// A variant's line in a panel.
+struct Line<'s> {
+    label: &'s str,
+    colour: RGBColor,
+    clean: Share,
+    curve: &'s Curve,
+}
+
+/// Score against layer, a line a variant, each variant's clean score dashed in its colour. `None`
+/// for a run of one variant.
+pub fn overlay_svg(run: &StoredRun) -> Option<String> {
+    if run.variants.len() < 2 {
+        return None;
+    }
+    let all: Vec<(&str, Vec<TaskSeries>)> = (run.variants.iter())
+        .map(|v| (v.label.as_str(), series(v)))
+        .collect();
+    let mut panels: Vec<(TaskName, Kind)> = Vec::new();
+    for curve in all.iter().flat_map(|(_, tasks)| tasks) {
+        for of in &curve.curves {
+            if !panels.contains(&(curve.task, of.kind)) {
+                panels.push((curve.task, of.kind));
+            }
+        }
+    }
+    if panels.is_empty() {
+        return None;
+    }
+    let rows = panels.len().div_ceil(2);
+    let last = run
+        .variants
+        .iter()
+        .map(|v| v.spec.model.facts.n_layer)
+        .max()?;
+    let last = f64::from(last.saturating_sub(1).max(1));
+    Some(on_svg((2 * PANEL.0, rows as u32 * PANEL.1), |root| {
+        for (area, &(task, kind)) in root.split_evenly((rows, 2)).iter().zip(&panels) {
+            let lines: Vec<Line<'_>> = all
+                .iter()
+                .zip(VARIANT_COLOURS.iter().cycle())
+                .filter_map(|((label, tasks), &(r, g, b))| {
+                    let of_task = tasks.iter().find(|t| t.task == task)?;
+                    let curve = of_task.curves.iter().find(|c| c.kind == kind)?;
+                    Some(Line {
+                        label,
+                        colour: RGBColor(r, g, b),
+                        clean: of_task.clean,
+                        curve,
+                    })
+                })
+                .collect();
+            panel(area, task, kind, &lines, last);
+        }
+    }))
+}
+
+fn panel(
+    root: &DrawingArea<SVGBackend<'_>, Shift>,
+    task: TaskName,
+    kind: Kind,
+    lines: &[Line<'_>],
+    last: f64,
+) {
+    let highest = lines
+        .iter()
+        .flat_map(|line| {
+            line.curve
+                .points
+                .iter()
+                .map(|p| p.accuracy.value)
+                .chain([line.clean.value])
+        })
+        .fold(0.1, f64::max);
+    let ceiling = ((highest * 10.0).floor() / 10.0 + 0.1).min(1.0);
+    let mut chart = ChartBuilder::on(root)
+        .caption(format!("{task}, {kind}"), ("sans-serif", 18))
+        .margin(12)
+        .margin_right(24)
+        .x_label_area_size(42)
+        .y_label_area_size(56)
+        .build_cartesian_2d(0.0..last, 0.0..ceiling)
+        .expect(INFALLIBLE);
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_desc("manipulated layer k")
+        .y_desc(task.metric())
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{:.0} %", 100.0 * y))
+        .label_style(("sans-serif", 13))
+        .draw()
+        .expect(INFALLIBLE);
+    for line in lines {
+        let (clean, colour) = (line.clean.value, line.colour);
+        let dashes =
+            DashedLineSeries::new([(0.0, clean), (last, clean)], 6, 4, colour.stroke_width(1));
+        chart.draw_series(dashes).expect(INFALLIBLE);
+        let points = line.curve.points.iter();
+        let points = points.map(|p| (f64::from(p.layer), p.accuracy.value));
+        chart
+            .draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))
+            .expect(INFALLIBLE)
+            .label(line.label)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.85))
+        .border_style(BLACK.mix(0.2))
+        .label_font(("sans-serif", 13))
+        .draw()
+        .expect(INFALLIBLE);
+}
