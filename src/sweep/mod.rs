@@ -10,5 +10,5 @@ mod spec;
 
 pub use estimate::{Effort, estimate, layer_weights};
 pub use grid::{Cell, Grid, GridError, Treatment};
-pub use run::{Progress, Summary, SweepError, run};
+pub use run::{ITEMS_TOGETHER, Progress, Summary, SweepError, run};
 pub use spec::{DataSource, ModelIdentity, Spec, TaskSpec, Variant, labels};

@@ -148,8 +148,10 @@ pub fn run(
     Ok(summary)
 }
 
-/// Items that run and commit together at most, and tokens of theirs.
-const TOGETHER: (usize, usize) = (20, 1024);
+/// Items that run and commit together at most.
+pub const ITEMS_TOGETHER: usize = 40;
+/// Tokens of theirs at most, what they begin with in common counted once.
+const TOKENS_TOGETHER: usize = 1024;
 
 /// Ranges of items that run together. They follow from the items alone, so that an interrupted
 /// run goes on in the same batches.
@@ -165,7 +167,7 @@ pub(super) fn groups(items: &[Item], shares: bool) -> Vec<Range<usize>> {
             0
         };
         let own = item.prompt.tokens.len() - shared;
-        let full = n - start >= TOGETHER.0 || tokens + own > TOGETHER.1;
+        let full = n - start >= ITEMS_TOGETHER || tokens + own > TOKENS_TOGETHER;
         if n > start && (!shares || full) {
             groups.push(start..n);
             (start, tokens) = (n, item.prompt.tokens.len());

@@ -12,6 +12,7 @@ use midlayer::engine::{Engine, Planned, Request, Rerun, Straightforward, Work, d
 use midlayer::hook::{Anatomy, CacheFill, Cut, CutError, Row};
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet};
 use midlayer::runtime::Context;
+use midlayer::sweep::ITEMS_TOGETHER;
 use midlayer::tasks::{Capitals, Item};
 
 /// Requests to be run by both strategies: a clean one and one for each layer, as in a sweep.
@@ -365,7 +366,7 @@ impl Bench<'_> {
         }
         // The items of one sample stand together, so that each is met at all layers.
         let requests: Vec<Request> = items
-            .chunks(SHARING)
+            .chunks(ITEMS_TOGETHER)
             .flat_map(|items| {
                 let cells = std::iter::once(None).chain((0..n_layer).map(Some));
                 cells.flat_map(move |k| items.iter().map(move |item| (item, k)))
@@ -376,7 +377,7 @@ impl Bench<'_> {
             name,
             target: 8.0,
             requests,
-            together: SHARING * (n_layer as usize + 1),
+            together: ITEMS_TOGETHER * (n_layer as usize + 1),
             sample: SAMPLE,
             least,
         })
@@ -486,9 +487,6 @@ impl Bench<'_> {
         text
     }
 }
-
-/// Items that a sweep runs together.
-const SHARING: usize = 20;
 
 fn since(before: &Work, now: &Work) -> Work {
     Work {

@@ -60,7 +60,7 @@ const LEAST: u32 = 8;
 
 impl Planned {
     /// Sequences in one batch unless asked for otherwise.
-    pub const PARALLEL: u32 = 64;
+    pub const PARALLEL: u32 = 128;
 
     /// How many cells of keys and values the context of an engine has, for texts of up to
     /// `n_ctx` tokens: two of the longest fit, one clean and one manipulated.
