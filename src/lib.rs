@@ -44,6 +44,7 @@ pub mod models;
 pub mod plan;
 pub mod report;
 pub mod runtime;
+pub mod selftest;
 pub mod stats;
 pub mod store;
 pub mod sweep;

@@ -115,6 +115,7 @@ fn variant(label: &str, tasks: &[TaskName]) -> StoredVariant {
         label: label.into(),
         spec: spec(label, tasks),
         noise_floor: Vec::new(),
+        selftest: None,
         left_out: BTreeMap::new(),
         cut: BTreeMap::new(),
         items,

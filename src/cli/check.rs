@@ -200,6 +200,7 @@ pub fn run(args: CheckModelArgs) -> anyhow::Result<()> {
     let settings: Settings = serde_json::from_str(&args.settings)?;
     let options = ModelOptions {
         gpu_layers: settings.gpu_layers,
+        ..ModelOptions::default()
     };
     let model = match Model::load(&args.file, &options) {
         Ok(model) => model,

@@ -16,6 +16,7 @@ mod pull;
 mod quantize;
 mod report;
 mod runs;
+mod selftest;
 mod setup;
 mod sweep;
 mod try_prompt;
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Pull(args) => pull::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Runs(args) => runs::run(args),
+        Command::Selftest(args) => selftest::run(&args),
         Command::Doctor => doctor::run(),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),

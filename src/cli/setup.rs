@@ -19,6 +19,8 @@ pub struct Loaded {
     pub path: PathBuf,
     pub model: Arc<Model>,
     pub options: ContextOptions,
+    /// Layers put on a GPU, where asked for.
+    pub gpu_layers: Option<u32>,
 }
 
 impl Loaded {
@@ -104,12 +106,21 @@ pub fn load_file(path: PathBuf, args: &ModelArgs) -> anyhow::Result<Loaded> {
         context: context.clone(),
     };
     let checked = check(&path, &settings);
-    let model = checked.map(|()| Model::load(&path, &ModelOptions { gpu_layers }));
+    let model = checked.map(|()| {
+        Model::load(
+            &path,
+            &ModelOptions {
+                gpu_layers,
+                ..ModelOptions::default()
+            },
+        )
+    });
     waiting.finish_and_clear();
     Ok(Loaded {
         model: Arc::new(model??),
         path,
         options: context,
+        gpu_layers,
     })
 }
 
@@ -144,6 +155,7 @@ pub fn context_options(args: &ModelArgs) -> ContextOptions {
         flash_attention: args.flash_attn.into(),
         cache_k: args.cache_type_k,
         cache_v: args.cache_type_v,
+        sabotage: args.sabotage,
         ..defaults
     }
 }

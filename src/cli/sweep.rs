@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use super::args::{SweepArgs, YesNo};
 use super::output::{bar, print, say};
 use super::pull::pulled_dataset;
+use super::selftest::before_sweep;
 use super::setup::{Loaded, load_file, model_files};
 use midlayer::engine::Strategy;
 use midlayer::models::sha256;
@@ -69,8 +70,9 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         };
         loaded.options = variant.spec.context.clone();
         let strategy = args.strategy.into();
-        let result = loaded
-            .engine_by(strategy, args.parallel)
+        let examined = before_sweep(&loaded, &variant.spec, &mut store.part(n), args.force);
+        let result = examined
+            .and_then(|()| loaded.engine_by(strategy, args.parallel))
             .and_then(|mut engine| {
                 let mut part = store.part(n);
                 Ok(sweep::run(

@@ -113,6 +113,21 @@ impl Anatomy {
     }
 }
 
+impl Anatomy {
+    /// Takes every layer for the one below it ([`super::Sabotage::LayerOffByOne`]).
+    pub(crate) fn mistake_layers(&mut self) {
+        fn shift<T: Clone>(sites: &mut Vec<T>) {
+            let last = sites.last().cloned();
+            sites.extend(last);
+            sites.remove(0);
+        }
+        shift(&mut self.inputs);
+        shift(&mut self.attention);
+        shift(&mut self.keys);
+        shift(&mut self.values);
+    }
+}
+
 /// The recording with the relations that the search needs. Numbers are indices into
 /// `graph.tensors`.
 struct View<'g> {

@@ -2,6 +2,7 @@
 //!
 //! The callback is registered once, with the context; what it does is swapped inside its slot.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,17 +12,70 @@ use super::HookFault;
 use super::pass::{Observed, Pass};
 use super::recording::Recording;
 use super::tensor::Tensor;
+use super::witness::Witness;
 
 enum Mode {
     Idle,
     Recording(Recording),
     Editing(Box<Pass>),
+    /// Output weights of attention in the layers from this one up become zero.
+    Silencing(Silence),
+}
+
+/// See [`Slot::begin_silencing`].
+#[derive(Default)]
+struct Silence {
+    first: u32,
+    layers: BTreeSet<u32>,
+}
+
+impl Silence {
+    fn ask(&mut self, node: Tensor<'_>) {
+        for weight in node
+            .sources()
+            .filter(|source| source.op() == sys::GGML_OP_NONE)
+        {
+            let name = weight.name();
+            let layer = name.strip_prefix("blk.").and_then(|rest| {
+                let (layer, part) = rest.split_once('.')?;
+                let silenced = part == "attn_output.weight" || part == "attn_output.bias";
+                layer.parse().ok().filter(|_| silenced)
+            });
+            if let Some(layer) = layer.filter(|layer| *layer >= self.first) {
+                // SAFETY: `begin_silencing` requires that weights may be written to.
+                unsafe { weight.clear() };
+                self.layers.insert(layer);
+            }
+        }
+    }
+}
+
+impl Mode {
+    fn ask(&mut self, node: Tensor<'_>) -> Result<bool, HookFault> {
+        match self {
+            Mode::Idle => {}
+            Mode::Recording(recording) => recording.add_node(node),
+            Mode::Silencing(silence) => silence.ask(node),
+            Mode::Editing(pass) => return pass.ask(node),
+        }
+        Ok(false)
+    }
+
+    fn computed(&mut self, node: Tensor<'_>) -> Result<(), HookFault> {
+        match self {
+            Mode::Editing(pass) => pass.computed(node),
+            _ => Ok(()),
+        }
+    }
 }
 
 struct State {
     mode: Mode,
     fault: Option<HookFault>,
     calls: u64,
+    /// Whether the mode asked for the node that is about to be computed.
+    wanted: bool,
+    witness: Option<Witness>,
 }
 
 impl State {
@@ -43,6 +97,8 @@ impl Default for Slot {
             mode: Mode::Idle,
             fault: None,
             calls: 0,
+            wanted: false,
+            witness: None,
         }))
     }
 }
@@ -103,6 +159,41 @@ impl Slot {
         }
     }
 
+    /// From now on the output weights of attention in the layers from `first` up, and their
+    /// biases, become zero as their nodes come by.
+    ///
+    /// # Safety
+    /// The model's weights may be written to: they were not mapped from a file, and nothing
+    /// else uses the model.
+    pub unsafe fn begin_silencing(&self, first: u32) {
+        self.begin(Mode::Silencing(Silence {
+            first,
+            ..Silence::default()
+        }));
+    }
+
+    /// The layers whose attention is silent now.
+    ///
+    /// # Errors
+    /// A fault met on the way.
+    pub fn end_silencing(&self) -> Result<BTreeSet<u32>, HookFault> {
+        match self.end() {
+            (_, Some(fault), _) => Err(fault),
+            (Mode::Silencing(silence), None, _) => Ok(silence.layers),
+            _ => Ok(BTreeSet::new()),
+        }
+    }
+
+    /// Has a witness see what every decode leaves, from now on.
+    pub fn call_witness(&self) {
+        self.state().witness.get_or_insert_default();
+    }
+
+    /// What the witness saw of the latest micro-batch.
+    pub fn testimony(&self) -> Witness {
+        self.state().witness.clone().unwrap_or_default()
+    }
+
     fn on_node(&self, node: Tensor<'_>, ask: bool) -> bool {
         let mut guard = self.state();
         let state = &mut *guard;
@@ -110,18 +201,19 @@ impl Slot {
             return !ask;
         }
         state.calls += 1;
-        let mode = &mut state.mode;
         // Unwind safety: on a panic the mode is dropped unread, only the fault is reported.
-        let outcome = catch_unwind(AssertUnwindSafe(|| match mode {
-            Mode::Idle => Ok(false),
-            Mode::Recording(recording) => {
-                if ask {
-                    recording.add_node(node);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if ask {
+                state.wanted = state.mode.ask(node)?;
+                Ok(state.wanted || (state.witness.is_some() && Witness::wants(node)))
+            } else {
+                if state.wanted {
+                    state.mode.computed(node)?;
                 }
-                Ok(false)
+                // After the mode, which may have rewritten the node.
+                state.witness.as_mut().map_or(Ok(()), |w| w.see(node))?;
+                Ok(true)
             }
-            Mode::Editing(pass) if ask => pass.ask(node),
-            Mode::Editing(pass) => pass.computed(node).map(|()| true),
         }));
         match outcome {
             Ok(Ok(answer)) => answer,

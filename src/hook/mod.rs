@@ -6,14 +6,18 @@ mod callback;
 mod cut;
 mod pass;
 mod recording;
+mod sabotage;
 mod tensor;
+mod witness;
 
 pub use anatomy::{Anatomy, AnatomyError, CacheSite, Site};
 pub use callback::{Slot, trampoline};
 pub use cut::{CacheFill, Cut, CutError, Edges, Role};
 pub use pass::{Capture, Captured, Observed, Pass, Resume, Row, Start, Touched};
 pub use recording::{Record, Recording};
+pub use sabotage::Sabotage;
 pub use tensor::Tensor;
+pub use witness::Witness;
 
 use crate::intervention::Missed;
 

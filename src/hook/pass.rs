@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::HookFault;
 use super::anatomy::{Anatomy, CacheSite, Site};
 use super::cut::{Cut, Role};
+use super::sabotage::Sabotage;
 use super::tensor::{Skipped, Tensor};
 use crate::intervention::{Editor, States, Target};
 
@@ -171,6 +172,7 @@ pub struct Pass {
     manipulated: BTreeMap<(u32, String), usize>,
     buffer: Vec<f32>,
     observed: Observed,
+    sabotage: Option<Sabotage>,
 }
 
 impl Pass {
@@ -222,7 +224,14 @@ impl Pass {
                 editors,
                 ..Observed::default()
             },
+            sabotage: None,
         })
+    }
+
+    /// The same with a fault.
+    pub fn sabotaged(mut self, sabotage: Option<Sabotage>) -> Self {
+        self.sabotage = sabotage;
+        self
     }
 
     /// A pass whose rows are one micro-batch, for a caller that recognises nodes itself and shows
@@ -389,6 +398,10 @@ impl Pass {
         self.cursor = 0;
     }
 
+    fn n_layer(&self) -> u32 {
+        self.anatomy.inputs.len() as u32
+    }
+
     fn micro_batch(&self) -> Result<&[Row], HookFault> {
         self.rows
             .get(self.offset..self.offset + self.n_rows)
@@ -483,6 +496,9 @@ impl Pass {
                 *self.manipulated.entry(key).or_default() += 1;
             }
         }
+        if self.sabotage == Some(Sabotage::SiteSkipped) && layer + 1 == self.n_layer() {
+            written.fill(false);
+        }
         if cache_site(&self.anatomy, place).is_some() {
             for n in (0..rows.len()).filter(|n| written[*n]) {
                 node.write_strided(n, rows.len(), &buffer[n * width..(n + 1) * width])?;
@@ -514,11 +530,16 @@ impl Pass {
     fn rows_of(&self, node: Tensor<'_>, found: usize) -> Result<Vec<(usize, Row)>, HookFault> {
         let micro_batch = self.micro_batch()?;
         let rows = (self.offset..).zip(micro_batch.iter().copied());
+        let mut rows: Vec<_> = rows.collect();
+        if self.sabotage == Some(Sabotage::RowsShifted) {
+            rows.rotate_left(1);
+        }
         let outputs = micro_batch.iter().filter(|row| row.output).count();
         if found == micro_batch.len() {
-            Ok(rows.collect())
+            Ok(rows)
         } else if found == outputs {
-            Ok(rows.filter(|(_, row)| row.output).collect())
+            rows.retain(|(_, row)| row.output);
+            Ok(rows)
         } else {
             Err(HookFault::RowCount {
                 tensor: node.name(),

@@ -269,6 +269,69 @@ impl<'a> Tensor<'a> {
         Ok(())
     }
 
+    /// The cache that the node writes rows to (`GGML_OP_SET_ROWS`).
+    pub fn written_cache(&self) -> Option<Tensor<'a>> {
+        let writes = self.op() == sys::GGML_OP_SET_ROWS;
+        self.view_source().filter(|_| writes)
+    }
+
+    /// Reads back the rows that the node wrote to a cache of `f32` ([`Self::written_cache`]),
+    /// one after the other; `None` for caches of another type, and where the host cannot read
+    /// which rows they are.
+    pub fn read_written(&self) -> Option<Vec<f32>> {
+        let t = self.get();
+        let at = self.written_cache().and(self.sources().nth(1))?;
+        let places = at.get();
+        let known = places.nb[0] == size_of::<i64>() && !places.buffer.is_null();
+        let contiguous = t.nb[0] == 4 && t.ne[2] == 1 && t.ne[3] == 1;
+        if self.element_type() != sys::GGML_TYPE_F32 || !known || !contiguous {
+            return None;
+        }
+        let mut rows = vec![0i64; places.ne[0] as usize];
+        // SAFETY: the tensor holds ne[0] contiguous i64 (its element size was checked), and is
+        // allocated.
+        unsafe {
+            sys::ggml_backend_tensor_get(
+                at.raw.as_ptr(),
+                rows.as_mut_ptr().cast(),
+                0,
+                size_of_val(&rows[..]),
+            );
+        }
+        let width = t.ne[0] as usize;
+        let mut values = vec![0f32; width * rows.len()];
+        for (row, values) in rows.iter().zip(values.chunks_exact_mut(width)) {
+            if *row < 0 || *row >= t.ne[1] {
+                return None;
+            }
+            // SAFETY: row `row` exists (checked above) and is `width` contiguous f32.
+            unsafe {
+                sys::ggml_backend_tensor_get(
+                    self.raw.as_ptr(),
+                    values.as_mut_ptr().cast(),
+                    *row as usize * t.nb[1],
+                    size_of_val(values),
+                );
+            }
+        }
+        Some(values)
+    }
+
+    /// Fills a weight with zero bytes, which are zeros in every type that ggml knows.
+    ///
+    /// # Safety
+    /// The tensor's memory may be written to: its model was not mapped from a file.
+    pub unsafe fn clear(&self) {
+        let t = self.get();
+        // SAFETY: the tensor is live.
+        let bytes = unsafe { sys::ggml_nbytes(t) };
+        let zeros = vec![0u8; bytes];
+        // SAFETY: as many bytes as the tensor has; writable by the caller's promise.
+        unsafe {
+            sys::ggml_backend_tensor_set(self.raw.as_ptr(), zeros.as_ptr().cast(), 0, bytes);
+        }
+    }
+
     /// Reads the first `n` values of an `i32` input, or `None` where the host cannot read it
     /// without a device transfer.
     pub fn read_i32_input(&self, n: usize) -> Option<Vec<i32>> {

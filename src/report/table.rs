@@ -11,7 +11,9 @@ use super::grid::{
 use super::prefix;
 use super::series::{NONE_MARK, TaskSeries, series};
 use super::transition::{sentences, transitions};
+use crate::engine::Strategy;
 use crate::intervention::{Extent, Kind};
+use crate::selftest::{SelfTest, Verdict, worst};
 use crate::store::{StoredRun, StoredVariant};
 use crate::sweep::DataSource;
 
@@ -279,6 +281,21 @@ fn provenance(run: &StoredRun) -> String {
     text
 }
 
+/// The self-test's verdict on each manipulation, in a line.
+fn verdicts(found: &SelfTest, strategy: Strategy) -> String {
+    let layers: Vec<String> = found.layers.iter().map(ToString::to_string).collect();
+    let verdicts: Vec<String> = found
+        .manipulations()
+        .map(|(kind, site)| {
+            let both = [Strategy::Straightforward, strategy];
+            let verdicts = both.map(|strategy| found.verdict(kind, site, strategy));
+            let verdict = worst(verdicts.into_iter().flatten()).map_or("", Verdict::name);
+            format!("{kind} of {site} {verdict}")
+        })
+        .collect();
+    format!("{}; at layers {}", verdicts.join(", "), layers.join(", "))
+}
+
 /// Everything a variant's results depend on, for people: (name, value).
 pub fn settings(run: &StoredVariant) -> Vec<(String, String)> {
     let spec = &run.spec;
@@ -359,6 +376,9 @@ pub fn settings(run: &StoredVariant) -> Vec<(String, String)> {
     item("tokens", spec.tokens.clone());
     if spec.extent != Extent::Paper {
         item("layers acted on", format!("{:?}", spec.extent));
+    }
+    if let Some(found) = &run.selftest {
+        item("self-test before the run", verdicts(found, spec.strategy));
     }
     for ((task, what), n) in &run.left_out {
         let whom = if what == "item" {

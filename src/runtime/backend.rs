@@ -111,10 +111,33 @@ pub(super) fn backend() -> Result<&'static LlamaBackend, RuntimeError> {
         .get_or_init(|| {
             // SAFETY: `log` is a plain function that never unwinds and needs no user data.
             unsafe { sys::llama_log_set(Some(log), std::ptr::null_mut()) };
+            load_modules();
             LlamaBackend::init().map_err(|e| e.to_string())
         })
         .as_ref()
         .map_err(|e| RuntimeError::Backend(e.clone()))
+}
+
+/// Loads the backends that are modules: those beside the program, or else those of the build.
+fn load_modules() {
+    #[cfg(feature = "dynamic-backends")]
+    {
+        let is_module = |name: &std::ffi::OsStr| {
+            let name = name.to_string_lossy();
+            name.starts_with("libggml-cpu-") || name.starts_with("ggml-cpu-")
+        };
+        let beside = std::env::current_exe().ok().and_then(|exe| {
+            let folder = exe.parent()?.to_path_buf();
+            let mut files = folder.read_dir().ok()?.flatten();
+            files
+                .any(|file| is_module(&file.file_name()))
+                .then_some(folder)
+        });
+        match beside {
+            Some(folder) => llama_cpp_2::llama_backend::load_backends_from_path(&folder),
+            None => llama_cpp_2::llama_backend::load_backends(),
+        }
+    }
 }
 
 /// llama.cpp's version, with ggml's.

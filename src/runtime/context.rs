@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::backend::{backend, forget_log, reason, reported_buffers};
 use super::{Model, RuntimeError};
 use crate::hook::{
-    Anatomy, Capture, Cut, CutError, Observed, Pass, Resume, Role, Row, Slot, Start, trampoline,
+    Anatomy, Capture, Cut, CutError, Observed, Pass, Resume, Role, Row, Sabotage, Slot, Start,
+    Witness, trampoline,
 };
 use crate::intervention::Editor;
 
@@ -107,6 +108,9 @@ pub struct ContextOptions {
     pub cache_k: CacheType,
     /// Type of the V cache (`-ctv`).
     pub cache_v: CacheType,
+    /// A fault to be found by the self-test.
+    #[serde(skip)]
+    pub sabotage: Option<Sabotage>,
 }
 
 impl Default for ContextOptions {
@@ -121,6 +125,7 @@ impl Default for ContextOptions {
             flash_attention: FlashAttention::Auto,
             cache_k: CacheType::F16,
             cache_v: CacheType::F16,
+            sabotage: None,
         }
     }
 }
@@ -187,7 +192,11 @@ impl Context {
     }
 
     fn recorded(mut self) -> Result<Self, RuntimeError> {
-        self.anatomy = Some(Arc::new(self.record()?));
+        let mut anatomy = self.record()?;
+        if self.options.sabotage == Some(Sabotage::LayerOffByOne) {
+            anatomy.mistake_layers();
+        }
+        self.anatomy = Some(Arc::new(anatomy));
         Ok(self)
     }
 
@@ -293,7 +302,7 @@ impl Context {
         Ok(Anatomy::of(&recording?, facts.n_layer, facts.n_embd)?)
     }
 
-    fn slot(&self) -> &Slot {
+    pub(super) fn slot(&self) -> &Slot {
         // SAFETY: the slot was leaked in `make` and is freed only in `drop`.
         unsafe { &*self.slot }
     }
@@ -301,6 +310,16 @@ impl Context {
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
+    }
+
+    /// Has a [`Witness`] see what every decode leaves, from now on.
+    pub fn call_witness(&self) {
+        self.slot().call_witness();
+    }
+
+    /// What the witness saw of the latest micro-batch.
+    pub fn testimony(&self) -> Witness {
+        self.slot().testimony()
     }
 
     /// Bytes of the K/V cache and the compute and output buffers, as llama.cpp reported them.
@@ -346,8 +365,12 @@ impl Context {
         rows: &[Row],
         editors: HashMap<u32, Editor>,
         cut: &Cut,
-        starts: Vec<Start>,
+        mut starts: Vec<Start>,
     ) -> Result<Observed, RuntimeError> {
+        if self.options.sabotage == Some(Sabotage::StaleCell) && rows[0].prior {
+            starts[0].from = self.model.n_layer();
+            starts[0].frozen = None;
+        }
         let resume = Resume {
             cut: cut.clone(),
             roles: self.roles(cut)?,
@@ -378,7 +401,8 @@ impl Context {
         resume: Option<Resume>,
     ) -> Result<Observed, RuntimeError> {
         let anatomy = self.anatomy.clone().ok_or(RuntimeError::NoCallback)?;
-        let pass = Pass::new(anatomy, rows.to_vec(), editors, capture, resume)?;
+        let pass = Pass::new(anatomy, rows.to_vec(), editors, capture, resume)?
+            .sabotaged(self.options.sabotage);
         self.slot().begin_pass(pass);
         let decoded = self.raw_decode(rows);
         let observed = self.slot().end_pass();
@@ -387,7 +411,7 @@ impl Context {
     }
 
     /// `llama_decode` with everything checked that it would assert on or read out of bounds.
-    fn raw_decode(&mut self, rows: &[Row]) -> Result<(), RuntimeError> {
+    pub(super) fn raw_decode(&mut self, rows: &[Row]) -> Result<(), RuntimeError> {
         let options = &self.options;
         if rows.is_empty() {
             return Err(RuntimeError::EmptyBatch);

@@ -25,6 +25,12 @@ pub enum RuntimeError {
         "{path} is an encoder ({architecture}): its tokens see later ones, so there are no prior tokens to manipulate; give a decoder (-m)"
     )]
     Encoder { path: PathBuf, architecture: String },
+    #[error("the model's weights are mapped from its file, so they cannot be changed")]
+    Mapped,
+    #[error("memory does not suffice for the model a second time")]
+    NoRoom,
+    #[error("the output weights of attention in layer {0} go by another name than usual")]
+    NotSilenced(u32),
     #[error("llama.cpp could not start: {0}")]
     Backend(String),
     #[error("the model has no vocabulary, so text cannot be turned into tokens; give token ids")]

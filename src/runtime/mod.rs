@@ -7,6 +7,7 @@ mod context;
 mod error;
 mod model;
 mod quantize;
+mod silence;
 mod synthetic;
 mod weights;
 

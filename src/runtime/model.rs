@@ -18,6 +18,8 @@ use super::{RuntimeError, Token};
 pub struct ModelOptions {
     /// Layers to put on a GPU (`-ngl`); `None` is llama.cpp's default.
     pub gpu_layers: Option<u32>,
+    /// Read the weights into memory instead of mapping the file.
+    pub unmapped: bool,
 }
 
 /// What a model says of itself.
@@ -71,6 +73,8 @@ pub struct Model {
     inner: LlamaModel,
     facts: Facts,
     has_vocabulary: bool,
+    /// Whether weights lie in memory of their own.
+    writable: bool,
 }
 
 // `LlamaModel` is `repr(transparent)` over its pointer and keeps that pointer private; the two
@@ -105,6 +109,9 @@ impl Model {
         if let Some(layers) = options.gpu_layers {
             params = params.with_n_gpu_layers(layers);
         }
+        if options.unmapped {
+            params = params.with_use_mmap(false);
+        }
         forget_log();
         let inner =
             LlamaModel::load_from_file(backend, path, &params).map_err(|_| RuntimeError::Load {
@@ -117,6 +124,7 @@ impl Model {
             .unwrap_or_default();
         let mut model = Self::describe(inner, file_name);
         model.facts.weights = Weights::of_file(path).unwrap_or_default();
+        model.writable = options.unmapped;
         if model.is_encoder() {
             return Err(RuntimeError::Encoder {
                 path: path.to_path_buf(),
@@ -133,7 +141,9 @@ impl Model {
     pub(super) unsafe fn from_pointer(pointer: *mut sys::llama_model, name: &str) -> Self {
         // SAFETY: the caller's promise.
         let inner = unsafe { model_of(pointer) };
-        Self::describe(inner, name.to_string())
+        let mut model = Self::describe(inner, name.to_string());
+        model.writable = true;
+        model
     }
 
     fn describe(inner: LlamaModel, name: String) -> Self {
@@ -164,6 +174,7 @@ impl Model {
         Self {
             facts,
             has_vocabulary: vocab_type != sys::LLAMA_VOCAB_TYPE_NONE,
+            writable: false,
             inner,
         }
     }
@@ -176,6 +187,11 @@ impl Model {
         let encodes = unsafe { sys::llama_model_has_encoder(self.pointer()) };
         let looks_ahead = self.inner.meta_val_str(&causal).is_ok_and(|v| v == "false");
         !decodes || encodes || looks_ahead
+    }
+
+    /// Whether weights may be changed: they lie in memory of their own, not in a mapped file.
+    pub(super) fn is_writable(&self) -> bool {
+        self.writable
     }
 
     /// Whether some layers attend through a sliding window.

@@ -60,6 +60,14 @@ impl Architecture {
         }
     }
 
+    /// What it stands for.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Architecture::Llama => "pre-norm",
+            _ => "",
+        }
+    }
+
     fn has_attention(self) -> bool {
         self != Architecture::Mamba
     }

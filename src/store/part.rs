@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{StoreError, database};
 use crate::engine::{NoiseFloor, Work};
 use crate::hook::Touched;
+use crate::selftest::SelfTest;
 use crate::tasks::{Scores, TaskName};
 
 /// An item as it is stored.
@@ -64,6 +65,26 @@ pub struct Unit {
     pub rows: Vec<Row>,
 }
 
+fn selftest_key(variant: i64) -> String {
+    format!("selftest/{variant}")
+}
+
+/// What the self-test of a variant found, and the revision that ran it.
+pub(super) fn selftest(
+    db: &Connection,
+    variant: i64,
+) -> rusqlite::Result<Option<(String, SelfTest)>> {
+    let stored: Option<String> = db
+        .query_row(
+            "SELECT value FROM meta WHERE key = ?1",
+            [selftest_key(variant)],
+            |row| row.get(0),
+        )
+        .optional()?;
+    // What another version wrote in another form is as good as none.
+    Ok(stored.and_then(|stored| serde_json::from_str(&stored).ok()))
+}
+
 /// A variant's part of a run.
 pub struct Part<'s> {
     pub(super) db: &'s mut Connection,
@@ -103,6 +124,32 @@ impl<'s> Part<'s> {
             .collect::<Result<_, _>>()
             .map_err(&fail)?;
         Ok(names)
+    }
+
+    /// What the self-test found, if this revision of the program has run it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn selftest(&self, revision: &str) -> Result<Option<SelfTest>, StoreError> {
+        let stored = selftest(self.db, self.variant).map_err(database(self.folder))?;
+        Ok(stored
+            .filter(|(by, _)| by == revision)
+            .map(|(_, found)| found))
+    }
+
+    /// Stores what the self-test found, in place of what an earlier revision did.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_selftest(&mut self, revision: &str, found: &SelfTest) -> Result<(), StoreError> {
+        let value = serde_json::to_string(&(revision, found)).expect("plain data");
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO meta VALUES (?1, ?2)",
+                params![selftest_key(self.variant), value],
+            )
+            .map(|_| ())
+            .map_err(database(self.folder))
     }
 
     /// Whether the noise floor has been measured.

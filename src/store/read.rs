@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{DATABASE, SCHEMA_VERSION, StoreError, database};
 use crate::engine::NoiseFloor;
+use crate::selftest::SelfTest;
 use crate::sweep::{Spec, Treatment};
 use crate::tasks::TaskName;
 
@@ -84,6 +85,8 @@ pub struct StoredVariant {
     pub spec: Spec,
     /// The noise floor, empty while it has not been measured.
     pub noise_floor: Vec<NoiseFloor>,
+    /// What the self-test found before the run.
+    pub selftest: Option<SelfTest>,
     /// Items left out: (task, what leaves them out) to how many.
     pub left_out: BTreeMap<(String, String), usize>,
     /// Items cut to fit the context, by task.
@@ -117,6 +120,9 @@ impl StoredRun {
         for (n, (label, spec)) in (0i64..).zip(specs) {
             variants.push(StoredVariant {
                 noise_floor: noise_floor(&db, n).map_err(&fail)?,
+                selftest: super::part::selftest(&db, n)
+                    .map_err(&fail)?
+                    .map(|(_, found)| found),
                 left_out: left_out(&db, n).map_err(&fail)?,
                 cut: cut(&db, n).map_err(&fail)?,
                 items: items(&db, n).map_err(&fail)?.map_err(damaged)?,

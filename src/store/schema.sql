@@ -1,5 +1,5 @@
 -- schema_version; command, the one that the run was begun with; items/<variant>/<task>, how many
--- items are to be run.
+-- items are to be run; selftest/<variant>, what the self-test found before it, JSON.
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -54,6 +54,8 @@ pub enum Command {
     Quantize(QuantizeArgs),
     /// List the runs stored in a folder
     Runs(RunsArgs),
+    /// Tell whether manipulations do what they say, on a model, its settings and backend
+    Selftest(SelftestArgs),
     /// Tell what this build can do and what is missing
     Doctor,
     /// Measure what the callback and generation under manipulation cost
@@ -148,6 +150,29 @@ pub struct AttachArgs {
     /// The program and its arguments
     #[arg(required = true, last = true, value_name = "PROGRAM")]
     pub program: Vec<OsString>,
+}
+
+const SELFTEST_HELP: &str = "\
+Verdicts: exact, the same to the last bit; within tolerance, with the difference and what the
+model's own noise allows; vacuous, nothing reads what was rewritten; not supported, with the
+reason; WRONG.
+
+To see that it notices: --sabotage layer-off-by-one, rows-shifted, site-skipped or stale-cell.";
+
+#[derive(Args)]
+#[command(after_help = SELFTEST_HELP)]
+pub struct SelftestArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Examine a tiny random model of every architecture instead, and print a page of the docs
+    #[arg(long)]
+    pub architectures: bool,
+    /// Layers at which manipulations are carried out [default: six, from the first to the last]
+    #[arg(long, value_name = "LAYERS")]
+    pub layers: Option<LayerList>,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 /// What happens to tokens after the prompt.

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use midlayer::engine::TokenSelector;
+use midlayer::hook::Sabotage;
 use midlayer::intervention::{Extent, Site};
 use midlayer::runtime::{CacheType, FlashAttention};
 
@@ -16,7 +17,7 @@ pub struct ModelArgs {
         short,
         long,
         value_name = "FILE|ALIAS",
-        required_unless_present = "hf_repo"
+        required_unless_present_any = ["hf_repo", "architectures"]
     )]
     pub model: Option<String>,
     /// Model of the Hugging Face hub, user/repo[:quant], kept in the hub's own cache [also -hf]
@@ -46,6 +47,10 @@ pub struct ModelArgs {
     /// Type of the V cache [also -ctv]
     #[arg(long, value_name = "TYPE", default_value_t = CacheType::F16)]
     pub cache_type_v: CacheType,
+    /// Break manipulations on purpose, to see that the self-test notices: layer-off-by-one,
+    /// rows-shifted, site-skipped, stale-cell
+    #[arg(long, value_name = "FAULT", hide = true)]
+    pub sabotage: Option<Sabotage>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -85,6 +85,9 @@ pub struct SweepArgs {
     /// Sequences in one batch of the planned strategy
     #[arg(long, value_name = "N", default_value_t = Planned::PARALLEL, value_parser = clap::value_parser!(u32).range(8..=256))]
     pub parallel: u32,
+    /// Run manipulations that the self-test before the sweep finds wrong
+    #[arg(long)]
+    pub force: bool,
     /// Folder of the results; an interrupted run in it is resumed [default: runs/<model>]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,

@@ -1,0 +1,185 @@
+//! `midlayer selftest`, and the short form of it that a sweep begins with.
+
+mod architectures;
+mod before;
+
+use std::fmt::Write;
+use std::path::Path;
+
+use comfy_table::{ContentArrangement, Table};
+use serde_json::json;
+
+use super::args::{Format, SelftestArgs};
+use super::output::{print, spinner};
+use super::setup::{Loaded, load};
+use midlayer::engine::Strategy;
+use midlayer::report::STYLE;
+use midlayer::runtime::{ContextOptions, Facts, Model, ModelOptions, RuntimeError};
+use midlayer::selftest::{self, Check, Scope, SelfTest, Silent, Subject, Verdict};
+
+pub use before::before_sweep;
+
+/// Layers at which a model is examined unless asked for otherwise.
+const LAYERS: u32 = 6;
+
+/// Something is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Wrong(String);
+
+pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
+    if args.architectures {
+        return every_architecture();
+    }
+    let loaded = load(&args.model)?;
+    let facts = loaded.model.facts();
+    let mut scope = Scope::spread(facts.n_layer, LAYERS);
+    if let Some(layers) = &args.layers {
+        scope.layers = layers.resolve(facts.n_layer)?;
+    }
+    let waiting = spinner("examining".into());
+    let found = examine(&loaded, &scope, true, &mut |what| {
+        waiting.set_message(format!("examining: {what}"));
+    });
+    waiting.finish_and_clear();
+    let found = found?;
+    match args.output {
+        Format::Json => print(&lines(facts, &found))?,
+        Format::Text => print(&text(facts, &loaded.options, &found))?,
+    }
+    judge(&facts.name, &found)
+}
+
+fn every_architecture() -> anyhow::Result<()> {
+    let waiting = spinner("examining".into());
+    let page = architectures::page(&mut |name| waiting.set_message(format!("examining {name}")));
+    waiting.finish_and_clear();
+    let (page, wrong) = page?;
+    print(&page)?;
+    if wrong {
+        return Err(Wrong("an architecture went wrong".into()).into());
+    }
+    Ok(())
+}
+
+/// Whether the self-test found anything wrong, as an error.
+pub fn judge(name: &str, found: &SelfTest) -> anyhow::Result<()> {
+    let wrong = found.wrong().count();
+    if wrong == 0 {
+        return Ok(());
+    }
+    Err(Wrong(format!(
+        "{wrong} checks of {name} went wrong: do not trust what manipulations give with this model, these settings and this backend"
+    )).into())
+}
+
+/// Examines a model's file; `twice` allows to load it once more, for its silent twin.
+pub fn examine(
+    loaded: &Loaded,
+    scope: &Scope,
+    twice: bool,
+    tell: &mut dyn FnMut(&str),
+) -> anyhow::Result<SelfTest> {
+    let again = || {
+        if !fits_again(&loaded.path) {
+            return Err(RuntimeError::NoRoom);
+        }
+        let options = ModelOptions {
+            gpu_layers: loaded.gpu_layers,
+            unmapped: true,
+        };
+        Model::load(&loaded.path, &options)
+    };
+    let subject = Subject {
+        model: loaded.model.clone(),
+        options: loaded.options.clone(),
+        silent: twice.then(|| Silent::new(again)),
+    };
+    Ok(selftest::run(subject, scope, tell)?)
+}
+
+/// Whether there is memory for a file's weights. Where the system does not tell, there is none.
+fn fits_again(path: &Path) -> bool {
+    let available = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|info| {
+            let line = info.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+            let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+            Some(kilobytes * 1024)
+        });
+    let needed = path.metadata().map_or(u64::MAX, |file| file.len());
+    available.is_some_and(|available| available > needed.saturating_mul(5) / 4)
+}
+
+fn text(facts: &Facts, options: &ContextOptions, found: &SelfTest) -> String {
+    let layers: Vec<String> = found.layers.iter().map(ToString::to_string).collect();
+    let mut text = format!(
+        "{} ({}), manipulated at layers {} of 0-{}; K/V cache {}/{}\nnoise floor: logits of clean runs differ by up to {:.1e} when a batch is cut\n\n",
+        facts.name,
+        facts.quantization,
+        layers.join(", "),
+        facts.n_layer - 1,
+        options.cache_k,
+        options.cache_v,
+        found.noise_floor,
+    );
+    let mut table = Table::new();
+    table.load_style(STYLE);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["manipulation", "of", "straightforward", "planned"]);
+    for (kind, site) in found.manipulations() {
+        let of = |strategy| {
+            found
+                .verdict(kind, site, strategy)
+                .map_or(String::new(), ToString::to_string)
+        };
+        table.add_row([
+            kind.to_string(),
+            site.to_string(),
+            of(Strategy::Straightforward),
+            of(Strategy::Planned),
+        ]);
+    }
+    let mut checks = Table::new();
+    checks.load_style(STYLE);
+    checks.set_content_arrangement(ContentArrangement::Dynamic);
+    checks.set_header(["compared", "verdict"]);
+    let mut done: Vec<Check> = found.findings.iter().map(|f| f.check).collect();
+    done.sort_unstable();
+    done.dedup();
+    for check in done.into_iter().filter(|check| *check != Check::Effect) {
+        let verdict = found
+            .of_check(check)
+            .map_or(String::new(), Verdict::to_string);
+        checks.add_row([check.describe().to_string(), verdict]);
+    }
+    writeln!(text, "{table}\n\n{checks}").expect("a String takes any text");
+    for finding in found.wrong() {
+        let of = match (finding.manipulation, finding.site, finding.layer) {
+            (Some(kind), Some(site), Some(layer)) => format!("{kind} of {site} at layer {layer}: "),
+            (_, Some(site), _) => format!("{site}: "),
+            _ => String::new(),
+        };
+        let check = finding.check.describe();
+        writeln!(text, "WRONG: {of}{check}: {}", finding.verdict).expect("as above");
+    }
+    let end = if found.wrong().next().is_none() {
+        "nothing is wrong"
+    } else {
+        "something is wrong"
+    };
+    writeln!(text, "{end}").expect("as above");
+    text
+}
+
+/// One object a finding.
+fn lines(facts: &Facts, found: &SelfTest) -> String {
+    let mut text = String::new();
+    for finding in &found.findings {
+        let mut object = json!(finding);
+        object["model"] = json!(facts.name);
+        object["noise_floor"] = json!(found.noise_floor);
+        writeln!(text, "{object}").expect("a String takes any text");
+    }
+    text
+}

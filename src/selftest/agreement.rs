@@ -1,0 +1,282 @@
+//! The same thing computed in two ways.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use super::examined::{Examined, SHARED, apart, distance, failed};
+use super::{Check, Finding, Silent, Verdict};
+use crate::engine::{Engine, EngineError, Outcome, Planned, Request, Straightforward, Strategy};
+use crate::hook::Row;
+use crate::intervention::{Editor, Intervention, Kind, Site};
+use crate::runtime::{Context, ContextOptions, Token};
+
+/// Rows in a micro-batch of several.
+const PIECE: u32 = 5;
+/// Sequences of the planned strategy.
+const PARALLEL: u32 = 32;
+
+type Cell = (Kind, Site, u32);
+
+impl Examined<'_> {
+    /// The callback must not change a clean run.
+    pub fn callback(&mut self) -> Result<(), EngineError> {
+        let mut bare = Context::without_callback(self.model.clone(), &self.options)?;
+        let rows = rows_of(0, &self.prompt.tokens);
+        bare.decode(&rows, HashMap::new(), None)?;
+        let off = distance(bare.logits(rows.len() - 1)?, &self.clean);
+        self.note_all(Check::Callback, None, Verdict::of(off, 0.0));
+        Ok(())
+    }
+
+    /// Freeze leaves the same keys and values whichever way it is done.
+    pub fn freeze_by_cache(&mut self) {
+        let wanted = |kind, site| move |cell: &Cell| cell.0 == kind && cell.1 == site;
+        let cells: Vec<Cell> = self.scope.cells().collect();
+        if !self.scope.sites.contains(&Site::Keys) || !self.scope.sites.contains(&Site::Values) {
+            return;
+        }
+        for cell in cells
+            .into_iter()
+            .filter(wanted(Kind::Freeze, Site::Residual))
+        {
+            let (kind, _, k) = cell;
+            let by_stream = self.request(vec![self.intervention(kind, Site::Residual, k)]);
+            let by_cache = self.request(vec![
+                self.intervention(kind, Site::Keys, k),
+                self.intervention(kind, Site::Values, k),
+            ]);
+            let verdict = match (self.slow.start(&by_stream), self.slow.start(&by_cache)) {
+                (Ok(a), Ok(b)) => {
+                    let tolerance = self.tolerance(&by_stream.plan, &a);
+                    Verdict::of(distance(&a, &b), tolerance)
+                }
+                (Err(error), _) | (_, Err(error)) => failed(&error),
+            };
+            // A layer without keys and values leaves freeze of the stream as it is.
+            let refused = matches!(verdict, Verdict::NotSupported { .. });
+            for site in [Site::Residual, Site::Keys, Site::Values] {
+                if refused && site == Site::Residual {
+                    continue;
+                }
+                self.note(Check::FreezeByCache, (kind, site, k), verdict.clone());
+            }
+        }
+    }
+
+    /// Skip-attention is what the model does when attention adds nothing.
+    pub fn silent_weights(&mut self, silent: &mut Silent<'_>) {
+        let cells = self.scope.cells();
+        let mut cells: Vec<Cell> = cells.filter(|c| c.0 == Kind::SkipAttention).collect();
+        // Once silent, a layer stays so: from the highest down.
+        cells.sort_by_key(|cell| std::cmp::Reverse(cell.2));
+        for cell in cells {
+            let (kind, site, k) = cell;
+            let skipped = self.request(vec![self.intervention(kind, site, k)]);
+            let Ok(skipped_logits) = self.slow.start(&skipped) else {
+                continue; // noted with the rows
+            };
+            let verdict = match self.silent_run(silent, k) {
+                Ok(silent) => {
+                    let tolerance = self.tolerance(&skipped.plan, &skipped_logits);
+                    Verdict::of(distance(&silent, &skipped_logits), tolerance)
+                }
+                Err(error) => failed(&error),
+            };
+            let refused = matches!(verdict, Verdict::NotSupported { .. });
+            self.note(Check::SilentWeights, cell, verdict);
+            if refused {
+                return; // at other layers as well
+            }
+        }
+    }
+
+    fn silent_run(&self, silent: &mut Silent<'_>, first: u32) -> Result<Vec<f32>, EngineError> {
+        let model = silent.from(first)?;
+        Straightforward::new(model, &self.options)?.start(&self.request(vec![]))
+    }
+
+    /// A prompt that goes through the graph in pieces, at one layer of each manipulation.
+    pub fn micro_batches(&mut self) -> Result<(), EngineError> {
+        let options = ContextOptions {
+            n_ubatch: PIECE,
+            ..self.options.clone()
+        };
+        let mut pieces = Straightforward::new(self.model.clone(), &options)?;
+        for cell in self.middle_cells() {
+            let request = self.request(vec![self.intervention(cell.0, cell.1, cell.2)]);
+            let Ok(whole) = self.slow.start(&request) else {
+                continue; // noted with the rows
+            };
+            let verdict = match pieces.start(&request) {
+                Ok(pieces) => {
+                    let tolerance = self.tolerance(&request.plan, &whole);
+                    Verdict::of(distance(&pieces, &whole), tolerance)
+                }
+                Err(error) => failed(&error),
+            };
+            self.note(Check::MicroBatches, cell, verdict);
+        }
+        Ok(())
+    }
+
+    /// Each manipulation at the middle one of its layers.
+    fn middle_cells(&self) -> Vec<Cell> {
+        let mut cells: Vec<Cell> = Vec::new();
+        let all: Vec<Cell> = self.scope.cells().collect();
+        for group in all.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            cells.push(group[group.len() / 2]);
+        }
+        cells
+    }
+
+    /// Rows of three sequences in turns, clean and manipulated.
+    pub fn sequences(&mut self) -> Result<(), EngineError> {
+        let options = ContextOptions {
+            n_seq_max: 3,
+            ..self.options.clone()
+        };
+        let verdict = match self.together(&options) {
+            Ok(verdict) => verdict,
+            Err(error) => failed(&error),
+        };
+        self.note_all(Check::Sequences, None, verdict);
+        Ok(())
+    }
+
+    fn together(&mut self, options: &ContextOptions) -> Result<Verdict, EngineError> {
+        let middle = self.n_layer() / 2;
+        let plans = [
+            vec![],
+            vec![Intervention::freeze(middle.max(1))],
+            vec![Intervention::random(middle, 5)],
+        ];
+        let plans = if self.n_layer() > 1 {
+            &plans[..]
+        } else {
+            &plans[..1]
+        };
+        let text = self.prompt.tokens.clone();
+        let texts = [&text[..], &text[..text.len() - 2], &text[..text.len() - 1]];
+        let mut rows = Vec::new();
+        let mut ends = Vec::new();
+        for position in 0..text.len() {
+            for (sequence, text) in (0..).zip(texts.iter().take(plans.len())) {
+                if position < text.len() {
+                    let row = rows_of(sequence, text)[position];
+                    ends.extend(row.output.then_some((sequence as usize, rows.len())));
+                    rows.push(row);
+                }
+            }
+        }
+        let mut context = Context::new(self.model.clone(), options)?;
+        let editor = |plan: &Vec<Intervention>| Editor::new(plan.clone().into(), self.n_layer());
+        let editors = (0..).zip(plans.iter().map(editor)).collect();
+        context.decode(&rows, editors, None)?;
+        let (mut worst, mut allowed) = (0.0, self.clean_tolerance());
+        for (sequence, end) in ends {
+            let alone = Request {
+                tokens: texts[sequence].to_vec(),
+                plan: plans[sequence].clone(),
+                ..Request::default()
+            };
+            let alone = self.slow.start(&alone)?;
+            let plan = self.request(plans[sequence].clone());
+            let whole = self.slow.start(&plan)?;
+            allowed = self.tolerance(&plan.plan, &whole).max(allowed);
+            worst = distance(context.logits(end)?, &alone).max(worst);
+        }
+        Ok(Verdict::of(worst, allowed))
+    }
+
+    /// The planned strategy, on two prompts that begin alike, with tokens that follow.
+    pub fn planned(&mut self) -> Result<(), EngineError> {
+        let follow = self.following();
+        let other = self.sibling();
+        let mut cells: Vec<(Option<Cell>, Request)> = Vec::new();
+        let mut slow: Vec<Outcome> = Vec::new();
+        let all: Vec<Cell> = self.scope.cells().collect();
+        let middle = self.middle_cells();
+        let every = std::iter::once(None).chain(all.into_iter().map(Some));
+        for cell in every {
+            let plan = cell.map(|(kind, site, k)| self.intervention(kind, site, k));
+            let mut request = self.request(plan.into_iter().collect());
+            request.continuations.clone_from(&follow);
+            // The other prompt at one layer of each is enough to have them share what they can.
+            let again = cell.is_none_or(|cell| middle.contains(&cell));
+            let mut sibling = request.clone();
+            sibling.tokens.clone_from(&other);
+            for request in std::iter::once(request).chain(again.then_some(sibling)) {
+                match self.slow.run(&request) {
+                    Ok(outcome) => {
+                        slow.push(outcome);
+                        cells.push((cell, request));
+                    }
+                    Err(error) => self.note_planned(cell, failed(&error)),
+                }
+            }
+        }
+        let requests: Vec<Request> = cells.iter().map(|(_, request)| request.clone()).collect();
+        let mut engine = Planned::new(self.model.clone(), &self.options, PARALLEL)?;
+        let mut given: Vec<Option<Outcome>> = vec![None; requests.len()];
+        let ran = engine.run_all(&requests, &mut |n, outcome| {
+            given[n] = Some(outcome);
+            ControlFlow::Continue(())
+        });
+        self.found.computed_whole = engine.work().reason;
+        for ((n, (cell, request)), slow) in cells.into_iter().enumerate().zip(&slow) {
+            let verdict = match (&given[n], &ran) {
+                (Some(planned), _) => {
+                    let tolerance = self.tolerance(&request.plan, &slow.logits);
+                    Verdict::of(apart(planned, slow), tolerance)
+                }
+                (None, Err(error)) => failed(error),
+                (None, Ok(())) => Verdict::Wrong {
+                    reason: "no outcome came".into(),
+                },
+            };
+            self.note_planned(cell, verdict);
+        }
+        Ok(())
+    }
+
+    fn note_planned(&mut self, cell: Option<Cell>, verdict: Verdict) {
+        self.found.findings.push(Finding {
+            check: Check::Planned,
+            manipulation: cell.map(|c| c.0),
+            site: cell.map(|c| c.1),
+            strategy: Strategy::Planned,
+            layer: cell.map(|c| c.2),
+            verdict,
+        });
+    }
+
+    /// Tokens that follow the prompt, where the model's memory can be rewound.
+    fn following(&mut self) -> Vec<Vec<Token>> {
+        let follow = vec![self.donor.tokens[SHARED..SHARED + 2].to_vec()];
+        let mut request = self.request(vec![]);
+        request.continuations.clone_from(&follow);
+        match self.slow.run(&request) {
+            Ok(_) => follow,
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// A prompt that begins as the first one does.
+    fn sibling(&self) -> Vec<Token> {
+        let mut tokens = self.prompt.tokens[..SHARED].to_vec();
+        tokens.extend(&self.donor.tokens[SHARED..]);
+        tokens
+    }
+}
+
+fn rows_of(sequence: u32, tokens: &[Token]) -> Vec<Row> {
+    let last = tokens.len() - 1;
+    let row = |(i, token): (usize, &Token)| Row {
+        sequence,
+        position: i as u32,
+        token: token.0,
+        prior: i < last,
+        output: i == last,
+    };
+    tokens.iter().enumerate().map(row).collect()
+}

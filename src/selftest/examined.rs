@@ -1,0 +1,260 @@
+//! The model on the table: its engines, its prompts, its clean runs, and how findings are noted.
+
+use std::sync::Arc;
+
+use super::{Check, Finding, Scope, SelfTest, Verdict};
+use crate::engine::{Engine, EngineError, Outcome, Prompt, Request, Straightforward, Strategy};
+use crate::hook::{Captured, HookFault, Witness};
+use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site, Target};
+use crate::runtime::{CacheType, ContextOptions, FlashAttention, Model, RuntimeError, Token};
+
+/// Tokens of a prompt.
+const LENGTH: usize = 12;
+/// How many of them two prompts have in common.
+pub(super) const SHARED: usize = 8;
+/// Tolerances are so many times the noise, and never less than what F32 leaves.
+const NOISE_FACTOR: f64 = 4.0;
+const LEAST_TOLERANCE: f64 = 1e-3;
+pub(super) const SEED: u64 = 7;
+
+/// A text whose clean run is known twice over.
+pub(super) struct Clean {
+    pub tokens: Vec<Token>,
+    /// By llama.cpp's own names.
+    pub witness: Witness,
+    /// Through the analysed graph.
+    pub captured: Captured,
+}
+
+/// A model under examination.
+pub(super) struct Examined<'s> {
+    pub scope: &'s Scope,
+    pub model: Arc<Model>,
+    pub options: ContextOptions,
+    /// The straightforward strategy under the user's settings.
+    pub slow: Straightforward,
+    /// The same with caches of F32, whose rows can be compared.
+    pub exact: Straightforward,
+    /// The prompt, and another of the same length whose states are injected.
+    pub prompt: Clean,
+    pub donor: Clean,
+    /// Logits after the prompt's clean run, under the user's settings.
+    pub clean: Vec<f32>,
+    /// States of that run, by llama.cpp's own names.
+    pub clean_rows: Witness,
+    pub found: SelfTest,
+}
+
+impl<'s> Examined<'s> {
+    pub fn new(
+        model: &Arc<Model>,
+        options: &ContextOptions,
+        scope: &'s Scope,
+    ) -> Result<Self, EngineError> {
+        let options = ContextOptions {
+            n_ctx: 64,
+            n_batch: 64,
+            n_ubatch: 64,
+            n_seq_max: 1,
+            ..options.clone()
+        };
+        let plain = ContextOptions {
+            flash_attention: FlashAttention::Off,
+            cache_k: CacheType::F32,
+            cache_v: CacheType::F32,
+            ..options.clone()
+        };
+        let mut slow = Straightforward::new(model.clone(), &options)?;
+        let mut exact = Straightforward::new(model.clone(), &plain)?;
+        slow.context().call_witness();
+        exact.context().call_witness();
+        let (tokens, others) = texts(model)?;
+        let prompt = Clean::new(&mut exact, tokens.clone())?;
+        let donor = Clean::new(&mut exact, others)?;
+        let text = Prompt::new("", tokens, |_| Vec::new());
+        let floors = slow.noise_floor(std::slice::from_ref(&text))?;
+        let noise_floor = floors.iter().map(|f| f.max_logit).fold(0.0, f64::max);
+        let clean = slow.start(&Request::new(&text))?;
+        let clean_rows = slow.context().testimony();
+        Ok(Self {
+            scope,
+            model: model.clone(),
+            options,
+            slow,
+            exact,
+            prompt,
+            donor,
+            clean,
+            clean_rows,
+            found: SelfTest {
+                noise_floor,
+                layers: scope.layers.clone(),
+                computed_whole: None,
+                findings: Vec::new(),
+            },
+        })
+    }
+
+    pub fn n_layer(&self) -> u32 {
+        self.model.n_layer()
+    }
+
+    pub fn request(&self, plan: Vec<Intervention>) -> Request {
+        Request {
+            tokens: self.prompt.tokens.clone(),
+            plan,
+            ..Request::default()
+        }
+    }
+
+    /// The manipulation at a layer, on all prior tokens.
+    pub fn intervention(&self, kind: Kind, site: Site, k: u32) -> Intervention {
+        let donor = match site {
+            Site::Residual => &self.donor.captured.inputs,
+            Site::Keys => &self.donor.captured.keys,
+            Site::Values => &self.donor.captured.values,
+        };
+        let donor = (kind == Kind::Inject).then(|| Arc::new(donor.clone()));
+        // The donor is as long as the prompt: nothing is given for tokens that follow.
+        let tokens = match donor {
+            Some(_) => PositionSet::below(LENGTH as u32 - 1),
+            None => PositionSet::all(),
+        };
+        kind.intervention(k, SEED, Extent::Paper, tokens, donor)
+            .on(site)
+    }
+
+    /// What a cell may differ by where batch shapes are not the same: see the module's words.
+    pub fn tolerance(&mut self, plan: &[Intervention], logits: &[f32]) -> f64 {
+        let mut cut = self.request(plan.to_vec());
+        cut.cuts = vec![LENGTH / 2];
+        let own = self.slow.start(&cut).map_or(0.0, |l| distance(&l, logits));
+        let noise = own.max(self.found.noise_floor);
+        (NOISE_FACTOR * noise).max(LEAST_TOLERANCE)
+    }
+
+    /// What the clean run may be off by.
+    pub fn clean_tolerance(&self) -> f64 {
+        (NOISE_FACTOR * self.found.noise_floor).max(LEAST_TOLERANCE)
+    }
+
+    /// Notes a verdict on the manipulation (kind, site, layer) by the straightforward strategy.
+    pub fn note(&mut self, check: Check, (kind, site, k): (Kind, Site, u32), verdict: Verdict) {
+        self.found.findings.push(Finding {
+            check,
+            manipulation: Some(kind),
+            site: Some(site),
+            strategy: Strategy::Straightforward,
+            layer: Some(k),
+            verdict,
+        });
+    }
+
+    /// Notes a verdict that is about no manipulation in particular.
+    pub fn note_all(&mut self, check: Check, site: Option<Site>, verdict: Verdict) {
+        self.found.findings.push(Finding {
+            check,
+            manipulation: None,
+            site,
+            strategy: Strategy::Straightforward,
+            layer: None,
+            verdict,
+        });
+    }
+}
+
+impl Clean {
+    fn new(engine: &mut Straightforward, tokens: Vec<Token>) -> Result<Self, EngineError> {
+        let request = Request {
+            tokens: tokens.clone(),
+            ..Request::default()
+        };
+        engine.start(&request)?;
+        let witness = engine.context().testimony();
+        let mut captured = engine.captured(&tokens, 0, &[Target::Input])?;
+        for target in [Target::Keys, Target::Values] {
+            // Layers without a cache of their own have none to be captured.
+            if let Ok(more) = engine.captured(&tokens, 0, &[target]) {
+                captured.extend(more);
+            }
+        }
+        Ok(Self {
+            tokens,
+            witness,
+            captured,
+        })
+    }
+}
+
+/// Two prompts of the same length that begin alike.
+fn texts(model: &Model) -> Result<(Vec<Token>, Vec<Token>), EngineError> {
+    const TEXT: &str = "The capital of France is Paris, and that of Italy, as everyone knows, is a city called Rome.";
+    let n_vocab = model.facts().n_vocab.max(4) as i32;
+    let spoken = model.tokenize(TEXT).unwrap_or_default();
+    let counted =
+        (0..2 * LENGTH as i32).map(|i| Token(3.min(n_vocab - 1) + (i * 7) % (n_vocab - 3)));
+    let pool: Vec<Token> = if spoken.len() >= LENGTH + 4 {
+        spoken
+    } else {
+        counted.collect()
+    };
+    let prompt = pool[..LENGTH].to_vec();
+    let mut other = prompt.clone();
+    // Another ending: the last of the shared tokens' successors, turned around, and the last
+    // token of the text the same.
+    let tail = &pool[LENGTH..];
+    for (n, token) in other[SHARED..LENGTH - 1].iter_mut().enumerate() {
+        *token = tail[n % tail.len()];
+    }
+    other[1] = tail[tail.len() - 1];
+    Ok((prompt, other))
+}
+
+/// The largest difference; infinite where there is none to be had.
+pub(super) fn distance(a: &[f32], b: &[f32]) -> f64 {
+    if a.len() != b.len() {
+        return f64::INFINITY;
+    }
+    let differences = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()));
+    differences.fold(0.0, |most, d| {
+        if d.is_nan() {
+            f64::INFINITY
+        } else {
+            most.max(d)
+        }
+    })
+}
+
+/// The largest difference between the logits of two runs, after the prompt and after every
+/// token that was forced on it.
+pub(super) fn apart(a: &Outcome, b: &Outcome) -> f64 {
+    let after = a.branches.iter().flatten().zip(b.branches.iter().flatten());
+    let after = after.map(|(a, b)| distance(a, b)).fold(0.0, f64::max);
+    distance(&a.logits, &b.logits).max(after)
+}
+
+/// What an error says of a manipulation: refused with a reason, or gone wrong.
+pub(super) fn failed(error: &EngineError) -> Verdict {
+    let refused = match error {
+        EngineError::Runtime(error) => matches!(
+            error,
+            RuntimeError::Hook(
+                HookFault::NoAttention(_)
+                    | HookFault::NoCache(..)
+                    | HookFault::RowOrder { .. }
+                    | HookFault::GraphChanged { .. }
+            ) | RuntimeError::Cut(_)
+                | RuntimeError::CannotRewind
+                | RuntimeError::Mapped
+                | RuntimeError::NotSilenced(_)
+                | RuntimeError::NoRoom
+        ),
+        _ => false,
+    };
+    let reason = error.to_string();
+    if refused {
+        Verdict::NotSupported { reason }
+    } else {
+        Verdict::Wrong { reason }
+    }
+}

@@ -1,0 +1,184 @@
+//! Whether manipulations do what they say, on the very model, settings and backend at hand.
+//!
+//! Every manipulation is carried out on a short prompt and compared with something that was come
+//! by in another way: rows are read back by llama.cpp's own names, attention is silenced in the
+//! weights, the planned strategy is held against the straightforward one. Numbers that rounding
+//! may touch are judged by the model's own noise: four times what the same cell differs from
+//! itself when its batch is cut.
+
+mod agreement;
+mod examined;
+mod rows;
+mod silent;
+mod verdict;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{EngineError, Strategy};
+use crate::intervention::{Kind, Site};
+use crate::runtime::{ContextOptions, Model};
+
+use examined::Examined;
+pub use silent::Silent;
+pub use verdict::{Check, Finding, Verdict, worst};
+
+/// What is examined.
+pub struct Subject<'a> {
+    /// The model.
+    pub model: Arc<Model>,
+    /// The settings: threads, flash attention, cache types.
+    pub options: ContextOptions,
+    /// Its silent twin, against which skip-attention is held. `None` leaves that check out.
+    pub silent: Option<Silent<'a>>,
+}
+
+/// How much is examined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Manipulations. Filler is carried out as inject is, with other states.
+    pub kinds: Vec<Kind>,
+    /// Sites, as far as a manipulation has them.
+    pub sites: Vec<Site>,
+    /// At these layers.
+    pub layers: Vec<u32>,
+    /// By these strategies; straightforward always is.
+    pub planned: bool,
+}
+
+impl Scope {
+    /// All manipulations and sites, at no more than `most` layers of `n_layer`, spread evenly
+    /// from the first to the last.
+    pub fn spread(n_layer: u32, most: u32) -> Self {
+        let n = most.clamp(1, n_layer.max(1));
+        let at = |i: u32| i * n_layer.saturating_sub(1) / (n - 1).max(1);
+        Self {
+            kinds: vec![
+                Kind::Freeze,
+                Kind::Random,
+                Kind::Shuffle,
+                Kind::Zero,
+                Kind::Inject,
+                Kind::SkipAttention,
+            ],
+            sites: vec![Site::Residual, Site::Keys, Site::Values],
+            layers: (0..n).map(at).collect(),
+            planned: true,
+        }
+    }
+
+    /// What is examined of a manipulation: its sites, and its layers.
+    fn cells(&self) -> impl Iterator<Item = (Kind, Site, u32)> {
+        let layers = |kind: Kind| {
+            let first = kind.first_layer();
+            self.layers.iter().copied().filter(move |k| *k >= first)
+        };
+        let pairs = self.kinds.iter().flat_map(|kind| {
+            let sites = self.sites.iter().copied();
+            let one = *kind == Kind::SkipAttention;
+            let sites = sites.filter(move |site| !one || *site == Site::Residual);
+            sites.map(|site| (*kind, site))
+        });
+        pairs.flat_map(move |(kind, site)| layers(kind).map(move |k| (kind, site, k)))
+    }
+}
+
+/// What the examination found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SelfTest {
+    /// The largest difference of a logit between clean runs under different batch shapes.
+    pub noise_floor: f64,
+    /// The layers at which manipulations were carried out.
+    pub layers: Vec<u32>,
+    /// Why the planned strategy computed some of it whole, if it did.
+    pub computed_whole: Option<String>,
+    /// All verdicts.
+    pub findings: Vec<Finding>,
+}
+
+impl SelfTest {
+    /// The verdict on a manipulation: the most serious of all that touch it.
+    pub fn verdict(&self, kind: Kind, site: Site, strategy: Strategy) -> Option<&Verdict> {
+        let of = |finding: &&Finding| {
+            finding.manipulation == Some(kind)
+                && finding.site == Some(site)
+                && finding.strategy == strategy
+        };
+        worst(self.findings.iter().filter(of).map(|f| &f.verdict))
+    }
+
+    /// The manipulations that were carried out, each with the sites it has.
+    pub fn manipulations(&self) -> impl Iterator<Item = (Kind, Site)> {
+        let mut pairs = Vec::new();
+        for finding in &self.findings {
+            if let (Some(kind), Some(site)) = (finding.manipulation, finding.site)
+                && !pairs.contains(&(kind, site))
+            {
+                pairs.push((kind, site));
+            }
+        }
+        pairs.into_iter()
+    }
+
+    /// The verdict of a check on everything it was run on.
+    pub fn of_check(&self, check: Check) -> Option<&Verdict> {
+        let of = |finding: &&Finding| finding.check == check;
+        worst(self.findings.iter().filter(of).map(|f| &f.verdict))
+    }
+
+    /// What is wrong.
+    pub fn wrong(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|f| f.verdict.is_wrong())
+    }
+
+    /// What makes results of a manipulation doubtful: what is wrong with it, or with what all
+    /// manipulations rest on.
+    pub fn doubts(&self, kind: Kind, site: Site, strategy: Strategy) -> Option<&Finding> {
+        // Filler is inject with other states.
+        let kind = if kind == Kind::Filler {
+            Kind::Inject
+        } else {
+            kind
+        };
+        self.wrong().find(|finding| {
+            let about = finding.manipulation.is_none_or(|k| k == kind)
+                && finding.site.is_none_or(|s| s == site);
+            about && (finding.strategy == strategy || finding.strategy == Strategy::Straightforward)
+        })
+    }
+}
+
+/// Examines a model. `tell` hears what is being compared.
+///
+/// # Errors
+/// [`EngineError`] where not even a clean run is possible. Whatever a manipulation meets becomes
+/// its verdict.
+pub fn run(
+    subject: Subject<'_>,
+    scope: &Scope,
+    tell: &mut dyn FnMut(&str),
+) -> Result<SelfTest, EngineError> {
+    let mut examined = Examined::new(&subject.model, &subject.options, scope)?;
+    tell("clean runs");
+    examined.callback()?;
+    examined.captures()?;
+    examined.first_layer()?;
+    examined.identity();
+    tell("rows in the model");
+    examined.rows()?;
+    tell("freeze of the residual stream and of keys and values");
+    examined.freeze_by_cache();
+    if let Some(mut silent) = subject.silent {
+        tell("attention without output weights");
+        examined.silent_weights(&mut silent);
+    }
+    tell("batch shapes");
+    examined.micro_batches()?;
+    examined.sequences()?;
+    if scope.planned {
+        tell("strategies");
+        examined.planned()?;
+    }
+    Ok(examined.found)
+}

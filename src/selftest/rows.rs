@@ -1,0 +1,304 @@
+//! Rows in the model, read by llama.cpp's own names, against what they should be.
+
+use std::sync::Arc;
+
+use super::examined::{Examined, SEED, distance, failed};
+use super::{Check, Verdict};
+use crate::engine::{Engine, EngineError};
+use crate::hook::Witness;
+use crate::intervention::{
+    Action, Intervention, Kind, LayerSpan, PositionSet, Site, States, permutation, random_row,
+};
+
+impl Examined<'_> {
+    /// States, keys and values found through the graph, against the witness's.
+    pub fn captures(&mut self) -> Result<(), EngineError> {
+        let n = self.prompt.tokens.len();
+        for site in [Site::Residual, Site::Keys, Site::Values] {
+            let mut worst: f64 = 0.0;
+            let mut compared = 0;
+            for layer in 0..self.n_layer() {
+                let Some(seen) = seen(&self.prompt.witness, site, layer) else {
+                    continue;
+                };
+                let found = match site {
+                    Site::Residual => &self.prompt.captured.inputs,
+                    Site::Keys => &self.prompt.captured.keys,
+                    Site::Values => &self.prompt.captured.values,
+                };
+                let rows = rows(found, layer, n);
+                if site != Site::Residual && rows.is_empty() {
+                    continue;
+                }
+                worst = worst.max(distance(seen, &rows));
+                compared += 1;
+            }
+            let verdict = if compared == 0 {
+                Verdict::NotSupported {
+                    reason: format!("no layer's {site} go by llama.cpp's usual names"),
+                }
+            } else {
+                Verdict::of(worst, 0.0)
+            };
+            self.note_all(Check::Capture, Some(site), verdict);
+        }
+        Ok(())
+    }
+
+    /// The state that another token enters layer 0 with, put in place of the prompt's own, must
+    /// be as good as that token in the prompt: layer 0's input has no name of its own.
+    pub fn first_layer(&mut self) -> Result<(), EngineError> {
+        let at = PositionSet::all();
+        let donor = Arc::new(self.donor.captured.inputs.clone());
+        let mut direct = self.request(vec![]);
+        let last = direct.tokens.len() - 1;
+        direct.tokens[..last].copy_from_slice(&self.donor.tokens[..last]);
+        let direct = self.slow.start(&direct)?;
+        let injected = self.request(vec![Intervention::given(0, donor, at)]);
+        let verdict = match self.slow.start(&injected) {
+            Ok(injected) => Verdict::of(distance(&injected, &direct), 0.0),
+            Err(error) => failed(&error),
+        };
+        self.note_all(Check::FirstLayer, Some(Site::Residual), verdict);
+        Ok(())
+    }
+
+    /// Every row of every layer rewritten with itself.
+    pub fn identity(&mut self) {
+        let sites = self.scope.sites.clone();
+        for site in sites {
+            let layers = (0..self.n_layer()).filter(|layer| self.has(site, *layer));
+            let itself = |layer| {
+                let action = Action::Custom(Arc::new(|_, _, _: &mut [f32]| {}));
+                Intervention::new(action, LayerSpan::only(layer)).on(site)
+            };
+            let plan: Vec<Intervention> = layers.map(itself).collect();
+            let request = self.request(plan);
+            let verdict = if request.plan.is_empty() {
+                Verdict::NotSupported {
+                    reason: format!("no layer keeps {site} of its own"),
+                }
+            } else {
+                match self.slow.start(&request) {
+                    Ok(logits) => Verdict::of(distance(&logits, &self.clean), 0.0),
+                    Err(error) => failed(&error),
+                }
+            };
+            self.note_all(Check::Identity, Some(site), verdict);
+        }
+    }
+
+    /// Whether a layer has the site at all.
+    pub fn has(&self, site: Site, layer: u32) -> bool {
+        let Some(anatomy) = self.exact.context().anatomy() else {
+            return false;
+        };
+        match site {
+            Site::Residual => true,
+            Site::Keys => anatomy.keys[layer as usize].is_some(),
+            Site::Values => anatomy.values[layer as usize].is_some(),
+        }
+    }
+
+    /// Every manipulation's rows, and whether it can be seen in the logits.
+    pub fn rows(&mut self) -> Result<(), EngineError> {
+        for cell in self.scope.cells() {
+            let (kind, site, k) = cell;
+            let request = self.request(vec![self.intervention(kind, site, k)]);
+            let logits = match self.slow.start(&request) {
+                Ok(logits) => logits,
+                Err(error) => {
+                    self.note(Check::Effect, cell, failed(&error));
+                    continue;
+                }
+            };
+            // Keys and values can be compared where caches are of F32.
+            let (clean, after) = match site {
+                Site::Residual => (&self.clean_rows, self.slow.context().testimony()),
+                Site::Keys | Site::Values => {
+                    self.exact.start(&request)?;
+                    (&self.prompt.witness, self.exact.context().testimony())
+                }
+            };
+            let off = match site {
+                Site::Residual => self.states_off(kind, k, clean, &after),
+                Site::Keys | Site::Values => self.cache_off(kind, site, k, clean, &after),
+            };
+            if let Some(off) = off {
+                self.note(Check::Rows, cell, Verdict::of(off, 0.0));
+            }
+            let verdict = match distance(&logits, &self.clean) {
+                0.0 => Verdict::Vacuous,
+                _ => Verdict::Exact,
+            };
+            self.note(Check::Effect, cell, verdict);
+        }
+        Ok(())
+    }
+
+    /// The largest difference between states in the model and what they should be after a
+    /// manipulation of the residual stream at layer `k`; `None` where no name tells. The state
+    /// entering a layer is that leaving the one below.
+    fn states_off(&self, kind: Kind, k: u32, clean: &Witness, after: &Witness) -> Option<f64> {
+        let width = self.model.facts().n_embd as usize;
+        let prior = (self.prompt.tokens.len() - 1) * width;
+        let mut worst = None;
+        for layer in 1..self.n_layer() {
+            let (Some(own), Some(found)) = (
+                clean.outputs.get(&(layer - 1)),
+                after.outputs.get(&(layer - 1)),
+            ) else {
+                continue;
+            };
+            let manipulated = match kind {
+                Kind::SkipAttention => false,
+                Kind::Freeze => layer >= k,
+                _ => layer == k,
+            };
+            let mut should = own.clone();
+            if manipulated {
+                for (at, row) in should[..prior].chunks_mut(width).enumerate() {
+                    self.rewrite(kind, k, at, row)?;
+                }
+            }
+            // Above the manipulation the last token's own state is its consequence, and so are
+            // prior tokens' where they are not held.
+            let end = match () {
+                () if layer <= k => should.len(),
+                () if manipulated => prior,
+                () => 0,
+            };
+            if found.len() != should.len() {
+                return Some(f64::INFINITY);
+            }
+            let off = distance(&should[..end], &found[..end]);
+            worst = Some(off.max(worst.unwrap_or(0.0)));
+        }
+        worst
+    }
+
+    /// What a prior token's state should become; `None` where no name tells.
+    fn rewrite(&self, kind: Kind, k: u32, position: usize, row: &mut [f32]) -> Option<()> {
+        let width = row.len();
+        let of = |witness: &Witness, layer: u32| {
+            let rows = witness.outputs.get(&(layer.checked_sub(1)?))?;
+            rows.get(position * width..(position + 1) * width)
+                .map(<[f32]>::to_vec)
+        };
+        match kind {
+            Kind::Freeze => {
+                let below = of(&self.clean_rows, k - 1);
+                // What enters layer 0 has no name; that it is right, another check tells.
+                let first = self.prompt.captured.inputs.get(k - 1, position as u32);
+                row.copy_from_slice(&below.or_else(|| first.map(<[f32]>::to_vec))?);
+            }
+            Kind::Random => random_row(SEED, k, position as u32, 0, row),
+            Kind::Shuffle => shuffle(k, position as u32, 0, row),
+            Kind::Zero => row.fill(0.0),
+            Kind::Inject | Kind::Filler => row.copy_from_slice(&of(&self.donor.witness, k)?),
+            Kind::SkipAttention => {}
+        }
+        Some(())
+    }
+
+    /// As [`Self::states_off`], of keys and values in the cache. Prior tokens' own streams, and
+    /// whatever the manipulation does not name, must be what they are without it.
+    fn cache_off(
+        &self,
+        kind: Kind,
+        site: Site,
+        k: u32,
+        clean: &Witness,
+        after: &Witness,
+    ) -> Option<f64> {
+        let n = self.prompt.tokens.len();
+        let mut worst = None;
+        for other in [Site::Residual, Site::Keys, Site::Values] {
+            // The state that leaves the last layer is nobody's input.
+            let end = self.n_layer() - u32::from(other == Site::Residual);
+            for layer in 0..end {
+                let at = if other == Site::Residual {
+                    layer + 1
+                } else {
+                    layer
+                };
+                let (Some(own), Some(found)) = (seen(clean, other, at), seen(after, other, at))
+                else {
+                    continue;
+                };
+                if found.len() != own.len() {
+                    return Some(f64::INFINITY);
+                }
+                let width = own.len() / n;
+                let mut should = own[..(n - 1) * width].to_vec();
+                if other == site && (layer == k || (kind == Kind::Freeze && layer > k)) {
+                    if kind == Kind::Freeze {
+                        continue;
+                    }
+                    for (position, row) in should.chunks_mut(width).enumerate() {
+                        self.rewrite_heads(kind, site, k, position, row)?;
+                    }
+                }
+                let off = distance(&should, &found[..should.len()]);
+                worst = Some(off.max(worst.unwrap_or(0.0)));
+            }
+        }
+        worst
+    }
+
+    fn rewrite_heads(
+        &self,
+        kind: Kind,
+        site: Site,
+        k: u32,
+        position: usize,
+        row: &mut [f32],
+    ) -> Option<()> {
+        let anatomy = self.exact.context().anatomy()?;
+        let (sites, first) = match site {
+            Site::Values => (&anatomy.values, 2 << 16),
+            _ => (&anatomy.keys, 1 << 16),
+        };
+        let head = sites[k as usize].as_ref()?.head;
+        let width = row.len();
+        if kind == Kind::Inject {
+            let rows = seen(&self.donor.witness, site, k)?;
+            row.copy_from_slice(rows.get(position * width..(position + 1) * width)?);
+        }
+        for (part, values) in (first..).zip(row.chunks_mut(head)) {
+            match kind {
+                Kind::Random => random_row(SEED, k, position as u32, part, values),
+                Kind::Shuffle => shuffle(k, position as u32, part, values),
+                Kind::Zero => values.fill(0.0),
+                _ => {}
+            }
+        }
+        Some(())
+    }
+}
+
+fn shuffle(k: u32, position: u32, part: u32, row: &mut [f32]) {
+    let old = row.to_vec();
+    let order = permutation(SEED, k, position, part, old.len());
+    for (value, from) in row.iter_mut().zip(order) {
+        *value = old[from];
+    }
+}
+
+/// Rows of a site as the witness saw them; a state entering a layer is that leaving the one
+/// below it.
+fn seen(witness: &Witness, site: Site, layer: u32) -> Option<&[f32]> {
+    let rows = match site {
+        Site::Residual => witness.outputs.get(&layer.checked_sub(1)?),
+        Site::Keys => witness.keys.get(&layer),
+        Site::Values => witness.values.get(&layer),
+    };
+    rows.map(Vec::as_slice)
+}
+
+/// Rows of a layer one after the other; none where one is missing.
+fn rows(states: &States, layer: u32, n: usize) -> Vec<f32> {
+    let rows = (0..n as u32).map(|position| states.get(layer, position));
+    let rows: Option<Vec<&[f32]>> = rows.collect();
+    rows.map(|rows| rows.concat()).unwrap_or_default()
+}

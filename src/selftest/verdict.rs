@@ -1,0 +1,207 @@
+//! Verdicts, from single checks up to a manipulation's.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Strategy;
+use crate::intervention::{Kind, Site};
+
+/// What a check says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every number agrees to the last bit.
+    Exact,
+    /// Numbers differ by rounding.
+    Within {
+        /// Largest difference found.
+        difference: f64,
+        /// Largest difference allowed.
+        tolerance: f64,
+    },
+    /// The manipulation works, and nothing can be seen of it: no later token reads what it
+    /// rewrote.
+    Vacuous,
+    /// It is refused.
+    NotSupported {
+        /// Why.
+        reason: String,
+    },
+    /// Numbers disagree.
+    Wrong {
+        /// What disagrees with what.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// Judges a difference.
+    pub fn of(difference: f64, tolerance: f64) -> Self {
+        if difference == 0.0 {
+            Verdict::Exact
+        } else if difference <= tolerance {
+            Verdict::Within {
+                difference,
+                tolerance,
+            }
+        } else {
+            Verdict::Wrong {
+                reason: if tolerance == 0.0 {
+                    format!("a difference of {difference:.1e}, none is allowed")
+                } else {
+                    format!("a difference of {difference:.1e}, {tolerance:.1e} are allowed")
+                },
+            }
+        }
+    }
+
+    /// Whether it is [`Verdict::Wrong`].
+    pub fn is_wrong(&self) -> bool {
+        matches!(self, Verdict::Wrong { .. })
+    }
+
+    /// Its name alone.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Verdict::Exact => "exact",
+            Verdict::Within { .. } => "within tolerance",
+            Verdict::Vacuous => "vacuous",
+            Verdict::NotSupported { .. } => "not supported",
+            Verdict::Wrong { .. } => "wrong",
+        }
+    }
+
+    /// The more serious the later: what was refused or shows nothing says less than a check
+    /// that was passed.
+    fn gravity(&self) -> (u8, f64) {
+        match self {
+            Verdict::NotSupported { .. } => (0, 0.0),
+            Verdict::Vacuous => (1, 0.0),
+            Verdict::Exact => (2, 0.0),
+            Verdict::Within {
+                difference,
+                tolerance,
+            } => (3, difference / tolerance),
+            Verdict::Wrong { .. } => (4, 0.0),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Within {
+                difference,
+                tolerance,
+            } => write!(f, "within tolerance ({difference:.1e} of {tolerance:.1e})"),
+            Verdict::NotSupported { reason } => write!(f, "not supported: {reason}"),
+            Verdict::Wrong { reason } => write!(f, "WRONG: {reason}"),
+            Verdict::Exact | Verdict::Vacuous => f.write_str(self.name()),
+        }
+    }
+}
+
+/// What is compared with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// Clean logits with the callback registered, against a context without one.
+    Callback,
+    /// States, keys and values that the graph's analysis finds, against those that llama.cpp's
+    /// own names give.
+    Capture,
+    /// Another token's state injected into layer 0, against that token in the prompt.
+    FirstLayer,
+    /// Rows rewritten with themselves, against clean.
+    Identity,
+    /// Rows in the model after the manipulation, as llama.cpp's own names give them, against
+    /// what they should be; rows that it does not name, against clean.
+    Rows,
+    /// Whether the manipulation moves the logits at all.
+    Effect,
+    /// Freeze of the residual stream, against freeze of keys and values.
+    FreezeByCache,
+    /// Skip-attention, against the model with attention output weights of zero.
+    SilentWeights,
+    /// A prompt in several micro-batches, against one.
+    MicroBatches,
+    /// Several sequences in one batch, each under its own plan, against each alone.
+    Sequences,
+    /// The planned strategy, against the straightforward one.
+    Planned,
+}
+
+impl Check {
+    /// What is compared with what, in words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Check::Callback => "clean logits with the callback, without it",
+            Check::Capture => {
+                "states, keys and values found through the graph, by llama.cpp's names"
+            }
+            Check::FirstLayer => "a token's state injected into layer 0, that token in the prompt",
+            Check::Identity => "rows rewritten with themselves, clean",
+            Check::Rows => "rows in the model after a manipulation, what they should be",
+            Check::Effect => "manipulated, clean",
+            Check::FreezeByCache => "freeze of the residual stream, of keys and values",
+            Check::SilentWeights => "skip-attention, attention output weights of zero",
+            Check::MicroBatches => "several micro-batches, one",
+            Check::Sequences => "several sequences in a batch, each alone",
+            Check::Planned => "planned, straightforward",
+        }
+    }
+}
+
+/// A check's verdict on what it was run on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The check.
+    pub check: Check,
+    /// The manipulation; `None` where the check is about none in particular.
+    pub manipulation: Option<Kind>,
+    /// Rows of what.
+    pub site: Option<Site>,
+    /// How it was computed.
+    pub strategy: Strategy,
+    /// The manipulation's layer; `None` for all at once.
+    pub layer: Option<u32>,
+    /// What it says.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// The most serious of several verdicts.
+pub fn worst<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Option<&'a Verdict> {
+    verdicts.max_by(|a, b| {
+        let order = a.gravity().partial_cmp(&b.gravity());
+        order.expect("differences were compared before")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_judged_by_its_tolerance() {
+        assert_eq!(Verdict::of(0.0, 0.0), Verdict::Exact);
+        assert_eq!(Verdict::of(0.5, 1.0).name(), "within tolerance");
+        assert!(Verdict::of(1.5, 1.0).is_wrong());
+        assert!(Verdict::of(f64::NAN, 1.0).is_wrong());
+        assert!(Verdict::of(f64::INFINITY, 1.0).is_wrong());
+    }
+
+    #[test]
+    fn the_worst_verdict_counts_and_a_refusal_counts_least() {
+        let refused = Verdict::NotSupported { reason: "x".into() };
+        let [near, far] = [0.1, 0.9].map(|d| Verdict::of(d, 1.0));
+        let wrong = Verdict::of(2.0, 1.0);
+        let of = |verdicts: &[&Verdict]| worst(verdicts.iter().copied()).cloned();
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[&refused, &Verdict::Vacuous]), Some(Verdict::Vacuous));
+        assert_eq!(of(&[&refused, &Verdict::Exact]), Some(Verdict::Exact));
+        assert_eq!(of(&[&far, &near, &Verdict::Exact]), Some(far.clone()));
+        assert_eq!(of(&[&wrong, &far]), Some(wrong.clone()));
+    }
+}
