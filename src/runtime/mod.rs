@@ -6,6 +6,7 @@ mod backend;
 mod context;
 mod error;
 mod model;
+mod options;
 mod quantize;
 mod silence;
 mod synthetic;
@@ -14,10 +15,11 @@ mod weights;
 pub use backend::{
     Device, cpu_features, devices, llama_cpp_version, quantize_progress, set_verbose,
 };
-pub use context::{CacheType, Context, ContextOptions, FlashAttention};
+pub use context::Context;
 pub use error::RuntimeError;
 pub use llama_cpp_2::token::LlamaToken as Token;
 pub use model::{Facts, Model, ModelOptions};
+pub use options::{CacheType, ContextOptions, FlashAttention};
 pub use quantize::{Level, quantize};
 pub use synthetic::{Architecture, Synthetic, Vocabulary};
 pub use weights::Weights;

@@ -1,84 +1,25 @@
 //! `midlayer bench sweep`: the planned strategy against the straightforward one.
 
+mod cases;
+
 use std::fmt::Write;
 use std::fs;
 use std::time::Instant;
 
-use super::super::args::{BenchSweepArgs, Format};
-use super::super::output::{print, spinner};
-use super::super::setup::{Loaded, load};
 use super::{Line, Sense, cells, median, prompt_tokens, timed};
-use midlayer::engine::{Engine, Planned, Request, Rerun, Straightforward, Work, donor_states};
-use midlayer::hook::{Anatomy, CacheFill, Cut, CutError, Row};
-use midlayer::intervention::{Extent, Intervention, Kind, PositionSet};
+use crate::cli::args::{BenchSweepArgs, Format};
+use crate::cli::output::{print, spinner};
+use crate::cli::setup::{Loaded, load};
+use cases::Part;
+use midlayer::engine::{Engine, Planned, Request, Rerun, Straightforward, Work};
+use midlayer::hook::Row;
+use midlayer::intervention::{Intervention, Kind};
 use midlayer::runtime::Context;
-use midlayer::sweep::ITEMS_TOGETHER;
-use midlayer::tasks::{Capitals, Item};
-
-/// Requests to be run by both strategies: a clean one and one for each layer, as in a sweep.
-struct Case {
-    name: &'static str,
-    target: f64,
-    requests: Vec<Request>,
-    /// Requests that the planned strategy gets at once.
-    together: usize,
-    /// Every so many requests one is run the straightforward way too, and its time scaled.
-    sample: usize,
-    /// The least work that gives the same numbers.
-    least: Vec<Part>,
-}
-
-/// Rows that a cut has to compute.
-struct Part {
-    cut: Cut,
-    rows: usize,
-    /// Rows whose logits are wanted.
-    outputs: usize,
-}
-
-impl Part {
-    /// All layers from `first` up.
-    fn from(first: u32, rows: usize, outputs: usize) -> Self {
-        Self {
-            cut: Cut {
-                first,
-                cache: CacheFill::FromFirst,
-                silent: false,
-                onward: true,
-            },
-            rows,
-            outputs,
-        }
-    }
-
-    fn products(parts: &[Part], anatomy: &Anatomy) -> Result<f64, CutError> {
-        let head = anatomy.edges.head_products();
-        let each = parts.iter().map(|part| {
-            let body = part.cut.products(anatomy)? * part.rows as u64;
-            Ok((body + head * part.outputs as u64) as f64)
-        });
-        each.sum()
-    }
-
-    /// (rows times layers, of these of which only keys and values are computed).
-    fn layer_rows(parts: &[Part], n_layer: u32) -> (u64, u64) {
-        let of = |onward: bool| {
-            let parts = parts.iter().filter(|part| part.cut.onward == onward);
-            parts
-                .map(|p| p.rows as u64 * u64::from(n_layer - p.cut.first))
-                .sum()
-        };
-        (of(true), of(false))
-    }
-}
 
 /// Prompts of this many tokens, as many as the targets speak of.
 const LONG: u32 = 250;
 /// Tokens that follow the prompt, and at how many layers.
 const FOLLOW: (u32, u32) = (64, 8);
-const CAPITALS: usize = 40;
-/// One of so many capitals is run the straightforward way.
-const SAMPLE: usize = 10;
 
 pub fn run(args: &BenchSweepArgs) -> anyhow::Result<()> {
     let loaded = load(&args.model)?;
@@ -224,163 +165,6 @@ impl Bench<'_> {
             }
         }
         Ok(())
-    }
-
-    /// How many times faster arithmetic alone allows a case to be: products of weights and
-    /// values of all full passes over those of the least work.
-    fn bound(&self, case: &Case) -> anyhow::Result<f64> {
-        let anatomy = self.planned.inspect().anatomy();
-        let anatomy = anatomy.ok_or_else(|| anyhow::anyhow!("the graph is not known"))?;
-        let full: Vec<Part> = case
-            .requests
-            .iter()
-            .flat_map(|r| {
-                let follow: usize = r.continuations.iter().map(Vec::len).sum();
-                [
-                    Part::from(0, r.tokens.len(), 1),
-                    Part::from(0, 2 * follow, follow),
-                ]
-            })
-            .collect();
-        Ok(Part::products(&full, anatomy)? / Part::products(&case.least, anatomy)?)
-    }
-
-    fn cases(&self, engine: &mut Straightforward) -> anyhow::Result<Vec<Case>> {
-        let n_layer = self.n_layer();
-        let n = LONG as usize;
-        let case = |name, target, kind: Kind, each: &dyn Fn(u32) -> Vec<Part>| Case {
-            name,
-            target,
-            requests: self.long(kind),
-            together: usize::MAX,
-            sample: 1,
-            least: std::iter::once(Part::from(0, n, 1))
-                .chain((kind.first_layer()..n_layer).flat_map(each))
-                .collect(),
-        };
-        let silent = |k: u32| {
-            let mut part = Part::from(k, 1, 1);
-            part.cut.silent = true;
-            part.cut.cache = CacheFill::None;
-            vec![part]
-        };
-        let frozen = |k: u32| {
-            let mut part = Part::from(k, n - 1, 0);
-            part.cut.onward = false;
-            vec![part, Part::from(k, 1, 1)]
-        };
-        let rows = |k: u32| vec![Part::from(k, n, 1)];
-        let mut cases = vec![
-            case(
-                "skip-attention, long prompt, all layers",
-                20.0,
-                Kind::SkipAttention,
-                &silent,
-            ),
-            case(
-                "freeze, long prompt, all layers",
-                11.0,
-                Kind::Freeze,
-                &frozen,
-            ),
-            self.injection(engine)?,
-            case("random, long prompt, all layers", 1.8, Kind::Random, &rows),
-            case(
-                "shuffle, long prompt, all layers",
-                1.8,
-                Kind::Shuffle,
-                &rows,
-            ),
-        ];
-        for (name, kind) in [
-            ("random, 40 five-shot capitals, all layers", Kind::Random),
-            ("shuffle, 40 five-shot capitals, all layers", Kind::Shuffle),
-        ] {
-            cases.push(self.capitals(engine, name, kind)?);
-        }
-        Ok(cases)
-    }
-
-    fn items(&self, engine: &Straightforward, shots: usize, n: usize) -> anyhow::Result<Vec<Item>> {
-        let task = Capitals { shots, chat: false };
-        Ok(task.items(engine, n)?.items)
-    }
-
-    fn injection(&self, engine: &mut Straightforward) -> anyhow::Result<Case> {
-        let items = self.items(engine, 1, CAPITALS)?;
-        let item = items.iter().find(|item| item.swap.is_some());
-        let item = item.ok_or_else(|| anyhow::anyhow!("no capital has a donor"))?;
-        let swap = item.swap.as_ref().expect("just found");
-        let last = swap.moves.last().expect("names have tokens").1;
-        let [states, ..] = donor_states(engine, &swap.donor, &swap.moves)?;
-        let at = PositionSet::ranges([last..last + 1]);
-        let n = item.prompt.tokens.len();
-        let n_layer = self.n_layer();
-        let given = |k| Intervention::given(k, states.clone(), at.clone());
-        Ok(Case {
-            name: "inject, last country token, one shot, all layers",
-            target: 5.0,
-            requests: std::iter::once(Request::new(&item.prompt))
-                .chain((0..n_layer).map(|k| Request::new(&item.prompt).with(given(k))))
-                .collect(),
-            together: usize::MAX,
-            sample: 1,
-            least: std::iter::once(Part::from(0, n, 1))
-                .chain((0..n_layer).map(|k| Part::from(k, n - last as usize, 1)))
-                .collect(),
-        })
-    }
-
-    fn capitals(
-        &self,
-        engine: &Straightforward,
-        name: &'static str,
-        kind: Kind,
-    ) -> anyhow::Result<Case> {
-        let items = self.items(engine, 5, CAPITALS)?;
-        let n_layer = self.n_layer();
-        let of = |item: &Item, k: Option<u32>| {
-            let (_, answer) = (item.answer.tokens.split_last()).expect("answers have tokens");
-            let at = |k| kind.intervention(k, 1, Extent::Paper, PositionSet::all(), None);
-            Request {
-                continuations: vec![answer.to_vec()],
-                plan: k.map(at).into_iter().collect(),
-                ..Request::new(&item.prompt)
-            }
-        };
-        let first = &items[0].prompt.tokens;
-        let shared = items.iter().map(|item| {
-            let pairs = item.prompt.tokens.iter().zip(first);
-            pairs.take_while(|(a, b)| a == b).count()
-        });
-        let shared = shared.min().unwrap_or(0);
-        let own: usize = items.iter().map(|i| i.prompt.tokens.len() - shared).sum();
-        let follow: usize = items.iter().map(|i| i.answer.tokens.len() - 1).sum();
-        let mut least = vec![
-            Part::from(0, shared + own, items.len()),
-            Part::from(0, follow, follow),
-        ];
-        for k in 0..n_layer {
-            least.push(Part::from(k, shared + own, items.len()));
-            least.push(Part::from(0, 2 * follow, follow));
-        }
-        // The items of one sample stand together, so that each is met at all layers.
-        let requests: Vec<Request> = items
-            .chunks(ITEMS_TOGETHER)
-            .flat_map(|items| {
-                let cells = std::iter::once(None).chain((0..n_layer).map(Some));
-                cells.flat_map(move |k| items.iter().map(move |item| (item, k)))
-            })
-            .map(|(item, k)| of(item, k))
-            .collect();
-        Ok(Case {
-            name,
-            target: 8.0,
-            requests,
-            together: ITEMS_TOGETHER * (n_layer as usize + 1),
-            sample: SAMPLE,
-            least,
-        })
     }
 
     /// Layer-rows a second of llama.cpp's own prefill, without any callback: two prompts in
