@@ -136,6 +136,36 @@ fn cnn_dailymail_parquet() {
     reader("cnn-parquet", "parquet", &seeds, read_cnn_dailymail);
 }
 
+/// Options in a file, through the program: whatever they are, a dry run or an error.
+#[test]
+fn configurations() {
+    let place = Place::new();
+    let seeds = seeds::configurations();
+    fuzz(
+        "configurations",
+        "toml",
+        FEW,
+        |rng| mutate::bytes(&seeds[rng.random_range(0..seeds.len())], rng),
+        |path| {
+            let mut program = place.command("sweep -m tiny.gguf -t 1 --dry-run --config");
+            let output = Command::from_std({
+                program.arg(path);
+                program
+            })
+            .timeout(Duration::from_secs(60))
+            .output()
+            .unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let code = output.status.code();
+            assert!(matches!(code, Some(0..=2)), "{code:?} {errors}");
+            if code != Some(0) {
+                assert!(!errors.trim().is_empty() && output.stdout.is_empty());
+            }
+            code == Some(0)
+        },
+    );
+}
+
 /// Reads a run, and writes its report if it can be read.
 fn reported(folder: &Path, threshold: f64) -> bool {
     match StoredRun::read(folder) {

@@ -156,3 +156,21 @@ pub fn squad_parquet() -> Vec<Vec<u8>> {
         group.close().unwrap();
     })
 }
+
+/// The published grid, and a small one with an option of every kind.
+pub fn configurations() -> Vec<Vec<u8>> {
+    let paper = include_str!("../../examples/paper.toml");
+    let small = r#"task = ["capitals", "math"]
+manipulate = "freeze,random"
+layers = "0-3+2"
+seed = [1, 2]
+limit = { capitals = 3, math = 2 }
+chat = ["math"]
+shots = 1
+flash-attn = "on"
+cache-type = ["f16", "q8_0"]
+threshold = 0.9
+strategy = "straightforward"
+"#;
+    [paper, small].map(|text| text.as_bytes().to_vec()).into()
+}
