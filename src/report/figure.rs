@@ -1,6 +1,7 @@
 //! Figures as SVG.
 
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -79,29 +80,56 @@ pub(super) fn ceiling(task: &TaskSeries) -> f64 {
     ((highest * 10.0).ceil() / 10.0).clamp(0.1, 1.0)
 }
 
-fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredVariant, task: &TaskSeries) {
-    let facts = &run.spec.model.facts;
-    let last = f64::from(facts.n_layer.saturating_sub(1).max(1));
-    let mark = sample_mark(run, task);
-    let title = format!("{}{mark} on {}", task.task, facts.name);
+/// A panel with layers along the bottom and a score, up to `ceiling`, along the side.
+pub(super) type Panel<'r, 's> =
+    ChartContext<'r, SVGBackend<'s>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+pub(super) fn axes<'r, 's: 'r>(
+    root: &'r DrawingArea<SVGBackend<'s>, Shift>,
+    title: String,
+    last_layer: f64,
+    ceiling: f64,
+    metric: &str,
+) -> Panel<'r, 's> {
     let mut chart = ChartBuilder::on(root)
         .caption(title, ("sans-serif", 18))
         .margin(12)
         .margin_right(24)
         .x_label_area_size(42)
         .y_label_area_size(56)
-        .build_cartesian_2d(0.0..last, 0.0..ceiling(task))
+        .build_cartesian_2d(0.0..last_layer, 0.0..ceiling)
         .expect(INFALLIBLE);
     chart
         .configure_mesh()
         .light_line_style(WHITE)
         .x_desc("manipulated layer k")
-        .y_desc(task.task.metric())
+        .y_desc(metric)
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{:.0} %", 100.0 * y))
         .label_style(("sans-serif", 13))
         .draw()
         .expect(INFALLIBLE);
+    chart
+}
+
+/// Draws the names of what was drawn.
+pub(super) fn legend<'r, 's: 'r>(chart: &mut Panel<'r, 's>) {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.85))
+        .border_style(BLACK.mix(0.2))
+        .label_font(("sans-serif", 13))
+        .draw()
+        .expect(INFALLIBLE);
+}
+
+fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredVariant, task: &TaskSeries) {
+    let facts = &run.spec.model.facts;
+    let last = f64::from(facts.n_layer.saturating_sub(1).max(1));
+    let mark = sample_mark(run, task);
+    let title = format!("{}{mark} on {}", task.task, facts.name);
+    let mut chart = axes(root, title, last, ceiling(task), task.task.metric());
     let clean = task.clean.value;
     if let Some(floor) = task.floor.filter(|floor| floor.score > 0.0) {
         let (low, high) = ((clean - floor.score).max(0.0), clean + floor.score);
@@ -135,14 +163,7 @@ fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredVariant, task: &
             .label(label(curve.kind))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.2))
-        .label_font(("sans-serif", 13))
-        .draw()
-        .expect(INFALLIBLE);
+    legend(&mut chart);
 }
 
 pub(super) fn label(kind: Kind) -> String {

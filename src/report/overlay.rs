@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::figure::{INFALLIBLE, PANEL, on_svg};
+use super::figure::{INFALLIBLE, PANEL, axes, legend, on_svg};
 use super::series::{Curve, Share, TaskSeries, series};
 use crate::intervention::Kind;
 use crate::store::StoredRun;
@@ -94,24 +94,8 @@ fn panel(
         })
         .fold(0.1, f64::max);
     let ceiling = ((highest * 10.0).floor() / 10.0 + 0.1).min(1.0);
-    let mut chart = ChartBuilder::on(root)
-        .caption(format!("{task}, {kind}"), ("sans-serif", 18))
-        .margin(12)
-        .margin_right(24)
-        .x_label_area_size(42)
-        .y_label_area_size(56)
-        .build_cartesian_2d(0.0..last, 0.0..ceiling)
-        .expect(INFALLIBLE);
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .x_desc("manipulated layer k")
-        .y_desc(task.metric())
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{:.0} %", 100.0 * y))
-        .label_style(("sans-serif", 13))
-        .draw()
-        .expect(INFALLIBLE);
+    let title = format!("{task}, {kind}");
+    let mut chart = axes(root, title, last, ceiling, task.metric());
     for line in lines {
         let (clean, colour) = (line.clean.value, line.colour);
         let dashes =
@@ -125,12 +109,5 @@ fn panel(
             .label(line.label)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.2))
-        .label_font(("sans-serif", 13))
-        .draw()
-        .expect(INFALLIBLE);
+    legend(&mut chart);
 }
