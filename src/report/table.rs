@@ -87,7 +87,7 @@ pub fn terminal(run: &StoredRun, threshold: f64) -> String {
         line(&transition_title(threshold));
         line(&plain(grid.head, grid.rows).to_string());
         for sentence in sentences(&transitions(run, threshold), threshold) {
-            line(&sentence);
+            line(&sentence.lines());
         }
     }
     let grid = difference_grid(run, threshold);

@@ -2,6 +2,7 @@
 //! whether the variants of a run differ in it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::intervention::Kind;
 use crate::stats::{Difference, ItemScores, Profile, Transition, holm, mean};
@@ -285,20 +286,39 @@ impl TransitionRow {
     }
 }
 
+/// What was found of a model on a task, in a sentence.
+pub struct Sentence {
+    /// What it speaks of.
+    about: String,
+    /// A clause a manipulation.
+    clauses: Vec<String>,
+}
+
+impl Sentence {
+    /// A line for what it speaks of and one for each clause.
+    pub fn lines(&self) -> String {
+        let clauses = self.clauses.iter().map(|clause| format!("\n  {clause}"));
+        format!("{}:{}", self.about, clauses.collect::<String>())
+    }
+}
+
+impl fmt::Display for Sentence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}.", self.about, self.clauses.join("; "))
+    }
+}
+
 /// A sentence for each model and task: how much of the model can be ignored under each
 /// manipulation (95% interval), the paper's figure beside it.
-pub fn sentences(rows: &[TransitionRow], threshold: f64) -> Vec<String> {
+pub fn sentences(rows: &[TransitionRow], threshold: f64) -> Vec<Sentence> {
     let keep = (100.0 * threshold).round();
     let same = |a: &TransitionRow, b: &TransitionRow| (&a.variant, a.task) == (&b.variant, b.task);
-    let of = rows.chunk_by(same).map(|rows| {
-        let clauses = rows
+    let of = rows.chunk_by(same).map(|rows| Sentence {
+        about: format!("{}, {}, at {keep}% of clean", rows[0].variant, rows[0].task),
+        clauses: rows
             .iter()
-            .map(|row| format!("{} (paper: {})", row.clause(), row.paper()));
-        let clauses = clauses.collect::<Vec<_>>().join("; ");
-        format!(
-            "{}, {}, at {keep}% of clean: {clauses}.",
-            rows[0].variant, rows[0].task
-        )
+            .map(|row| format!("{} (paper: {})", row.clause(), row.paper()))
+            .collect(),
     });
     of.collect()
 }

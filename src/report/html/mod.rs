@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::series::{TaskSeries, series};
 use super::table::sample_mark;
-use super::transition::{sentences, transitions};
+use super::transition::{Sentence, sentences, transitions};
 use crate::store::{StoredRun, StoredVariant};
 use crate::tasks::TaskName;
 use figures::Figure;
@@ -168,11 +168,11 @@ fn findings(runs: &[StoredRun], threshold: f64) -> Markup {
     let of_run = |run: &StoredRun| {
         let found = sentences(&transitions(run, threshold), threshold);
         let name = words::folder_name(run);
-        let named = move |sentence: String| {
+        let named = move |sentence: Sentence| {
             if runs.len() > 1 {
                 format!("{name}: {sentence}")
             } else {
-                sentence
+                sentence.to_string()
             }
         };
         found.into_iter().map(named).collect::<Vec<_>>()
