@@ -46,6 +46,14 @@ pub enum CutError {
     /// Keys and values of a layer are wanted that has none.
     #[error("layer {0} keeps no keys and values of its own, so they cannot be computed alone")]
     NoCache(u32),
+    /// Attention would read keys and values that the cut leaves out.
+    #[error("layer {reader} reads the keys and values of layer {writer}, which lies below the cut")]
+    Borrowed {
+        /// A layer that is computed.
+        reader: u32,
+        /// A layer that is not.
+        writer: u32,
+    },
     /// Attention is to be given as zero where it was not found.
     #[error("layer {0} has no attention contribution that could be found")]
     NoAttention(u32),
@@ -209,6 +217,12 @@ impl Cut {
         let edges = &anatomy.edges;
         if let Some(name) = &edges.stray {
             return Err(CutError::StrayWrite(name.clone()));
+        }
+        if self.onward
+            && !self.silent
+            && let Some((reader, writer)) = anatomy.reads_below(self.first)
+        {
+            return Err(CutError::Borrowed { reader, writer });
         }
         let n_layer = anatomy.inputs.len() as u32;
         let mut given = HashSet::new();

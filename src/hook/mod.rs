@@ -8,6 +8,7 @@ mod pass;
 mod recording;
 mod sabotage;
 mod tensor;
+mod view;
 mod witness;
 
 pub use anatomy::{Anatomy, AnatomyError, CacheSite, Site};
@@ -87,6 +88,23 @@ pub enum HookFault {
         "layer {0} keeps no {1} in a cache of its own (recurrent state, or another layer's cache), so they cannot be rewritten there"
     )]
     NoCache(u32, &'static str),
+    /// The layer's keys and values are one and the same rows.
+    #[error(
+        "layer {0} keeps keys and values as one (latent attention), so its {1} cannot be rewritten alone"
+    )]
+    Joined(u32, &'static str),
+    /// Later tokens read what a lower layer left.
+    #[error(
+        "layer {reader} reads the keys and values of layer {writer}, so rewriting the states that enter layer {layer} does not reach all that later tokens read; choose layer {writer} or a lower one"
+    )]
+    Borrowed {
+        /// The layer whose states were to be rewritten.
+        layer: u32,
+        /// A layer at or above it.
+        reader: u32,
+        /// A layer below it.
+        writer: u32,
+    },
     /// A row should begin in the middle of the model, and the state to begin with is not known.
     #[error(
         "no state of the model's width is known of position {position} entering layer {layer}, so computing cannot begin there"

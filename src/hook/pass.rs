@@ -180,7 +180,8 @@ impl Pass {
     /// the whole graph or, with `resume`, through a part of it.
     ///
     /// # Errors
-    /// [`HookFault::NoAttention`] where attention should be skipped and cannot be.
+    /// [`HookFault::NoAttention`], [`HookFault::NoCache`], [`HookFault::Joined`] or
+    /// [`HookFault::Borrowed`] for what this graph has no place for.
     pub fn new(
         anatomy: Arc<Anatomy>,
         rows: Vec<Row>,
@@ -188,6 +189,15 @@ impl Pass {
         capture: Option<Capture>,
         resume: Option<Resume>,
     ) -> Result<Self, HookFault> {
+        for layer in editors.values().flat_map(Editor::first_layers) {
+            if let Some((reader, writer)) = anatomy.reads_below(layer) {
+                return Err(HookFault::Borrowed {
+                    layer,
+                    reader,
+                    writer,
+                });
+            }
+        }
         let mut wanted: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
         for layer in 0..anatomy.inputs.len() as u32 {
             for target in TARGETS {
@@ -563,7 +573,12 @@ fn cache_site(anatomy: &Anatomy, (target, layer): Place) -> Option<&CacheSite> {
 
 fn site(anatomy: &Anatomy, place: Place) -> Result<&Site, HookFault> {
     let (target, layer) = place;
-    let missing = |what| move || HookFault::NoCache(layer, what);
+    let missing = |what| {
+        move || match anatomy.joined[layer as usize] {
+            true => HookFault::Joined(layer, what),
+            false => HookFault::NoCache(layer, what),
+        }
+    };
     let cache = cache_site(anatomy, place).map(|cache| &cache.site);
     match target {
         Target::Input => Ok(&anatomy.inputs[layer as usize]),

@@ -19,6 +19,8 @@ pub struct Record {
     pub is_i32: bool,
     /// Elements in each dimension, innermost first.
     pub shape: [i64; 4],
+    /// Bytes from element to element in each dimension.
+    pub strides: [usize; 4],
     /// Whether the tensor is marked as a graph input.
     pub is_input: bool,
     /// Operands, as indices into [`Recording::tensors`].
@@ -76,6 +78,7 @@ impl Recording {
             is_f32: tensor.element_type() == sys::GGML_TYPE_F32,
             is_i32: tensor.element_type() == sys::GGML_TYPE_I32,
             shape: tensor.shape(),
+            strides: tensor.strides(),
             is_input: tensor.is_input(),
             sources,
             root,

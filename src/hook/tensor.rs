@@ -102,6 +102,11 @@ impl<'a> Tensor<'a> {
         self.get().ne
     }
 
+    /// Bytes from element to element in each dimension.
+    pub fn strides(&self) -> [usize; 4] {
+        self.get().nb
+    }
+
     /// Whether llama.cpp marked the tensor as a graph input.
     pub fn is_input(&self) -> bool {
         self.get().flags & FLAG_INPUT != 0

@@ -99,6 +99,12 @@ impl Editor {
             })
     }
 
+    /// The first layer of each intervention on the residual stream.
+    pub fn first_layers(&self) -> impl Iterator<Item = u32> {
+        let on_stream = self.plan.iter().filter(|i| i.target() == Target::Input);
+        on_stream.map(|i| i.layers.first)
+    }
+
     /// Rewrites one row of a layer, made of parts of `part` values each (heads; the whole row
     /// for the residual stream). `prior` is false for the text's last token. Returns whether
     /// the row was written.
