@@ -278,10 +278,13 @@ impl Engine for Planned {
         for (n, request) in requests.iter().enumerate() {
             self.check(request)?;
             let mut route = route(request, n_layer);
-            if !matches!(route, Route::Clean | Route::Whole)
+            if route != Route::Whole
                 && let Err(error) = self.possible(route)
             {
-                self.fall_back(1, &error);
+                // What is clean is computed whole either way, though not beside others.
+                if route != Route::Clean {
+                    self.fall_back(1, &error);
+                }
                 route = Route::Whole;
             }
             if route == Route::Whole {
