@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Golden, default_model_at, engine_of, exact_options};
+use common::{Golden, attentive, default_model_at, engine_of, exact_options};
 use midlayer::engine::{Engine, EngineError, Request, Straightforward};
 use midlayer::hook::HookFault;
 use midlayer::intervention::{Action, Intervention, LayerSpan, PositionSet, Site, States, Target};
@@ -33,10 +33,9 @@ fn tiny(architecture: Architecture) -> Straightforward {
     Straightforward::new(Arc::new(model), &options).unwrap()
 }
 
-fn with_attention() -> impl Iterator<Item = Architecture> {
-    Architecture::ALL
-        .into_iter()
-        .filter(|a| *a != Architecture::Mamba)
+/// Those whose layers keep keys and values apart.
+fn keeping_both() -> impl Iterator<Item = Architecture> {
+    attentive().filter(|a| *a != Architecture::Deepseek2Latent)
 }
 
 fn request(plan: Vec<Intervention>) -> Request {
@@ -104,7 +103,7 @@ fn freeze_both_ways(engine: &mut Straightforward, base: &Request, tolerance: f32
 
 #[test]
 fn freeze_by_keys_and_values_is_freeze() {
-    for architecture in with_attention() {
+    for architecture in keeping_both() {
         let what = format!("{architecture:?}");
         freeze_both_ways(&mut tiny(architecture), &request(vec![]), 1e-4, &what);
     }
@@ -120,7 +119,7 @@ fn freeze_by_keys_and_values_is_freeze_in_other_caches() {
         (CacheType::Q8_0, FlashAttention::On, 2, 2e-2),
     ];
     for (cache, flash, n_head, tolerance) in caches {
-        for architecture in with_attention() {
+        for architecture in keeping_both() {
             let recipe = Synthetic {
                 n_head,
                 ..Synthetic::new(architecture)
@@ -180,7 +179,7 @@ fn freeze_by_keys_and_values_is_freeze_on_the_default_model() {
 
 #[test]
 fn own_entries_given_back_are_clean_and_others_are_not() {
-    for architecture in with_attention() {
+    for architecture in keeping_both() {
         let mut engine = tiny(architecture);
         let base = request(vec![]);
         let clean = logits(&mut engine, &base);
@@ -209,7 +208,7 @@ fn own_entries_given_back_are_clean_and_others_are_not() {
 
 #[test]
 fn every_kind_acts_at_the_chosen_layers_and_tokens_alone() {
-    for architecture in with_attention() {
+    for architecture in keeping_both() {
         let mut engine = tiny(architecture);
         let clean = logits(&mut engine, &request(vec![]));
         let kinds = [
@@ -239,7 +238,7 @@ fn every_kind_acts_at_the_chosen_layers_and_tokens_alone() {
 /// spreads instead. The two differ, and both differ from skipping attention.
 #[test]
 fn keys_and_values_are_told_apart() {
-    for architecture in with_attention() {
+    for architecture in keeping_both() {
         let mut engine = tiny(architecture);
         let zero = |site| Intervention::new(Action::Zero, LayerSpan::from(0)).on(site);
         let keys = logits(&mut engine, &request(vec![zero(Site::Keys)]));
@@ -254,7 +253,7 @@ fn keys_and_values_are_told_apart() {
 /// last token's attention silenced, nothing of it can be seen.
 #[test]
 fn own_streams_stay_as_they_are() {
-    for architecture in with_attention() {
+    for architecture in keeping_both() {
         let mut engine = tiny(architecture);
         let noise = Intervention::random(1, 1);
         let silent = Intervention::new(Action::SkipAttention, LayerSpan::only(1))

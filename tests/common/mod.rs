@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use midlayer::engine::{Engine, Outcome, Planned, Request, Straightforward};
 use midlayer::models::{Manifest, Pip, cache_folder, pull, resolve};
-use midlayer::runtime::{CacheType, ContextOptions, FlashAttention, Model, ModelOptions, Token};
+use midlayer::runtime::{
+    Architecture, CacheType, ContextOptions, FlashAttention, Model, ModelOptions, Token,
+};
 use serde::Deserialize;
 
 /// The default model's file, pulled on first use. Test programs run side by side, so a lock
@@ -191,3 +193,21 @@ pub fn npy_u16(name: &str) -> (Vec<usize>, Vec<u16>) {
         values.iter().map(|b| u16::from_le_bytes(*b)).collect(),
     )
 }
+
+/// Architectures with attention in every layer, each layer reading its own keys and values, and
+/// nothing else that carries anything from token to token.
+pub fn attentive() -> impl Iterator<Item = Architecture> {
+    let plain = |a: &Architecture| !a.is_recurrent() && (0..4).all(|layer| a.has_cache(layer));
+    Architecture::ALL.iter().copied().filter(plain)
+}
+
+/// Those of [`attentive`] that long tests run on in full.
+pub const MAIN: [Architecture; 7] = [
+    Architecture::Llama,
+    Architecture::LlamaExperts,
+    Architecture::Qwen2,
+    Architecture::Gemma3,
+    Architecture::Gpt2,
+    Architecture::Phi2,
+    Architecture::Olmo2,
+];

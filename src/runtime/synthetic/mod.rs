@@ -1,0 +1,149 @@
+//! Tiny random models made in memory: any architecture, no file, milliseconds to make.
+//!
+//! They answer nothing, but every identity that a manipulation must satisfy holds for them as
+//! it does for a real model, so they are what the tests of each architecture run on. Tensors
+//! that an architecture may do without are made all the same (a bias here, a scale there), so
+//! graphs have a few nodes more than those of most files.
+
+mod architectures;
+mod metadata;
+mod recipe;
+mod weights;
+
+use llama_cpp_sys_2 as sys;
+
+pub use architectures::Architecture;
+use metadata::{Metadata, WIDTH};
+use recipe::Heads;
+use weights::{Filling, fill};
+
+use super::backend::{backend, forget_log, reason};
+use super::{Model, RuntimeError};
+
+/// Whether a synthetic model can read text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// 96 token ids that stand for nothing.
+    None,
+    /// One token for each byte, so any text can be read.
+    Bytes,
+}
+
+/// A recipe for a synthetic model: the same recipe gives the same weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Synthetic {
+    /// Architecture.
+    pub architecture: Architecture,
+    /// Seed of the weights.
+    pub seed: u64,
+    /// Number of layers.
+    pub n_layer: u32,
+    /// Number of attention heads, even; how many share a head of K and V, the architecture says.
+    pub n_head: u32,
+    /// Context length, which is also the size of a table of learned positions.
+    pub n_ctx: u32,
+    /// Vocabulary.
+    pub vocabulary: Vocabulary,
+    /// Whether the model's metadata say that tokens see only earlier ones.
+    pub causal: bool,
+    /// The layer from which attention adds nothing: its output projections' weights and biases
+    /// are zero from there up.
+    pub silent_from: Option<u32>,
+}
+
+const IDS: u32 = 96;
+/// `<unk>`, `<s>`, `</s>`, 256 bytes, one ordinary token.
+const BYTE_IDS: u32 = 3 + 256 + 1;
+
+impl Synthetic {
+    /// Four layers of width 64, context 64, token ids only.
+    pub fn new(architecture: Architecture) -> Self {
+        Self {
+            architecture,
+            seed: 1,
+            n_layer: 4,
+            n_head: 4,
+            n_ctx: 64,
+            vocabulary: Vocabulary::None,
+            causal: true,
+            silent_from: None,
+        }
+    }
+
+    /// Makes the model.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Synthetic`] when llama.cpp refuses it.
+    pub fn build(&self) -> Result<Model, RuntimeError> {
+        backend()?;
+        let metadata = Metadata::new(self.architecture.llama_cpp_name());
+        self.describe(&metadata);
+        // SAFETY: no arguments, returns a plain struct.
+        let params = unsafe { sys::llama_model_default_params() };
+        let filling = Filling {
+            seed: self.seed,
+            silent_from: self.silent_from,
+        };
+        forget_log();
+        // SAFETY: the metadata outlives the call; `fill` matches the callback's type, never
+        // unwinds, and its user data is a filling that outlives the call.
+        let raw = unsafe {
+            sys::llama_model_init_from_user(
+                metadata.raw,
+                Some(fill),
+                (&raw const filling).cast_mut().cast(),
+                params,
+            )
+        };
+        if raw.is_null() {
+            return Err(RuntimeError::Synthetic(reason()));
+        }
+        let name = format!("synthetic-{}", self.architecture);
+        // SAFETY: not null, and nothing else frees it.
+        Ok(unsafe { Model::from_pointer(raw, &name) })
+    }
+
+    fn describe(&self, m: &Metadata) {
+        let recipe = self.architecture.recipe();
+        m.string("general.architecture", self.architecture.llama_cpp_name());
+        m.string("general.name", &format!("synthetic-{}", self.architecture));
+        m.u32("context_length", self.n_ctx);
+        m.u32("embedding_length", WIDTH);
+        m.u32("block_count", self.n_layer);
+        m.u32("feed_forward_length", 2 * WIDTH);
+        m.f32(recipe.epsilon, 1e-5);
+        match self.vocabulary {
+            Vocabulary::None => {
+                m.string("tokenizer.ggml.model", "none");
+                m.u32("vocab_size", IDS);
+            }
+            Vocabulary::Bytes => {
+                m.byte_vocabulary();
+                m.u32("vocab_size", BYTE_IDS);
+            }
+        }
+        if !self.causal {
+            m.bool("attention.causal", false);
+        }
+        self.describe_heads(m, recipe.heads);
+        for (key, value) in recipe.metadata {
+            m.set(key, *value, self.n_layer);
+        }
+    }
+
+    fn describe_heads(&self, m: &Metadata, heads: Heads) {
+        let key = "attention.head_count_kv";
+        match heads {
+            Heads::None => return m.u32("attention.head_count", 0),
+            Heads::Paired => m.u32(key, self.n_head / 2),
+            Heads::Own => m.u32(key, self.n_head),
+            Heads::Single => m.u32(key, 1),
+            Heads::PairedInOdd => {
+                let of = |layer| layer % 2 * (self.n_head / 2);
+                let by_layer: Vec<u32> = (0..self.n_layer).map(of).collect();
+                m.by_layer(key, &by_layer);
+            }
+        }
+        m.u32("attention.head_count", self.n_head);
+    }
+}

@@ -1,0 +1,439 @@
+//! Every architecture that a synthetic model can have: that the places found in its graph are
+//! the right ones, and that what it has no place for is refused.
+
+mod common;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use common::{exact_options, outcomes};
+use midlayer::engine::{Engine, EngineError, Outcome, Planned, Request, Straightforward};
+use midlayer::hook::{AnatomyError, Capture, HookFault, Observed, Row};
+use midlayer::intervention::{
+    Action, Editor, Intervention, LayerSpan, PositionSet, Site, States, Target,
+};
+use midlayer::runtime::{
+    Architecture, Context, ContextOptions, Model, RuntimeError, Synthetic, Token,
+};
+
+const N_LAYER: u32 = 4;
+const LAYERS: [u32; 4] = [0, 1, 2, 3];
+const CLOSE: f32 = 1e-3;
+const FAR: f32 = 1e-2;
+
+fn options() -> ContextOptions {
+    ContextOptions {
+        n_ctx: 64,
+        n_batch: 64,
+        ..exact_options()
+    }
+}
+
+fn model(architecture: Architecture) -> Arc<Model> {
+    Arc::new(Synthetic::new(architecture).build().unwrap())
+}
+
+fn engine(architecture: Architecture) -> Straightforward {
+    Straightforward::new(model(architecture), &options()).unwrap()
+}
+
+fn all() -> impl Iterator<Item = Architecture> {
+    Architecture::ALL.iter().copied()
+}
+
+/// Those with both recurrent layers and attention.
+fn hybrids() -> impl Iterator<Item = Architecture> {
+    all().filter(|a| a.is_recurrent() && a.has_attention(1))
+}
+
+fn tokens(seed: i32) -> Vec<Token> {
+    (0..20).map(|i| Token(3 + (i * 7 + seed) % 89)).collect()
+}
+
+fn request(plan: Vec<Intervention>) -> Request {
+    Request {
+        tokens: tokens(0),
+        plan,
+        ..Request::default()
+    }
+}
+
+fn fault(result: Result<Outcome, EngineError>) -> HookFault {
+    match result {
+        Err(EngineError::Runtime(RuntimeError::Hook(fault))) => fault,
+        other => panic!("{:?}", other.map(|o| o.touched)),
+    }
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    differences.fold(
+        0.0,
+        |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) },
+    )
+}
+
+/// Decodes a text, its last token among those that a plan may touch.
+fn decode(
+    context: &mut Context,
+    tokens: &[Token],
+    plan: Vec<Intervention>,
+    capture: Option<Capture>,
+) -> Result<(Vec<f32>, Observed), RuntimeError> {
+    let last = tokens.len() - 1;
+    let row = |(i, token): (usize, &Token)| Row {
+        sequence: 0,
+        position: i as u32,
+        token: token.0,
+        prior: true,
+        output: i == last,
+    };
+    let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
+    let editors = HashMap::from([(0, Editor::new(plan.into(), N_LAYER))]);
+    context.clear();
+    let observed = context.decode(&rows, editors, capture)?;
+    Ok((context.logits(last)?.to_vec(), observed))
+}
+
+/// A layer computes from what enters it and from nothing else: with the states of all tokens of
+/// another text, its logits are that text's, to the bit.
+#[test]
+fn the_states_entering_a_layer_are_all_that_those_above_know() {
+    for architecture in all() {
+        let mut context = Context::new(model(architecture), &options()).unwrap();
+        let everything = Capture {
+            targets: vec![Target::Input],
+            layers: LAYERS.into(),
+        };
+        let (clean, _) = decode(&mut context, &tokens(0), vec![], None).unwrap();
+        let (other, mut seen) =
+            decode(&mut context, &tokens(31), vec![], Some(everything)).unwrap();
+        assert!(distance(&clean, &other) > FAR, "{architecture}");
+        let states = Arc::new(seen.states.remove(&0).unwrap().inputs);
+        assert_eq!(states.len(), 20 * LAYERS.len(), "{architecture}");
+        for k in LAYERS {
+            let mut with = |at: PositionSet| {
+                let plan = vec![Intervention::given(k, states.clone(), at)];
+                let decoded = decode(&mut context, &tokens(0), plan, None);
+                decoded.map(|(logits, _)| logits)
+            };
+            let moved = with(PositionSet::all());
+            if let Some((reader, writer)) = borrowed(architecture, k) {
+                let Err(RuntimeError::Hook(fault)) = moved else {
+                    panic!("{architecture} {k}: {moved:?}");
+                };
+                let expected = HookFault::Borrowed {
+                    layer: k,
+                    reader,
+                    writer,
+                };
+                assert_eq!(fault, expected, "{architecture}");
+                continue;
+            }
+            assert_eq!(moved.unwrap(), other, "{architecture} {k}");
+            // The last token's own state is a part of it.
+            let most = with(PositionSet::below(19)).unwrap();
+            assert!(distance(&most, &other) > FAR, "{architecture} {k}");
+            assert_ne!(most, clean, "{architecture} {k}");
+        }
+    }
+}
+
+/// Where a layer from `k` up reads what one below `k` keeps.
+fn borrowed(architecture: Architecture, k: u32) -> Option<(u32, u32)> {
+    match (architecture, k) {
+        // Layers with a window and without: 2 reads 0, 3 reads 1.
+        (Architecture::Gemma4, 1 | 2) => Some((2, 0)),
+        (Architecture::Gemma4, 3) => Some((3, 1)),
+        _ => None,
+    }
+}
+
+/// Attention skipped in some layers is the model whose projections after attention are zero
+/// there.
+#[test]
+fn skipping_attention_is_having_none() {
+    for architecture in all() {
+        let mut engine = engine(architecture);
+        let clean = engine.run(&request(vec![])).unwrap();
+        for k in LAYERS {
+            let silent = Synthetic {
+                silent_from: Some(k),
+                ..Synthetic::new(architecture)
+            };
+            let silent = Arc::new(silent.build().unwrap());
+            let mut silent = Straightforward::new(silent, &options()).unwrap();
+            let silent = silent.run(&request(vec![])).unwrap().logits;
+            // Layer by layer, since not all may have attention.
+            let with = (k..N_LAYER).filter(|layer| architecture.has_attention(*layer));
+            let skip =
+                with.map(|layer| Intervention::new(Action::SkipAttention, LayerSpan::only(layer)));
+            let skip: Vec<_> = skip.collect();
+            let what = format!("{architecture} {k}");
+            if skip.is_empty() {
+                assert_eq!(silent, clean.logits, "{what}");
+                continue;
+            }
+            let skipped = engine.run(&request(skip.clone())).unwrap().logits;
+            let apart = distance(&skipped, &silent);
+            assert!(apart < CLOSE, "{what}: {apart}");
+            let moved = distance(&silent, &clean.logits);
+            assert!(moved > FAR, "{what}: {moved}");
+            // One layer's attention left in place is not the same.
+            let less = engine.run(&request(skip[1..].to_vec())).unwrap().logits;
+            let apart = distance(&less, &silent);
+            assert!(apart > FAR, "{what}: {apart}");
+        }
+    }
+}
+
+/// What an architecture says of its layers is what is found in its graph.
+#[test]
+fn layers_have_what_their_architecture_says() {
+    for architecture in all() {
+        let model = model(architecture);
+        let named = &model.facts().architecture;
+        assert_eq!(named, architecture.llama_cpp_name());
+        let context = Context::new(model, &options()).unwrap();
+        let anatomy = context.anatomy().unwrap();
+        let latent = architecture == Architecture::Deepseek2Latent;
+        for layer in LAYERS {
+            let what = format!("{architecture} {layer}");
+            let (l, apart) = (layer as usize, architecture.has_cache(layer) && !latent);
+            let attention = anatomy.attention[l].is_some();
+            assert_eq!(attention, architecture.has_attention(layer), "{what}");
+            assert_eq!(anatomy.keys[l].is_some(), apart, "{what}");
+            assert_eq!(anatomy.values[l].is_some(), apart, "{what}");
+            assert_eq!(anatomy.joined[l], latent, "{what}");
+            let borrows = architecture.has_attention(layer) && !architecture.has_cache(layer);
+            assert_eq!(anatomy.borrows[l].is_some(), borrows, "{what}");
+        }
+        let recurrent = anatomy.edges.stray.is_some();
+        assert_eq!(recurrent, architecture.is_recurrent(), "{architecture}");
+    }
+}
+
+/// A layer without attention has none to skip, one without a cache no keys and values: refused,
+/// never a silent clean run.
+#[test]
+fn what_a_layer_has_not_is_refused() {
+    for architecture in all() {
+        let mut engine = engine(architecture);
+        for layer in LAYERS {
+            let only = |action| Intervention::new(action, LayerSpan::only(layer));
+            if !architecture.has_attention(layer) {
+                let skip = fault(engine.run(&request(vec![only(Action::SkipAttention)])));
+                assert_eq!(skip, HookFault::NoAttention(layer), "{architecture}");
+            }
+            for (site, what) in [(Site::Keys, "keys"), (Site::Values, "values")] {
+                let zero = engine.run(&request(vec![only(Action::Zero).on(site)]));
+                let expected = match (architecture, architecture.has_cache(layer)) {
+                    (Architecture::Deepseek2Latent, _) => HookFault::Joined(layer, what),
+                    (_, false) => HookFault::NoCache(layer, what),
+                    (_, true) => {
+                        let touched = zero.unwrap().touched[0].rows;
+                        assert!(touched >= 19, "{architecture} {layer}: {touched}");
+                        continue;
+                    }
+                };
+                assert_eq!(fault(zero), expected, "{architecture}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_graph_with_a_path_around_its_layers_is_refused() {
+    let error = |architecture| {
+        let made = Context::new(model(architecture), &options());
+        match made.err() {
+            Some(RuntimeError::Anatomy(error)) => error,
+            other => panic!("{architecture}: {other:?}"),
+        }
+    };
+    assert_eq!(Architecture::REFUSED.len(), 3);
+    assert_eq!(error(Architecture::Rwkv7), AnatomyError::Bypassed(1));
+    let per_layer = error(Architecture::Gemma4PerLayer);
+    assert_eq!(per_layer, AnatomyError::Bypassed(1));
+    assert_eq!(error(Architecture::Gemma3n), AnatomyError::NoLayerOutput(0));
+}
+
+/// In hybrid models the layers that have keys and values have them like any other.
+#[test]
+fn hybrid_models_own_entries_given_back_are_clean() {
+    for architecture in hybrids() {
+        let mut engine = engine(architecture);
+        let clean = engine.run(&request(vec![])).unwrap().logits;
+        let layers = LAYERS.into_iter().filter(|l| architecture.has_cache(*l));
+        let layers: Vec<u32> = layers.collect();
+        let mut context = Context::new(model(architecture), &options()).unwrap();
+        let mut entries = |tokens: &[Token]| {
+            let capture = Capture {
+                targets: vec![Target::Keys, Target::Values],
+                layers: layers.iter().copied().collect(),
+            };
+            let (_, mut seen) = decode(&mut context, tokens, vec![], Some(capture)).unwrap();
+            seen.states.remove(&0).unwrap()
+        };
+        let (own, other) = (entries(&tokens(0)), entries(&tokens(31)));
+        let mut give = |keys: &States, values: &States| {
+            let mut plan = Vec::new();
+            for layer in &layers {
+                for (site, states) in [(Site::Keys, keys), (Site::Values, values)] {
+                    let states = Arc::new(states.clone());
+                    let given = Intervention::given(*layer, states, PositionSet::all());
+                    plan.push(given.on(site));
+                }
+            }
+            engine.run(&request(plan)).unwrap().logits
+        };
+        assert_eq!(give(&own.keys, &own.values), clean, "{architecture}");
+        for (keys, values) in [(&own.keys, &other.values), (&other.keys, &own.values)] {
+            let moved = distance(&give(keys, values), &clean);
+            assert!(moved > CLOSE, "{architecture}: {moved}");
+        }
+    }
+}
+
+/// Recurrent state cannot be wound back, so the newest token cannot become a manipulated prior
+/// one; without that, text can be continued.
+#[test]
+fn recurrent_models_are_continued_only_where_nothing_is_decoded_again() {
+    for architecture in all().filter(|a| a.is_recurrent()) {
+        let mut engine = engine(architecture);
+        let mut step = request(vec![Intervention::random(1, 1)]);
+        step.continuations = vec![vec![Token(5)]];
+        let error = engine.run(&step).unwrap_err();
+        let expected = matches!(error, EngineError::Runtime(RuntimeError::CannotRewind));
+        assert!(expected, "{architecture}: {error}");
+    }
+}
+
+/// Where a graph cannot be computed in part, the planned strategy runs whole, says why, and
+/// gives the same.
+#[test]
+fn planned_runs_whole_what_it_cannot_cut() {
+    for architecture in all().filter(|a| a.is_recurrent()) {
+        let skip = (0..N_LAYER).filter(|l| architecture.has_attention(*l));
+        let skip = skip.map(|l| Intervention::new(Action::SkipAttention, LayerSpan::only(l)));
+        let plans = [
+            vec![],
+            vec![Intervention::random(1, 3)],
+            vec![Intervention::shuffle(2, 3)],
+            vec![Intervention::freeze(2)],
+            skip.collect(),
+        ];
+        // Texts that begin alike, that do not, and of several lengths.
+        let text = |n: usize| match n {
+            0 => tokens(0),
+            1 => [&tokens(0)[..9], &tokens(31)[..5]].concat(),
+            _ => tokens(17)[..16].to_vec(),
+        };
+        let of = |n: usize| {
+            let on = |plan: &Vec<Intervention>| Request {
+                tokens: text(n),
+                plan: plan.clone(),
+                ..Request::default()
+            };
+            plans.iter().map(on).collect::<Vec<_>>()
+        };
+        for requests in [of(0), [of(0), of(1)].concat(), [of(0), of(2)].concat()] {
+            let mut planned = Planned::new(model(architecture), &options(), 8).unwrap();
+            let mut slow = engine(architecture);
+            let fast = outcomes(&mut planned, &requests);
+            let slow = outcomes(&mut slow, &requests);
+            for ((request, a), b) in requests.iter().zip(&fast).zip(&slow) {
+                let apart = distance(&a.logits, &b.logits);
+                assert!(apart < CLOSE, "{architecture} {:?}: {apart}", request.plan);
+            }
+            let work = planned.work();
+            let manipulated = requests.iter().filter(|r| !r.plan.is_empty()).count();
+            assert!(work.fallbacks >= manipulated as u64, "{architecture}");
+            let reason = work.reason.unwrap();
+            assert!(reason.contains("recurrent"), "{architecture}: {reason}");
+        }
+    }
+}
+
+/// Where upper layers read what lower ones keep, both strategies do the same, or refuse the same.
+#[test]
+fn borrowed_keys_and_values_are_minded_by_both_strategies() {
+    let model = model(Architecture::Gemma4);
+    let mut planned = Planned::new(model.clone(), &options(), 8).unwrap();
+    let mut slow = Straightforward::new(model, &options()).unwrap();
+    let mut plans = vec![
+        vec![],
+        vec![Intervention::random(0, 3)],
+        vec![Intervention::new(Action::Zero, LayerSpan::from(0))],
+    ];
+    plans.extend(LAYERS.map(|k| vec![Intervention::skip_attention(k)]));
+    let requests: Vec<Request> = plans.into_iter().map(request).collect();
+    let fast = outcomes(&mut planned, &requests);
+    for (request, fast) in requests.iter().zip(fast) {
+        let slow = slow.run(request).unwrap();
+        let apart = distance(&fast.logits, &slow.logits);
+        assert!(apart < CLOSE, "{:?}: {apart}", request.plan);
+    }
+    assert_eq!(planned.work().fallbacks, 0);
+    for k in 1..N_LAYER {
+        let above = request(vec![Intervention::random(k, 3)]);
+        let mut none = |_, _| panic!("nothing is handed over");
+        let refused = planned.run_all(std::slice::from_ref(&above), &mut none);
+        let expected = fault(slow.run(&above));
+        assert!(matches!(expected, HookFault::Borrowed { layer, .. } if layer == k));
+        match refused.unwrap_err() {
+            EngineError::Runtime(RuntimeError::Hook(fault)) => assert_eq!(fault, expected),
+            other => panic!("{k}: {other}"),
+        }
+    }
+    let reason = planned.work().reason.unwrap();
+    assert!(reason.contains("below the cut"), "{reason}");
+}
+
+/// Recurrent models split rows by sequence. In the batch's order that is as good as alone;
+/// otherwise the rows are not the batch's, which is noticed.
+#[test]
+fn recurrent_models_take_sequences_one_after_the_other() {
+    for architecture in all().filter(|a| a.is_recurrent()) {
+        let both = ContextOptions {
+            n_seq_max: 2,
+            n_ctx: 128,
+            ..options()
+        };
+        let mut context = Context::new(model(architecture), &both).unwrap();
+        let texts = [tokens(0), tokens(31)];
+        let row = |sequence: usize, position: usize| Row {
+            sequence: sequence as u32,
+            position: position as u32,
+            token: texts[sequence][position].0,
+            prior: position < 19,
+            output: position == 19,
+        };
+        let plans = [
+            vec![Intervention::random(0, 1)],
+            vec![Intervention::freeze(1)],
+        ];
+        let editors = || {
+            let editor = |plan: &Vec<Intervention>| Editor::new(plan.clone().into(), N_LAYER);
+            (0..).zip(plans.iter().map(editor)).collect()
+        };
+        let ordered: Vec<Row> = (0..40).map(|n| row(n / 20, n % 20)).collect();
+        context.decode(&ordered, editors(), None).unwrap();
+        let mut alone = engine(architecture);
+        for (n, plan) in plans.iter().enumerate() {
+            let request = Request {
+                tokens: texts[n].clone(),
+                plan: plan.clone(),
+                ..Request::default()
+            };
+            let alone = alone.run(&request).unwrap().logits;
+            let apart = distance(context.logits(n * 20 + 19).unwrap(), &alone);
+            assert!(apart < CLOSE, "{architecture} {n}: {apart}");
+        }
+        context.clear();
+        let mixed: Vec<Row> = (0..40).map(|n| row(n % 2, n / 2)).collect();
+        let error = context.decode(&mixed, editors(), None).err();
+        let noticed = matches!(error, Some(RuntimeError::Hook(HookFault::RowOrder { .. })));
+        assert!(noticed, "{architecture}: {error:?}");
+    }
+}
