@@ -66,3 +66,17 @@ fn a_sweep_refuses_what_is_wrong() {
     let report = std::fs::read_to_string(place.path("runs/b/report.md")).unwrap();
     assert!(report.contains("self-test before the run: freeze of residual exact"));
 }
+
+/// The table of the docs is what the command prints.
+#[test]
+fn the_page_of_architectures_is_current() {
+    let place = Place::new();
+    let run = place.run("selftest --architectures").success();
+    let page = String::from_utf8(run.get_output().stdout.clone()).unwrap();
+    let kept = include_str!("../docs/architectures.md");
+    assert!(
+        page == kept,
+        "midlayer selftest --architectures > docs/architectures.md; it prints:\n{page}"
+    );
+    assert!(!page.contains("WRONG"));
+}

@@ -207,8 +207,14 @@ impl Pass {
                     Target::Attention => resume.cut.silent && layer >= resume.cut.first,
                     Target::Keys | Target::Values => false,
                 });
-                if captured || held || editors.values().any(|e| e.needs(target, layer)) {
-                    let site = site(&anatomy, (target, layer))?;
+                let edited = held || editors.values().any(|e| e.needs(target, layer));
+                if captured || edited {
+                    let site = match site(&anatomy, (target, layer)) {
+                        Ok(site) => site,
+                        // What a layer does not have cannot be kept of it.
+                        Err(_) if !edited => continue,
+                        Err(fault) => return Err(fault),
+                    };
                     let roles = resume.as_ref().map(|resume| &resume.roles);
                     if roles.is_some_and(|roles| roles[site.index] == Role::Dead) {
                         continue;

@@ -194,6 +194,16 @@ impl Model {
         self.writable
     }
 
+    /// Whether layers keep a state that is no cache of keys and values (recurrent models, and
+    /// hybrids of such layers and attention).
+    pub fn has_recurrence(&self) -> bool {
+        let model = self.pointer();
+        // SAFETY: the model is live.
+        let recurrent = unsafe { sys::llama_model_is_recurrent(model) };
+        // SAFETY: the model is live.
+        recurrent || unsafe { sys::llama_model_is_hybrid(model) }
+    }
+
     /// Whether some layers attend through a sliding window.
     pub fn has_window(&self) -> bool {
         // SAFETY: the model is live.

@@ -32,7 +32,12 @@ impl Examined<'_> {
     pub fn freeze_by_cache(&mut self) {
         let wanted = |kind, site| move |cell: &Cell| cell.0 == kind && cell.1 == site;
         let cells: Vec<Cell> = self.scope.cells().collect();
-        if !self.scope.sites.contains(&Site::Keys) || !self.scope.sites.contains(&Site::Values) {
+        let sites = &self.scope.sites;
+        if !sites.contains(&Site::Keys) || !sites.contains(&Site::Values) {
+            return;
+        }
+        // A frozen stream is read by recurrence too, frozen keys and values are not.
+        if self.model.has_recurrence() {
             return;
         }
         for cell in cells

@@ -171,13 +171,8 @@ impl Clean {
         };
         engine.start(&request)?;
         let witness = engine.context().testimony();
-        let mut captured = engine.captured(&tokens, 0, &[Target::Input])?;
-        for target in [Target::Keys, Target::Values] {
-            // Layers without a cache of their own have none to be captured.
-            if let Ok(more) = engine.captured(&tokens, 0, &[target]) {
-                captured.extend(more);
-            }
-        }
+        let targets = [Target::Input, Target::Keys, Target::Values];
+        let captured = engine.captured(&tokens, 0, &targets)?;
         Ok(Self {
             tokens,
             witness,
@@ -241,6 +236,8 @@ pub(super) fn failed(error: &EngineError) -> Verdict {
             RuntimeError::Hook(
                 HookFault::NoAttention(_)
                     | HookFault::NoCache(..)
+                    | HookFault::Joined(..)
+                    | HookFault::Borrowed { .. }
                     | HookFault::RowOrder { .. }
                     | HookFault::GraphChanged { .. }
             ) | RuntimeError::Cut(_)

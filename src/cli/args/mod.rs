@@ -167,6 +167,10 @@ pub struct SelftestArgs {
     /// Examine a tiny random model of every architecture instead, and print a page of the docs
     #[arg(long)]
     pub architectures: bool,
+    /// Examine the model on the processor, and on what else this build has a backend for, with
+    /// all layers there and with half of them; prints a table
+    #[arg(long, conflicts_with = "architectures")]
+    pub backends: bool,
     /// Layers at which manipulations are carried out [default: six, from the first to the last]
     #[arg(long, value_name = "LAYERS")]
     pub layers: Option<LayerList>,

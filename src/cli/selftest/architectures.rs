@@ -3,9 +3,11 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use super::super::args::ModelArgs;
+use super::super::setup::context_options;
 use midlayer::engine::Strategy;
 use midlayer::intervention::{Kind, Site};
-use midlayer::runtime::{Architecture, ContextOptions, Synthetic};
+use midlayer::runtime::{Architecture, Context, ContextOptions, Facts, Synthetic};
 use midlayer::selftest::{self, Scope, SelfTest, Silent, Subject, Verdict};
 
 const HEAD: &str = "# Architectures
@@ -25,67 +27,73 @@ whole, as the straightforward one does.
 
 ";
 
-/// Examines every architecture; the second is whether anything was wrong.
-pub fn page(tell: &mut dyn FnMut(&str)) -> anyhow::Result<(String, bool)> {
+/// The page of what was examined.
+///
+/// # Errors
+/// An architecture that cannot be made.
+pub fn page(examined: &[(Architecture, Facts, SelfTest)]) -> anyhow::Result<String> {
     let mut page = HEAD.to_string();
     let kinds = Scope::spread(1, 1).kinds;
     let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-    let columns = names.len() + 5;
-    writeln!(
-        page,
-        "| architecture | what it stands for | {} | keys | values | planned |",
-        names.join(" | ")
-    )?;
-    writeln!(page, "|{}", " --- |".repeat(columns))?;
-    let mut wrong = false;
+    let mut line = |cells: &[String]| {
+        writeln!(page, "| {} |", cells.join(" | ")).expect("a String takes any text");
+    };
+    let mut head = vec!["architecture".to_string(), "what it stands for".into()];
+    head.extend(names);
+    head.extend(["keys", "values", "planned"].map(String::from));
+    line(&head);
+    line(&vec!["---".to_string(); head.len()]);
     let mut reasons: Vec<String> = Vec::new();
-    for architecture in Architecture::ALL {
-        tell(architecture.name());
-        let found = examine(architecture)?;
-        wrong |= found.wrong().next().is_some();
-        let mut cells: Vec<String> = kinds
-            .iter()
-            .map(|kind| cell(&found, &[*kind], Site::Residual))
-            .collect();
-        for site in [Site::Keys, Site::Values] {
-            cells.push(cell(&found, &kinds, site));
-        }
+    for (architecture, _, found) in examined {
+        let mut cells = vec![
+            architecture.to_string(),
+            architecture.describe().to_string(),
+        ];
+        cells.extend(
+            kinds
+                .iter()
+                .map(|kind| cell(found, &[*kind], Site::Residual)),
+        );
+        cells.extend([Site::Keys, Site::Values].map(|site| cell(found, &kinds, site)));
         cells.push(match &found.computed_whole {
             None => "in part".into(),
             Some(reason) => {
-                reasons.push(format!("{}: {reason}", architecture.name()));
+                reasons.push(format!("{architecture}, planned: {reason}"));
                 "whole".into()
             }
         });
-        writeln!(
-            page,
-            "| {} | {} | {} |",
-            architecture.name(),
-            architecture.describe(),
-            cells.join(" | ")
-        )?;
-        reasons.extend(refusals(architecture, &found));
+        line(&cells);
+        reasons.extend(refusals(*architecture, found));
     }
-    writeln!(page, "\n## Why not\n")?;
+    writeln!(page, "\n## Why not\n").expect("as above");
     for reason in reasons {
-        writeln!(page, "- {reason}")?;
+        writeln!(page, "- {reason}").expect("as above");
     }
-    Ok((page, wrong))
+    writeln!(page, "\n## Refused as a whole\n").expect("as above");
+    for reason in refused()? {
+        writeln!(page, "- {reason}").expect("as above");
+    }
+    Ok(page)
 }
 
-fn examine(architecture: Architecture) -> anyhow::Result<SelfTest> {
-    let recipe = Synthetic::new(architecture);
+/// Examines a tiny model of an architecture at all its layers.
+pub fn examine(architecture: Architecture, args: &ModelArgs) -> anyhow::Result<(Facts, SelfTest)> {
+    let recipe = Synthetic {
+        gpu_layers: args.n_gpu_layers,
+        ..Synthetic::new(architecture)
+    };
     let model = Arc::new(recipe.build()?);
-    let scope = Scope::spread(model.n_layer(), model.n_layer());
+    let facts = model.facts().clone();
+    let scope = Scope::spread(facts.n_layer, facts.n_layer);
     let subject = Subject {
         model,
         options: ContextOptions {
             threads: 1,
-            ..ContextOptions::default()
+            ..context_options(args)
         },
         silent: Some(Silent::new(move || recipe.build())),
     };
-    Ok(selftest::run(subject, &scope, &mut |_| {})?)
+    Ok((facts, selftest::run(subject, &scope, &mut |_| {})?))
 }
 
 /// What works of some manipulations on a site.
@@ -119,9 +127,9 @@ fn cell(found: &SelfTest, kinds: &[Kind], site: Site) -> String {
     }
 }
 
-/// Why something is refused, each reason once.
+/// Why things are refused: each reason once, with what it refuses.
 fn refusals(architecture: Architecture, found: &SelfTest) -> Vec<String> {
-    let mut reasons: Vec<String> = Vec::new();
+    let mut reasons: Vec<(String, &str, Vec<String>)> = Vec::new();
     for finding in &found.findings {
         let (Verdict::NotSupported { reason }, Some(kind), Strategy::Straightforward) =
             (&finding.verdict, finding.manipulation, finding.strategy)
@@ -132,10 +140,41 @@ fn refusals(architecture: Architecture, found: &SelfTest) -> Vec<String> {
             Some(Site::Residual) | None => kind.to_string(),
             Some(site) => site.to_string(),
         };
-        let line = format!("{}, {what}: {reason}", architecture.name());
-        if !reasons.contains(&line) {
-            reasons.push(line);
+        // The same is said of several layers.
+        let same = reason.replace(|c: char| c.is_ascii_digit(), "");
+        let at = reasons.iter().position(|(other, ..)| *other == same);
+        let at = at.unwrap_or_else(|| {
+            reasons.push((same, reason, Vec::new()));
+            reasons.len() - 1
+        });
+        if !reasons[at].2.contains(&what) {
+            reasons[at].2.push(what);
         }
     }
-    reasons
+    let line = |(_, reason, what): (String, &str, Vec<String>)| {
+        let reason = reason.trim_start_matches("manipulation failed: ");
+        format!("{architecture}, {}: {reason}", what.join(", "))
+    };
+    reasons.into_iter().map(line).collect()
+}
+
+/// Architectures with which nothing can be done, and why.
+fn refused() -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for &architecture in Architecture::REFUSED {
+        let model = Arc::new(Synthetic::new(architecture).build()?);
+        let options = ContextOptions {
+            n_ctx: 64,
+            threads: 1,
+            ..ContextOptions::default()
+        };
+        let Err(error) = Context::new(model, &options) else {
+            anyhow::bail!("{architecture} is not refused any more");
+        };
+        lines.push(format!(
+            "{architecture} ({}): {error}",
+            architecture.describe()
+        ));
+    }
+    Ok(lines)
 }

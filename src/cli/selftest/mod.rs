@@ -1,6 +1,7 @@
 //! `midlayer selftest`, and the short form of it that a sweep begins with.
 
 mod architectures;
+mod backends;
 mod before;
 
 use std::fmt::Write;
@@ -14,7 +15,7 @@ use super::output::{print, spinner};
 use super::setup::{Loaded, load};
 use midlayer::engine::Strategy;
 use midlayer::report::STYLE;
-use midlayer::runtime::{ContextOptions, Facts, Model, ModelOptions, RuntimeError};
+use midlayer::runtime::{Architecture, ContextOptions, Facts, Model, ModelOptions, RuntimeError};
 use midlayer::selftest::{self, Check, Scope, SelfTest, Silent, Subject, Verdict};
 
 pub use before::before_sweep;
@@ -29,7 +30,10 @@ pub struct Wrong(String);
 
 pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
     if args.architectures {
-        return every_architecture();
+        return every_architecture(args);
+    }
+    if args.backends {
+        return backends::run(args);
     }
     let loaded = load(&args.model)?;
     let facts = loaded.model.facts();
@@ -50,16 +54,33 @@ pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
     judge(&facts.name, &found)
 }
 
-fn every_architecture() -> anyhow::Result<()> {
+fn every_architecture(args: &SelftestArgs) -> anyhow::Result<()> {
     let waiting = spinner("examining".into());
-    let page = architectures::page(&mut |name| waiting.set_message(format!("examining {name}")));
-    waiting.finish_and_clear();
-    let (page, wrong) = page?;
-    print(&page)?;
-    if wrong {
-        return Err(Wrong("an architecture went wrong".into()).into());
+    let mut examined = Vec::new();
+    for &architecture in Architecture::ALL {
+        waiting.set_message(format!("examining {architecture}"));
+        let (facts, found) = architectures::examine(architecture, &args.model)?;
+        examined.push((architecture, facts, found));
     }
-    Ok(())
+    waiting.finish_and_clear();
+    match args.output {
+        Format::Json => {
+            for (_, facts, found) in &examined {
+                print(&lines(facts, found))?;
+            }
+        }
+        Format::Text => print(&architectures::page(&examined)?)?,
+    }
+    let wrong = examined
+        .iter()
+        .filter(|(_, _, found)| found.wrong().next().is_some());
+    match wrong
+        .map(|(architecture, ..)| architecture.to_string())
+        .collect::<Vec<_>>()
+    {
+        none if none.is_empty() => Ok(()),
+        some => Err(Wrong(format!("something is wrong with {}", some.join(", "))).into()),
+    }
 }
 
 /// Whether the self-test found anything wrong, as an error.

@@ -49,6 +49,8 @@ pub struct Synthetic {
     /// The layer from which attention adds nothing: its output projections' weights and biases
     /// are zero from there up.
     pub silent_from: Option<u32>,
+    /// Layers to put on a GPU; `None` is llama.cpp's default.
+    pub gpu_layers: Option<u32>,
 }
 
 const IDS: u32 = 96;
@@ -67,6 +69,7 @@ impl Synthetic {
             vocabulary: Vocabulary::None,
             causal: true,
             silent_from: None,
+            gpu_layers: None,
         }
     }
 
@@ -79,7 +82,10 @@ impl Synthetic {
         let metadata = Metadata::new(self.architecture.llama_cpp_name());
         self.describe(&metadata);
         // SAFETY: no arguments, returns a plain struct.
-        let params = unsafe { sys::llama_model_default_params() };
+        let mut params = unsafe { sys::llama_model_default_params() };
+        if let Some(layers) = self.gpu_layers {
+            params.n_gpu_layers = layers as i32;
+        }
         let filling = Filling {
             seed: self.seed,
             silent_from: self.silent_from,

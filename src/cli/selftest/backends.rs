@@ -1,0 +1,100 @@
+//! `midlayer selftest --backends`: a model on everything that this build and machine have.
+
+use std::fmt::Write;
+
+use super::super::args::{ModelArgs, SelftestArgs};
+use super::super::setup::{load_file, model_files};
+use super::{Wrong, examine};
+use crate::cli::Usage;
+use crate::cli::output::{print, spinner};
+use midlayer::engine::Strategy;
+use midlayer::runtime::{Device, cpu_features, devices};
+use midlayer::selftest::{Scope, SelfTest, worst};
+
+/// Layers at which manipulations are carried out.
+const LAYERS: u32 = 3;
+
+/// Where a model's layers lie.
+struct Placement {
+    name: String,
+    layers: u32,
+}
+
+pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
+    let [path] = &model_files(&args.model)?[..] else {
+        return Err(Usage("one model at a time here (-m)".into()).into());
+    };
+    let waiting = spinner("examining".into());
+    let mut rows = Vec::new();
+    let mut wrong = Vec::new();
+    let n_layer = load_file(path.clone(), &args.model)?.model.n_layer();
+    for placement in placements(n_layer)? {
+        waiting.set_message(format!("examining on {}", placement.name));
+        let model = ModelArgs {
+            n_gpu_layers: Some(placement.layers),
+            ..args.model.clone()
+        };
+        let loaded = load_file(path.clone(), &model)?;
+        let found = examine(&loaded, &Scope::spread(n_layer, LAYERS), true, &mut |_| {})?;
+        if found.wrong().next().is_some() {
+            wrong.push(placement.name.clone());
+        }
+        rows.push((placement, found));
+    }
+    waiting.finish_and_clear();
+    print(&table(&rows, n_layer)?)?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Wrong(format!("something is wrong on {}", wrong.join(", "))).into())
+}
+
+/// The processor alone, and each graphics device with all layers and with half of them.
+fn placements(n_layer: u32) -> anyhow::Result<Vec<Placement>> {
+    let on_processor = |device: &&Device| device.backend == "CPU" || device.backend == "BLAS";
+    let devices = devices()?;
+    let mut found = vec![Placement {
+        name: format!("CPU ({})", cpu_features()?.join(" ")),
+        layers: 0,
+    }];
+    let others: Vec<&Device> = devices.iter().filter(|d| !on_processor(d)).collect();
+    if !others.is_empty() {
+        let names: Vec<String> = others
+            .iter()
+            .map(|d| format!("{} ({})", d.backend, d.description))
+            .collect();
+        for layers in [n_layer + 1, n_layer / 2] {
+            found.push(Placement {
+                name: names.join(", "),
+                layers,
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn table(rows: &[(Placement, SelfTest)], n_layer: u32) -> anyhow::Result<String> {
+    let mut text = String::from(
+        "| backend | layers on it | straightforward | planned | noise floor, logits |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for (placement, found) in rows {
+        let layers = match placement.layers {
+            0 => "all".into(),
+            n if n > n_layer => "all".to_string(),
+            n => format!("{n} of {n_layer}, the rest on the CPU"),
+        };
+        let of = |strategy: Strategy| {
+            let about = found.findings.iter().filter(|f| f.strategy == strategy);
+            worst(about.map(|f| &f.verdict)).map_or(String::new(), ToString::to_string)
+        };
+        writeln!(
+            text,
+            "| {} | {layers} | {} | {} | {:.1e} |",
+            placement.name,
+            of(Strategy::Straightforward),
+            of(Strategy::Planned),
+            found.noise_floor
+        )?;
+    }
+    Ok(text)
+}
