@@ -45,8 +45,18 @@ fn prefix(run: &StoredRun, variant: &StoredVariant) -> String {
             '_'
         }
     };
-    format!("{}-", variant.label.chars().map(plain).collect::<String>())
+    let mut label: String = variant.label.chars().map(plain).collect();
+    if label.len() > LONGEST_LABEL {
+        // Cut short it may be another's too.
+        let mut variants = run.variants.iter();
+        let n = variants.position(|v| std::ptr::eq(v, variant));
+        label = format!("{}_{}", n.unwrap_or_default(), &label[..LONGEST_LABEL]);
+    }
+    format!("{label}-")
 }
+
+/// Characters of a label in a file's name.
+const LONGEST_LABEL: usize = 100;
 
 /// Writes `report.md`, and for each variant a figure a task, one of all of them, and a heat map
 /// where `inject` was run, into the run's folder. Returns the files.

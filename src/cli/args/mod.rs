@@ -15,7 +15,7 @@ pub use model::*;
 pub use sweep::*;
 
 use midlayer::intervention::LayerList;
-use midlayer::runtime::Level;
+use midlayer::runtime::{Architecture, Level};
 
 /// Rewrite what prior tokens leave for later ones, layer by layer, in quantized GGUF models
 #[derive(Parser)]
@@ -164,9 +164,16 @@ To see that it notices: --sabotage layer-off-by-one, rows-shifted, site-skipped 
 pub struct SelftestArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Examine a tiny random model of every architecture instead, and print a page of the docs
-    #[arg(long)]
-    pub architectures: bool,
+    /// Examine tiny random models instead, of every architecture or of those named, and print a
+    /// page of the docs
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        num_args = 0..,
+        require_equals = true
+    )]
+    pub architectures: Option<Vec<Architecture>>,
     /// Examine the model on the processor, and on what else this build has a backend for, with
     /// all layers there and with half of them; prints a table
     #[arg(long, conflicts_with = "architectures")]

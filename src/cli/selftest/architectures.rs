@@ -31,7 +31,7 @@ whole, as the straightforward one does.
 ///
 /// # Errors
 /// An architecture that cannot be made.
-pub fn page(examined: &[(Architecture, Facts, SelfTest)]) -> anyhow::Result<String> {
+pub fn page(examined: &[(Architecture, SelfTest)]) -> anyhow::Result<String> {
     let mut page = HEAD.to_string();
     let kinds = Scope::spread(1, 1).kinds;
     let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
@@ -44,7 +44,7 @@ pub fn page(examined: &[(Architecture, Facts, SelfTest)]) -> anyhow::Result<Stri
     line(&head);
     line(&vec!["---".to_string(); head.len()]);
     let mut reasons: Vec<String> = Vec::new();
-    for (architecture, _, found) in examined {
+    for (architecture, found) in examined {
         let mut cells = vec![
             architecture.to_string(),
             architecture.describe().to_string(),

@@ -29,8 +29,8 @@ const LAYERS: u32 = 6;
 pub struct Wrong(String);
 
 pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
-    if args.architectures {
-        return every_architecture(args);
+    if let Some(named) = &args.architectures {
+        return of_architectures(args, named);
     }
     if args.backends {
         return backends::run(args);
@@ -54,33 +54,36 @@ pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
     judge(&facts.name, &found)
 }
 
-fn every_architecture(args: &SelftestArgs) -> anyhow::Result<()> {
+fn of_architectures(args: &SelftestArgs, named: &[Architecture]) -> anyhow::Result<()> {
+    let all = if named.is_empty() {
+        Architecture::ALL
+    } else {
+        named
+    };
     let waiting = spinner("examining".into());
     let mut examined = Vec::new();
-    for &architecture in Architecture::ALL {
+    for &architecture in all {
         waiting.set_message(format!("examining {architecture}"));
         let (facts, found) = architectures::examine(architecture, &args.model)?;
-        examined.push((architecture, facts, found));
+        if args.output == Format::Json {
+            waiting.suspend(|| print(&lines(&facts, &found)))?;
+        }
+        examined.push((architecture, found));
     }
     waiting.finish_and_clear();
-    match args.output {
-        Format::Json => {
-            for (_, facts, found) in &examined {
-                print(&lines(facts, found))?;
-            }
-        }
-        Format::Text => print(&architectures::page(&examined)?)?,
+    if args.output == Format::Text {
+        print(&architectures::page(&examined)?)?;
     }
     let wrong = examined
         .iter()
-        .filter(|(_, _, found)| found.wrong().next().is_some());
-    match wrong
-        .map(|(architecture, ..)| architecture.to_string())
-        .collect::<Vec<_>>()
-    {
-        none if none.is_empty() => Ok(()),
-        some => Err(Wrong(format!("something is wrong with {}", some.join(", "))).into()),
+        .filter(|(_, found)| found.wrong().next().is_some());
+    let wrong: Vec<String> = wrong
+        .map(|(architecture, _)| architecture.to_string())
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
     }
+    Err(Wrong(format!("something is wrong with {}", wrong.join(", "))).into())
 }
 
 /// Whether the self-test found anything wrong, as an error.
