@@ -13,7 +13,7 @@ const LENGTH: usize = 12;
 /// How many of them two prompts have in common.
 pub(super) const SHARED: usize = 8;
 /// Tolerances are so many times the noise, and never less than what F32 leaves.
-const NOISE_FACTOR: f64 = 4.0;
+const NOISE_FACTOR: f64 = 6.0;
 const LEAST_TOLERANCE: f64 = 1e-3;
 pub(super) const SEED: u64 = 7;
 

@@ -3,7 +3,7 @@
 //! Every manipulation is carried out on a short prompt and compared with something that was come
 //! by in another way: rows are read back by llama.cpp's own names, attention is silenced in the
 //! weights, the planned strategy is held against the straightforward one. Numbers that rounding
-//! may touch are judged by the model's own noise: four times what the same cell differs from
+//! may touch are judged by the model's own noise: six times what the same cell differs from
 //! itself when its batch is cut.
 
 mod agreement;

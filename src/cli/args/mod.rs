@@ -174,8 +174,8 @@ pub struct SelftestArgs {
         require_equals = true
     )]
     pub architectures: Option<Vec<Architecture>>,
-    /// Examine the model on the processor, and on what else this build has a backend for, with
-    /// all layers there and with half of them; prints a table
+    /// Examine the model, or a tiny one made in memory, on the processor and on what else this
+    /// build has a backend for, with all layers there and with half of them; prints a table
     #[arg(long, conflicts_with = "architectures")]
     pub backends: bool,
     /// Layers at which manipulations are carried out [default: six, from the first to the last]

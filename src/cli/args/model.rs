@@ -17,7 +17,7 @@ pub struct ModelArgs {
         short,
         long,
         value_name = "FILE|ALIAS",
-        required_unless_present_any = ["hf_repo", "architectures"]
+        required_unless_present_any = ["hf_repo", "architectures", "backends"]
     )]
     pub model: Option<String>,
     /// Model of the Hugging Face hub, user/repo[:quant], kept in the hub's own cache [also -hf]

@@ -1,18 +1,22 @@
 //! `midlayer selftest --backends`: a model on everything that this build and machine have.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use super::super::args::{ModelArgs, SelftestArgs};
 use super::super::setup::{load_file, model_files};
-use super::{Wrong, examine};
+use super::{Wrong, architectures, examine};
 use crate::cli::Usage;
 use crate::cli::output::{print, spinner};
 use midlayer::engine::Strategy;
-use midlayer::runtime::{Device, cpu_features, devices};
+use midlayer::runtime::{Architecture, Device, Synthetic, cpu_features, devices};
 use midlayer::selftest::{Scope, SelfTest, worst};
 
 /// Layers at which manipulations are carried out.
 const LAYERS: u32 = 3;
+
+/// Examined where no model is given.
+const TINY: Architecture = Architecture::Llama;
 
 /// Where a model's layers lie.
 struct Placement {
@@ -21,21 +25,30 @@ struct Placement {
 }
 
 pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
-    let [path] = &model_files(&args.model)?[..] else {
-        return Err(Usage("one model at a time here (-m)".into()).into());
+    let file = match (&args.model.model, &args.model.hf_repo) {
+        (None, None) => None,
+        _ => Some(one_file(&args.model)?),
     };
     let waiting = spinner("examining".into());
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
-    let n_layer = load_file(path.clone(), &args.model)?.model.n_layer();
+    let n_layer = match &file {
+        Some(file) => load_file(file.clone(), &args.model)?.model.n_layer(),
+        None => Synthetic::new(TINY).n_layer,
+    };
     for placement in placements(n_layer)? {
         waiting.set_message(format!("examining on {}", placement.name));
         let model = ModelArgs {
             n_gpu_layers: Some(placement.layers),
             ..args.model.clone()
         };
-        let loaded = load_file(path.clone(), &model)?;
-        let found = examine(&loaded, &Scope::spread(n_layer, LAYERS), true, &mut |_| {})?;
+        let found = match &file {
+            Some(file) => {
+                let loaded = load_file(file.clone(), &model)?;
+                examine(&loaded, &Scope::spread(n_layer, LAYERS), true, &mut |_| {})?
+            }
+            None => architectures::examine(TINY, &model)?.1,
+        };
         if found.wrong().next().is_some() {
             wrong.push(placement.name.clone());
         }
@@ -47,6 +60,13 @@ pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     Err(Wrong(format!("something is wrong on {}", wrong.join(", "))).into())
+}
+
+fn one_file(args: &ModelArgs) -> anyhow::Result<PathBuf> {
+    match &model_files(args)?[..] {
+        [file] => Ok(file.clone()),
+        _ => Err(Usage("one model at a time here (-m)".into()).into()),
+    }
 }
 
 /// The processor alone, and each graphics device with all layers and with half of them.
@@ -75,7 +95,7 @@ fn placements(n_layer: u32) -> anyhow::Result<Vec<Placement>> {
 
 fn table(rows: &[(Placement, SelfTest)], n_layer: u32) -> anyhow::Result<String> {
     let mut text = String::from(
-        "| backend | layers on it | straightforward | planned | noise floor, logits |\n| --- | --- | --- | --- | --- |\n",
+        "| backend | layers on it | straightforward | planned | computed by it | noise floor, logits |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for (placement, found) in rows {
         let layers = match placement.layers {
@@ -89,10 +109,14 @@ fn table(rows: &[(Placement, SelfTest)], n_layer: u32) -> anyhow::Result<String>
         };
         writeln!(
             text,
-            "| {} | {layers} | {} | {} | {:.1e} |",
+            "| {} | {layers} | {} | {} | {} | {:.1e} |",
             placement.name,
             of(Strategy::Straightforward),
             of(Strategy::Planned),
+            found
+                .computed_whole
+                .as_deref()
+                .map_or("in part", |_| "whole"),
             found.noise_floor
         )?;
     }
