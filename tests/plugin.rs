@@ -89,6 +89,17 @@ impl Place {
 
     /// The host's logits and what it said, decoding so many tokens at a time.
     fn host(&self, host: &Path, plan: &Plan, piece: usize) -> (Vec<f32>, String) {
+        self.host_under(host, plan, piece, &[])
+    }
+
+    /// The same with variables of the environment.
+    fn host_under(
+        &self,
+        host: &Path,
+        plan: &Plan,
+        piece: usize,
+        variables: &[(&str, &str)],
+    ) -> (Vec<f32>, String) {
         plan.write(&self.path("plan.json")).unwrap();
         let mut command = Command::new(host);
         command
@@ -96,6 +107,7 @@ impl Place {
             .arg(self.path("plan.json"));
         command.arg(TEXT).arg(piece.to_string());
         command.env("LD_LIBRARY_PATH", release());
+        command.envs(variables.iter().copied());
         let Output {
             status,
             stdout,
@@ -292,6 +304,26 @@ fn what_does_not_fit_the_model_is_refused_and_the_host_goes_on() {
     plan = Plan::of(&freeze(2), shape).unwrap();
     plan.shortest = 1000;
     refused(&plan, "");
+}
+
+/// A panic inside ends the plan, not the host.
+#[test]
+fn a_panic_never_crosses_into_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = build(folder.path());
+    let mut place = Place::new(Architecture::Llama);
+    let clean = place.library(&[]);
+    let steps = [Intervention::random(1, 7)];
+    let plan = Plan::of(&steps, place.shape()).unwrap();
+    let (changed, said) = place.host(&host, &plan, 512);
+    assert!(distance(&changed, &clean) > CLOSE, "{said}");
+    let panics = [("MIDLAYER_SABOTAGE", "panic")];
+    for piece in [512, 7] {
+        let (logits, said) = place.host_under(&host, &plan, piece, &panics);
+        assert!(distance(&logits, &clean) < CLOSE, "{said}");
+        let told = "leaves the model alone from here on: on purpose";
+        assert!(said.contains(told), "{said}");
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ struct State {
     waits: (bool, bool),
     /// After a panic nothing is done any more.
     broken: bool,
+    /// See [`panic_on_purpose`].
+    panics: bool,
     hits: u64,
     touched: u64,
     /// States of the latest texts.
@@ -46,6 +48,12 @@ struct State {
 // is skipped here: passes are made without a part to leave out. The host's callback and its data
 // are used on the thread that ggml calls us on.
 unsafe impl Send for State {}
+
+/// Whether `MIDLAYER_SABOTAGE=panic` asks for a panic at the first node: it must not cross into the
+/// host, and this is how that is seen.
+fn panic_on_purpose() -> bool {
+    std::env::var_os("MIDLAYER_SABOTAGE").is_some_and(|fault| fault == "panic")
+}
 
 /// Texts whose states are held.
 const KEPT: usize = 8;
@@ -66,6 +74,7 @@ impl Session {
             chained: None,
             waits: (false, false),
             broken: false,
+            panics: panic_on_purpose(),
             hits: 0,
             touched: 0,
             kept: VecDeque::new(),
@@ -148,6 +157,7 @@ impl Session {
         let host = state.host;
         // Unwind safety: after a panic the state is not used for anything but messages.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
+            assert!(!state.panics, "on purpose");
             ggml::with(host, || {
                 // SAFETY: ggml passes a live node.
                 match unsafe { Tensor::from_raw(node) } {

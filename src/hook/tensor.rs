@@ -328,8 +328,9 @@ impl<'a> Tensor<'a> {
     /// The tensor's memory may be written to: its model was not mapped from a file.
     pub unsafe fn clear(&self) {
         let t = self.get();
-        // SAFETY: the tensor is live.
-        let bytes = unsafe { sys::ggml_nbytes(t) };
+        // A weight is contiguous, so its outermost stride and extent give its size, whatever its
+        // blocks.
+        let bytes = t.nb[3] * t.ne[3] as usize;
         let zeros = vec![0u8; bytes];
         // SAFETY: as many bytes as the tensor has; writable by the caller's promise.
         unsafe {
