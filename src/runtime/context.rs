@@ -134,6 +134,9 @@ impl Context {
         // survive for anything that decodes a position again.
         params.kv_unified = setup.unified;
         params.swa_full = true;
+        // Otherwise batches of 32 rows and more go to the device, layers that are kept off it
+        // included: other kernels and another order of nodes than a smaller batch meets.
+        params.op_offload = false;
         params.no_perf = true;
         let slot = Box::into_raw(Box::new(Slot::default()));
         if setup.callback {
