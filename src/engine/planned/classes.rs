@@ -3,7 +3,7 @@
 
 use super::route::Route;
 use super::texts::Texts;
-use super::{Job, Planned, WAVE_CELLS};
+use super::{Job, Planned, TAIL_CELLS, WAVE_CELLS};
 use crate::hook::CacheFill;
 
 /// Requests that do the same at the same layers to what their texts have in common, so that it
@@ -14,7 +14,15 @@ pub(super) struct Class<'j> {
     pub(super) first_row: usize,
 }
 
-impl Class<'_> {
+impl<'j> Class<'j> {
+    /// The same of some of its jobs.
+    fn part(&self, jobs: Vec<&'j Job<'j>>) -> Self {
+        Self {
+            jobs,
+            first_row: self.first_row,
+        }
+    }
+
     pub(super) fn route(&self) -> Route {
         self.jobs[0].route
     }
@@ -80,60 +88,110 @@ impl Planned {
         let holding = texts.texts.iter().filter(|text| text.sequence.is_some());
         let own = holding.map(|text| text.tokens.len() - texts.common);
         let held = own.sum::<usize>() + texts.common;
-        let cells = WAVE_CELLS.saturating_sub(held);
-        let sequences = self.sequences.free.len();
-        let mut waves: Vec<Vec<Class<'j>>> = Vec::new();
-        let mut left = (0, 0);
-        for class in classes {
-            let base = usize::from(class.has_base(texts.common));
-            let own_from = class.own_from(texts.common);
-            let base_cells = base * (own_from - class.first_row);
-            let costs: Vec<(usize, usize)> =
-                class.jobs.iter().map(|job| cost(job, own_from)).collect();
-            let whole = costs
-                .iter()
-                .fold((base, base_cells), |a, b| (a.0 + b.0, a.1 + b.1));
-            let fits =
-                |left: (usize, usize), cost: (usize, usize)| cost.0 <= left.0 && cost.1 <= left.1;
-            let full = (sequences, cells);
-            if waves.is_empty() || (!fits(left, whole) && (fits(full, whole) || left != full)) {
-                waves.push(Vec::new());
-                left = full;
-            }
-            // A class too large for any wave goes in parts.
-            let first_row = class.first_row;
-            let mut part: Vec<&'j Job<'j>> = Vec::new();
-            let reserve = |left: (usize, usize)| {
-                (
-                    left.0.saturating_sub(base),
-                    left.1.saturating_sub(base_cells),
-                )
-            };
-            left = reserve(left);
-            for (job, cost) in class.jobs.into_iter().zip(costs) {
-                if !fits(left, cost) && !part.is_empty() {
-                    let jobs = std::mem::take(&mut part);
-                    let wave = waves.last_mut().expect("pushed above");
-                    wave.push(Class { jobs, first_row });
-                    waves.push(Vec::new());
-                    left = reserve(full);
-                }
-                left = (left.0.saturating_sub(cost.0), left.1.saturating_sub(cost.1));
-                part.push(job);
-            }
-            let wave = waves.last_mut().expect("pushed above");
-            wave.push(Class {
-                jobs: part,
-                first_row,
-            });
-        }
-        waves
+        let cells = match classes.iter().any(Class::has_tails) {
+            true => TAIL_CELLS,
+            false => WAVE_CELLS,
+        };
+        let room = Room {
+            sequences: self.sequences.free.len(),
+            cells: cells.saturating_sub(held),
+        };
+        pack_evenly(&classes, texts.common, room)
     }
 }
 
-/// (sequences, cells) that a job takes, its tails included. A single tail goes on in its
+/// What a wave has to offer, or a part of it takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Room {
+    sequences: usize,
+    cells: usize,
+}
+
+impl Room {
+    fn fits(self, other: Self) -> bool {
+        other.sequences <= self.sequences && other.cells <= self.cells
+    }
+
+    fn less(self, other: Self) -> Self {
+        Self {
+            sequences: self.sequences.saturating_sub(other.sequences),
+            cells: self.cells.saturating_sub(other.cells),
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            sequences: self.sequences + other.sequences,
+            cells: self.cells + other.cells,
+        }
+    }
+}
+
+/// As few waves as possible, and those alike in size: a step costs little more for eight rows
+/// than for two.
+fn pack_evenly<'j>(classes: &[Class<'j>], common: usize, room: Room) -> Vec<Vec<Class<'j>>> {
+    let fewest = pack(classes, common, room);
+    let (mut low, mut high) = (0, room.cells);
+    while low < high {
+        let cells = low + (high - low) / 2;
+        if pack(classes, common, Room { cells, ..room }).len() > fewest.len() {
+            low = cells + 1;
+        } else {
+            high = cells;
+        }
+    }
+    match high == room.cells {
+        true => fewest,
+        false => pack(
+            classes,
+            common,
+            Room {
+                cells: high,
+                ..room
+            },
+        ),
+    }
+}
+
+/// Fills one wave after another.
+fn pack<'j>(classes: &[Class<'j>], common: usize, full: Room) -> Vec<Vec<Class<'j>>> {
+    let mut waves: Vec<Vec<Class<'j>>> = Vec::new();
+    let mut left = full;
+    for class in classes {
+        let own_from = class.own_from(common);
+        let base = usize::from(class.has_base(common));
+        let base = Room {
+            sequences: base,
+            cells: base * (own_from - class.first_row),
+        };
+        let costs: Vec<Room> = class.jobs.iter().map(|job| cost(job, own_from)).collect();
+        let whole = costs.iter().fold(base, |sum, cost| sum.plus(*cost));
+        if waves.is_empty() || (!left.fits(whole) && (full.fits(whole) || left != full)) {
+            waves.push(Vec::new());
+            left = full;
+        }
+        // A class too large for any wave goes in parts.
+        let mut part: Vec<&'j Job<'j>> = Vec::new();
+        left = left.less(base);
+        for (&job, cost) in class.jobs.iter().zip(costs) {
+            if !left.fits(cost) && !part.is_empty() {
+                let wave = waves.last_mut().expect("pushed above");
+                wave.push(class.part(std::mem::take(&mut part)));
+                waves.push(Vec::new());
+                left = full.less(base);
+            }
+            left = left.less(cost);
+            part.push(job);
+        }
+        let wave = waves.last_mut().expect("pushed above");
+        wave.push(class.part(part));
+    }
+    waves
+}
+
+/// What a job takes, its tails included. A single tail goes on in its
 /// prompt's cells, several have sequences of their own.
-fn cost(job: &Job, own_from: usize) -> (usize, usize) {
+fn cost(job: &Job, own_from: usize) -> Room {
     let request = job.request;
     let (tails, tail_cells) = request.tails();
     let n = request.tokens.len();
@@ -143,7 +201,10 @@ fn cost(job: &Job, own_from: usize) -> (usize, usize) {
         _ => (1, n - own_from),
     };
     let tails = if tails > 1 { tails } else { 0 };
-    (prompt + tails, cells + tail_cells)
+    Room {
+        sequences: prompt + tails,
+        cells: cells + tail_cells,
+    }
 }
 
 fn same_prefix(a: &Job, b: &Job, common: usize) -> bool {
@@ -182,4 +243,56 @@ pub(super) fn bundles<'c, 'j>(
         bundles.push(&classes[start..]);
     }
     bundles
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Request;
+    use crate::intervention::Intervention;
+    use crate::runtime::Token;
+
+    #[test]
+    fn waves_are_few_and_alike_in_size() {
+        let requests: Vec<Request> = (1..=20)
+            .map(|layer| Request {
+                tokens: vec![Token(1); 250],
+                plan: vec![Intervention::freeze(layer)],
+                continuations: vec![vec![Token(1); 50]],
+                ..Request::default()
+            })
+            .collect();
+        let jobs: Vec<Job> = requests
+            .iter()
+            .enumerate()
+            .map(|(index, request)| Job {
+                request,
+                index,
+                route: Route::Frozen {
+                    k: index as u32 + 1,
+                },
+                text: 0,
+            })
+            .collect();
+        let classes: Vec<Class> = jobs
+            .iter()
+            .map(|job| Class {
+                jobs: vec![job],
+                first_row: 0,
+            })
+            .collect();
+        let room = |cells| Room {
+            sequences: 128,
+            cells,
+        };
+        let sizes = |cells| -> Vec<usize> {
+            let waves = pack_evenly(&classes, 250, room(cells));
+            waves.iter().map(Vec::len).collect()
+        };
+        let each = cost(&jobs[0], 0).cells;
+        assert_eq!(sizes(20 * each), [20]);
+        assert_eq!(sizes(8 * each), [7, 7, 6]);
+        // What fits nowhere goes alone.
+        assert_eq!(sizes(each - 1), [1; 20]);
+    }
 }

@@ -56,6 +56,10 @@ impl Sequences {
 /// whosever it is.
 const WAVE_CELLS: usize = 2048;
 
+/// The same where tokens follow: with few rows a step, each that joins is worth more than what
+/// attention looks at in vain.
+const TAIL_CELLS: usize = 4096;
+
 /// Sequences that the least wave takes: a text, what two share, themselves and their tails.
 const LEAST: u32 = 8;
 
@@ -66,7 +70,7 @@ impl Planned {
     /// How many cells of keys and values the context of an engine has, for texts of up to
     /// `n_ctx` tokens: two of the longest fit, one clean and one manipulated.
     pub fn cells(n_ctx: u32) -> u32 {
-        (2 * n_ctx).max(WAVE_CELLS as u32 * 2)
+        (2 * n_ctx).max(TAIL_CELLS as u32)
     }
 
     /// An engine with a context of its own: texts of up to `options.n_ctx` tokens, `parallel`

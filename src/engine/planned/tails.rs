@@ -243,7 +243,12 @@ impl Planned {
                 && tail.is_touched()
             {
                 self.drop_newest(tail)?;
-                rows.push(row(tail.sequence, tail.position, tail.newest, false));
+                // Logits are asked for and not computed: with as many rows and outputs as the
+                // decode that follows, llama.cpp takes the same graph for both.
+                rows.push(Row {
+                    output: true,
+                    ..row(tail.sequence, tail.position, tail.newest, false)
+                });
                 starts.push(Start {
                     states: tail.states.clone(),
                     from: k,
