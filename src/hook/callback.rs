@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::ggml as sys;
 
 use super::HookFault;
-use super::pass::{Observed, Pass};
+use super::observed::Observed;
+use super::pass::Pass;
 use super::recording::Recording;
 use super::tensor::Tensor;
 use super::witness::Witness;

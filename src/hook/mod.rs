@@ -2,8 +2,10 @@
 //! nodes, and the map from tensor rows to tokens. Talks to ggml tensors only.
 
 mod anatomy;
+mod asked;
 mod callback;
 mod cut;
+mod observed;
 mod pass;
 mod recording;
 mod sabotage;
@@ -12,9 +14,11 @@ mod view;
 mod witness;
 
 pub use anatomy::{Anatomy, AnatomyError, CacheSite, Site};
+pub use asked::{Capture, Resume, Row, Start};
 pub use callback::{Slot, trampoline};
 pub use cut::{CacheFill, Cut, CutError, Edges, Role};
-pub use pass::{Capture, Captured, Observed, Pass, Resume, Row, Start, Touched};
+pub use observed::{Captured, Observed, Touched};
+pub use pass::Pass;
 pub use recording::{Record, Recording};
 pub use sabotage::Sabotage;
 pub use tensor::Tensor;

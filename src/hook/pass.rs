@@ -1,146 +1,16 @@
 //! One decode under interventions: which node is which, which row is which token.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::HookFault;
 use super::anatomy::{Anatomy, CacheSite, Site};
-use super::cut::{Cut, Role};
+use super::asked::{Capture, Resume, Row};
+use super::cut::Role;
+use super::observed::{Observed, Touched};
 use super::sabotage::Sabotage;
 use super::tensor::{Skipped, Tensor};
-use crate::intervention::{Editor, States, Target};
-
-/// One row of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The sequence it belongs to.
-    pub sequence: u32,
-    /// Its position there.
-    pub position: u32,
-    /// Its token id.
-    pub token: i32,
-    /// Whether it is a prior token (false for the last token of its text).
-    pub prior: bool,
-    /// Whether its logits were asked for.
-    pub output: bool,
-}
-
-/// What to keep of the layers of `layers`, of all rows.
-#[derive(Clone, Debug, Default)]
-pub struct Capture {
-    /// Inputs, keys or values.
-    pub targets: Vec<Target>,
-    /// The layers.
-    pub layers: HashSet<u32>,
-}
-
-impl Capture {
-    fn wants(&self, target: Target, layer: u32) -> bool {
-        self.targets.contains(&target) && self.layers.contains(&layer)
-    }
-}
-
-/// What was kept, after rewriting.
-#[derive(Clone, Debug, Default)]
-pub struct Captured {
-    /// States entering layers.
-    pub inputs: States,
-    /// Keys, all heads of a layer in a row.
-    pub keys: States,
-    /// Values, all heads of a layer in a row.
-    pub values: States,
-}
-
-impl Captured {
-    fn of(&mut self, target: Target) -> &mut States {
-        match target {
-            Target::Keys => &mut self.keys,
-            Target::Values => &mut self.values,
-            Target::Input | Target::Attention => &mut self.inputs,
-        }
-    }
-
-    /// Takes over another's states.
-    pub fn extend(&mut self, other: Self) {
-        self.inputs.extend(other.inputs);
-        self.keys.extend(other.keys);
-        self.values.extend(other.values);
-    }
-}
-
-/// Where a row's own computation begins when a graph is computed in part.
-#[derive(Clone, Debug)]
-pub struct Start {
-    /// The states entering every layer in a clean run of the row's text, as far as needed.
-    pub states: Arc<States>,
-    /// The first layer that the row runs through on its own: it is held at its clean states up
-    /// to the one entering this layer.
-    pub from: u32,
-    /// Freeze at this layer: from there up, the state is held at the one below it.
-    pub frozen: Option<u32>,
-}
-
-impl Start {
-    fn entering(&self, layer: u32, position: u32) -> Result<&[f32], HookFault> {
-        let source = self.frozen.map_or(layer, |k| layer.min(k - 1));
-        let state = self.states.get(source, position);
-        state.ok_or(HookFault::NoState { layer, position })
-    }
-}
-
-/// A decode that computes a part of the graph.
-#[derive(Clone, Debug)]
-pub struct Resume {
-    /// Which part.
-    pub cut: Cut,
-    /// What that means for each node, from [`Cut::roles`].
-    pub roles: Arc<[Role]>,
-    /// For each row of the batch.
-    pub starts: Vec<Start>,
-}
-
-impl Resume {
-    /// Whether some row is held at its clean state entering `layer`, or written whole there.
-    fn holds(&self, layer: u32) -> bool {
-        self.cut.gives(layer) || self.starts.iter().any(|s| s.from >= layer)
-    }
-}
-
-/// A tensor and how many of its rows were written.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Touched {
-    /// The tensor's name in the graph.
-    pub tensor: String,
-    /// Rows written.
-    pub rows: usize,
-}
-
-impl Touched {
-    /// Adds what another decode touched.
-    pub fn add(into: &mut Vec<Touched>, more: &[Touched]) {
-        for touched in more {
-            match into.iter_mut().find(|t| t.tensor == touched.tensor) {
-                Some(known) => known.rows += touched.rows,
-                None => into.push(touched.clone()),
-            }
-        }
-    }
-}
-
-/// What a pass has to tell afterwards.
-#[derive(Default)]
-pub struct Observed {
-    /// Editors, by sequence, with what they saved.
-    pub editors: HashMap<u32, Editor>,
-    /// Captured states, by sequence.
-    pub states: HashMap<u32, Captured>,
-    /// Tensors in which rows were manipulated, by sequence.
-    pub touched: HashMap<u32, Vec<Touched>>,
-    /// Whether the token ids in the graph's own input were compared with the batch.
-    pub tokens_proved: bool,
-    /// Whether the positions in the graph's own input were compared with the batch.
-    pub positions_proved: bool,
-}
+use crate::intervention::{Editor, Target};
 
 /// A part of a layer.
 type Place = (Target, u32);

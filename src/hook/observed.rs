@@ -1,0 +1,69 @@
+//! What a pass has to tell afterwards.
+
+use std::collections::HashMap;
+
+use crate::intervention::{Editor, States, Target};
+
+/// What was kept, after rewriting.
+#[derive(Clone, Debug, Default)]
+pub struct Captured {
+    /// States entering layers.
+    pub inputs: States,
+    /// Keys, all heads of a layer in a row.
+    pub keys: States,
+    /// Values, all heads of a layer in a row.
+    pub values: States,
+}
+
+impl Captured {
+    pub(super) fn of(&mut self, target: Target) -> &mut States {
+        match target {
+            Target::Keys => &mut self.keys,
+            Target::Values => &mut self.values,
+            Target::Input | Target::Attention => &mut self.inputs,
+        }
+    }
+
+    /// Takes over another's states.
+    pub fn extend(&mut self, other: Self) {
+        self.inputs.extend(other.inputs);
+        self.keys.extend(other.keys);
+        self.values.extend(other.values);
+    }
+}
+
+/// A tensor and how many of its rows were written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Touched {
+    /// The tensor's name in the graph.
+    pub tensor: String,
+    /// Rows written.
+    pub rows: usize,
+}
+
+impl Touched {
+    /// Adds what another decode touched.
+    pub fn add(into: &mut Vec<Touched>, more: &[Touched]) {
+        for touched in more {
+            match into.iter_mut().find(|t| t.tensor == touched.tensor) {
+                Some(known) => known.rows += touched.rows,
+                None => into.push(touched.clone()),
+            }
+        }
+    }
+}
+
+/// What a pass has to tell afterwards.
+#[derive(Default)]
+pub struct Observed {
+    /// Editors, by sequence, with what they saved.
+    pub editors: HashMap<u32, Editor>,
+    /// Captured states, by sequence.
+    pub states: HashMap<u32, Captured>,
+    /// Tensors in which rows were manipulated, by sequence.
+    pub touched: HashMap<u32, Vec<Touched>>,
+    /// Whether the token ids in the graph's own input were compared with the batch.
+    pub tokens_proved: bool,
+    /// Whether the positions in the graph's own input were compared with the batch.
+    pub positions_proved: bool,
+}
