@@ -71,7 +71,7 @@ fn kill_and_resume(place: &Place, sweep: &str, runs: usize, seed: u64) {
     assert!(hit.running >= runs && hit.midway >= runs / 7, "{hit:?}");
 }
 
-const SWEEP: &str = "-t 1 --task capitals,math --shots 0 --limit 41 --manipulate random,inject \
+const SWEEP: &str = "-t 1 --task capitals,math --shots 0 --limit 81 --manipulate random,inject \
                      --layers 2,3";
 
 #[test]
@@ -84,7 +84,7 @@ fn killed_sweeps_resume_to_the_same_rows() {
 fn killed_straightforward_sweeps_resume_to_the_same_rows() {
     let place = Place::new();
     let sweep = format!("sweep -m tiny.gguf {SWEEP} --strategy straightforward");
-    kill_and_resume(&place, &sweep.replace("--limit 41", "--limit 10"), 15, 2);
+    kill_and_resume(&place, &sweep.replace("--limit 81", "--limit 10"), 15, 2);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn killed_sweeps_of_two_models_resume_to_the_same_rows() {
     let model = other.build().unwrap();
     model.save(&place.path("other.gguf")).unwrap();
     let sweep = format!("sweep -m tiny.gguf,other.gguf {SWEEP}");
-    kill_and_resume(&place, &sweep.replace("--limit 41", "--limit 21"), 15, 3);
+    kill_and_resume(&place, &sweep.replace("--limit 81", "--limit 41"), 15, 3);
 }
 
 /// Sends a signal.
@@ -125,7 +125,7 @@ fn wait_for_stop(child: &Child) {
 fn a_second_process_leaves_the_first_one_s_run_alone() {
     let place = Place::new();
     let sweep = format!("sweep -m tiny.gguf {SWEEP} --strategy straightforward");
-    let sweep = sweep.replace("--limit 41", "--limit 20");
+    let sweep = sweep.replace("--limit 81", "--limit 20");
     place.run(&format!("{sweep} --out whole")).success();
     let line = format!("{sweep} --out shared");
     let mut first = spawn(&place, &line);
