@@ -128,31 +128,56 @@ fn build(folder: &Path) -> PathBuf {
 
 /// Builds a C host: its source, llama.cpp's archives, and the plugin.
 fn build_from(folder: &Path, source: &str) -> PathBuf {
-    let (llama, release) = (llama(), release());
-    let plugin = release.join("libmidlayer_plugin.so");
+    let plugin = plugin();
+    let host = folder.join("host");
+    cc(&host, source, |command| {
+        command.arg("-rdynamic").arg(&plugin);
+        link_llama(command);
+    });
+    host
+}
+
+/// Builds a host that loads its llama.cpp privately, and that llama.cpp; neither knows of midlayer.
+fn build_private(folder: &Path) -> (PathBuf, PathBuf) {
+    let (host, library) = (folder.join("private"), folder.join("libtext.so"));
+    cc(&host, "plugin/tests/fake/private.c", |_| {});
+    cc(&library, "plugin/tests/fake/text.c", |command| {
+        command.args(["-shared", "-fPIC"]);
+        link_llama(command);
+    });
+    (host, library)
+}
+
+fn plugin() -> PathBuf {
+    let plugin = release().join("libmidlayer_plugin.so");
     assert!(
         plugin.is_file(),
         "cargo build --release -p midlayer-plugin comes first (make test does it)"
     );
+    plugin
+}
+
+fn cc(built: &Path, source: &str, more: impl FnOnce(&mut Command)) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let host = folder.join("host");
     let mut command = Command::new("cc");
-    command.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o"]);
-    command.arg(&host).arg(root.join(source));
+    command.args(["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]);
+    command.arg("-o").arg(built).arg(root.join(source));
     command.arg("-I").arg(root.join("plugin/include"));
-    command.arg("-I").arg(llama.join("include"));
-    command.arg(&plugin);
-    for name in ["llama", "ggml", "ggml-cpu", "ggml-base"] {
-        command.arg(llama.join(format!("lib/lib{name}.a")));
-    }
-    command.args(["-lstdc++", "-lgomp", "-lm", "-lpthread"]);
+    command.arg("-I").arg(llama().join("include"));
+    more(&mut command);
     let output = command.output().expect("cc is installed");
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    host
+}
+
+fn link_llama(command: &mut Command) {
+    for name in ["llama", "ggml", "ggml-cpu", "ggml-base"] {
+        command.arg(llama().join(format!("lib/lib{name}.a")));
+    }
+    command.args(["-lstdc++", "-lgomp", "-lm", "-lpthread"]);
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f32 {
@@ -324,6 +349,46 @@ fn a_panic_never_crosses_into_the_host() {
         let told = "leaves the model alone from here on: on purpose";
         assert!(said.contains(told), "{said}");
     }
+}
+
+/// The same preloaded: what the plan says, and with a panic inside the host's own answer.
+#[test]
+fn preloaded_a_plan_is_carried_out_and_a_panic_never_crosses_into_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let (host, library) = build_private(folder.path());
+    let mut place = Place::new(Architecture::Llama);
+    let steps = [Intervention::random(1, 7)];
+    let (clean, changed) = (place.library(&[]), place.library(&steps));
+    assert!(distance(&changed, &clean) > CLOSE, "a control");
+    let plan = Plan::of(&steps, place.shape()).unwrap();
+    plan.write(&place.path("plan.json")).unwrap();
+    let answer = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(&host);
+        command.arg(&library);
+        command.env("TEXT_MODEL", place.path("tiny.gguf"));
+        command.env("TEXT", TEXT);
+        command.env("MIDLAYER_PLAN", place.path("plan.json"));
+        command.envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success() && lines.ends_with("unharmed\n"),
+            "{said}"
+        );
+        let logits = lines.lines().filter_map(|line| line.parse().ok());
+        (logits.collect::<Vec<f32>>(), said)
+    };
+    let (logits, said) = answer(&[]);
+    assert!(distance(&logits, &clean) < CLOSE, "not preloaded: {said}");
+    let plugin = plugin();
+    let preload = ("LD_PRELOAD", plugin.to_str().unwrap());
+    let (logits, said) = answer(&[preload]);
+    assert!(distance(&logits, &changed) < CLOSE, "preloaded: {said}");
+    let (logits, said) = answer(&[preload, ("MIDLAYER_SABOTAGE", "panic")]);
+    assert!(distance(&logits, &clean) < CLOSE, "panicked: {said}");
+    let told = "leaves the model alone from here on: on purpose";
+    assert!(said.contains(told), "{said}");
 }
 
 #[test]

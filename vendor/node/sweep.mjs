@@ -1,12 +1,13 @@
 // Answers one prompt under one plan after the other, each written to the plan's file while the
-// model stays loaded: node sweep.mjs model.gguf prompt plan.json freeze@1 freeze@2 ...
+// model stays loaded: node sweep.mjs cpu|vulkan model.gguf prompt plan.json freeze@1 freeze@2 ...
 import fs from "node:fs";
 import {getLlama} from "node-llama-cpp";
 
-const [file, prompt, plan, ...steps] = process.argv.slice(2);
+const [processor, file, prompt, plan, ...steps] = process.argv.slice(2);
 // One thread: the prebuilt runtime's threads spin while they wait for each other.
-const llama = await getLlama({build: "never", gpu: false, maxThreads: 1, logLevel: "error"});
-const model = await llama.loadModel({modelPath: file});
+const llama = await getLlama({build: "never", gpu: processor === "cpu" ? false : processor, maxThreads: 1, logLevel: "error"});
+if ((llama.gpu || "cpu") !== processor) throw new Error(`this runtime computes on ${llama.gpu || "cpu"}`);
+const model = await llama.loadModel({modelPath: file, gpuLayers: llama.gpu ? "max" : 0});
 const context = await model.createContext({contextSize: 256, sequences: 1, threads: 1});
 const sequence = context.getSequence();
 const tokens = model.tokenize(prompt);
