@@ -31,24 +31,35 @@ pub fn run() -> anyhow::Result<()> {
             missing.join(" ")
         )?;
     }
-    let compiled: Vec<&str> = [
-        ("cuda", cfg!(feature = "cuda")),
-        ("metal", cfg!(any(feature = "metal", target_os = "macos"))),
-        ("vulkan", cfg!(feature = "vulkan")),
+    let devices = devices()?;
+    let mut backends: Vec<String> = [
+        ("CUDA", cfg!(feature = "cuda")),
+        ("Metal", cfg!(any(feature = "metal", target_os = "macos"))),
+        ("Vulkan", cfg!(feature = "vulkan")),
     ]
     .into_iter()
     .filter(|(_, on)| *on)
-    .map(|(name, _)| name)
+    .map(|(name, _)| name.to_string())
     .collect();
-    writeln!(text, "\nGPU backends compiled in: {}", or_none(&compiled))?;
-    if compiled.is_empty() {
+    // Modules may lie beside the program that it was not built with.
+    let loaded = devices.iter().map(|device| &device.backend);
+    backends.extend(
+        loaded
+            .filter(|name| !["CPU", "BLAS"].contains(&name.as_str()))
+            .cloned(),
+    );
+    backends.sort();
+    backends.dedup();
+    if backends.is_empty() {
         writeln!(
             text,
-            "  to add one: cargo build --release --features cuda (or vulkan)"
+            "\nGPU backends: none\n  to add one: cargo build --release --features cuda (or vulkan)"
         )?;
+    } else {
+        writeln!(text, "\nGPU backends: {}", backends.join(" "))?;
     }
     writeln!(text, "devices found:")?;
-    for device in devices()? {
+    for device in devices {
         writeln!(
             text,
             "  {} ({}), {}, {} MB",
@@ -76,14 +87,6 @@ pub fn run() -> anyhow::Result<()> {
         Err(error) => writeln!(text, "{error} (used by midlayer pull alone)")?,
     }
     print(&text)
-}
-
-fn or_none(names: &[&str]) -> String {
-    if names.is_empty() {
-        "none".into()
-    } else {
-        names.join(" ")
-    }
 }
 
 /// Instruction sets by ggml's names, and whether this processor has them.

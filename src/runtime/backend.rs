@@ -197,19 +197,38 @@ pub fn cpu_features() -> Result<Vec<String>, RuntimeError> {
     backend()?;
     // SAFETY: returns a string in static storage, rewritten only by another call of the same.
     let info = text(unsafe { sys::llama_print_system_info() });
-    Ok(info
-        .split('|')
-        .filter_map(|part| {
-            let part = part.rsplit(':').next()?.trim();
-            let (name, value) = part.split_once(" = ")?;
-            (value.trim() != "0").then(|| name.trim().to_string())
-        })
-        .collect())
+    Ok(features_of("CPU", &info))
+}
+
+/// What is on in a back end's part of `CUDA : ARCHS = 900 | CPU : SSE3 = 1 | AVX = 0 | `.
+fn features_of(backend: &str, info: &str) -> Vec<String> {
+    let mut here = false;
+    let mut features = Vec::new();
+    for part in info.split('|') {
+        let part = part.split_once(" : ").map_or(part, |(name, rest)| {
+            here = name.trim() == backend;
+            rest
+        });
+        if let Some((name, value)) = part.split_once(" = ")
+            && here
+            && value.trim() != "0"
+        {
+            features.push(name.trim().to_string());
+        }
+    }
+    features
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{buffer_size, tensor_number};
+    use super::{buffer_size, features_of, tensor_number};
+
+    #[test]
+    fn a_processor_s_features_are_told_from_a_graphics_device_s() {
+        let info = "CUDA : ARCHS = 900 | USE_GRAPHS = 1 | CPU : SSE3 = 1 | AVX = 0 | REPACK = 1 | ";
+        assert_eq!(features_of("CPU", info), ["SSE3", "REPACK"]);
+        assert_eq!(features_of("CUDA", info), ["ARCHS", "USE_GRAPHS"]);
+    }
 
     #[test]
     fn the_number_of_a_tensor_is_read_from_the_log() {

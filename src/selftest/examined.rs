@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::noise::Crowd;
 use super::{Check, Finding, Scope, SelfTest, Verdict};
 use crate::engine::{Engine, EngineError, Outcome, Prompt, Request, Straightforward, Strategy};
 use crate::hook::{Captured, HookFault, Witness};
@@ -15,6 +16,9 @@ pub(super) const SHARED: usize = 8;
 /// Tolerances are so many times the noise, and never less than what F32 leaves.
 const NOISE_FACTOR: f64 = 6.0;
 const LEAST_TOLERANCE: f64 = 1e-3;
+/// More measures than the usual one are made of so many cells: a model with which all is wrong
+/// should not take forever.
+const PATIENCE: u32 = 24;
 pub(super) const SEED: u64 = 7;
 
 /// A text whose clean run is known twice over.
@@ -43,6 +47,10 @@ pub(super) struct Examined<'s> {
     /// States of that run, by llama.cpp's own names.
     pub clean_rows: Witness,
     pub found: SelfTest,
+    /// For more measures of noise, once they are needed; `Some(None)` where it cannot be had.
+    crowd: Option<Option<Crowd>>,
+    /// Cells whose own noise may still be measured in more shapes.
+    patience: u32,
 }
 
 impl<'s> Examined<'s> {
@@ -92,6 +100,8 @@ impl<'s> Examined<'s> {
                 computed_whole: None,
                 findings: Vec::new(),
             },
+            crowd: None,
+            patience: PATIENCE,
         })
     }
 
@@ -125,12 +135,70 @@ impl<'s> Examined<'s> {
     }
 
     /// What a cell may differ by where batch shapes are not the same: see the module's words.
-    pub fn tolerance(&mut self, plan: &[Intervention], logits: &[f32]) -> f64 {
-        let mut cut = self.request(plan.to_vec());
-        cut.cuts = vec![LENGTH / 2];
-        let own = self.slow.start(&cut).map_or(0.0, |l| distance(&l, logits));
-        let noise = own.max(self.found.noise_floor);
-        (NOISE_FACTOR * noise).max(LEAST_TOLERANCE)
+    pub fn tolerance(&mut self, request: &Request, logits: &[f32]) -> f64 {
+        let own = self.noise_of_cut(request, logits, request.tokens.len() / 2);
+        (NOISE_FACTOR * own).max(self.clean_tolerance())
+    }
+
+    fn noise_of_cut(&mut self, request: &Request, logits: &[f32], cut: usize) -> f64 {
+        let cut = Request {
+            cuts: vec![cut],
+            continuations: Vec::new(),
+            ..request.clone()
+        };
+        let cut = self.slow.start(&cut);
+        cut.map_or(0.0, |l| distance(&l, logits))
+    }
+
+    /// Judges what two computations of a cell differ by, one of which gave these logits. Where
+    /// it is more than the usual measure of noise allows, noise is measured in more batch
+    /// shapes before anything is called wrong.
+    pub fn judge(&mut self, request: &Request, logits: &[f32], difference: f64) -> Verdict {
+        let tolerance = self.tolerance(request, logits);
+        if difference <= tolerance {
+            return Verdict::of(difference, tolerance);
+        }
+        self.measure_clean_noise();
+        let tolerance = tolerance.max(self.clean_tolerance());
+        if difference <= tolerance || self.patience == 0 {
+            return Verdict::of(difference, tolerance);
+        }
+        self.patience -= 1;
+        let noise = self.noise_in_more_shapes(request, logits);
+        Verdict::of(difference, tolerance.max(NOISE_FACTOR * noise))
+    }
+
+    /// Takes into the floor, once, what clean texts among copies of themselves differ by.
+    fn measure_clean_noise(&mut self) {
+        if self.crowd.is_some() {
+            return;
+        }
+        self.crowd = Some(Crowd::new(self.model.clone(), &self.options).ok());
+        for tokens in [self.prompt.tokens.clone(), self.donor.tokens.clone()] {
+            let noise = self.noise_of_crowd(&tokens, &[]);
+            self.found.noise_floor = self.found.noise_floor.max(noise);
+        }
+    }
+
+    fn noise_of_crowd(&mut self, tokens: &[Token], plan: &[Intervention]) -> f64 {
+        let crowd = self.crowd.as_mut().and_then(Option::as_mut);
+        let noise = crowd.map(|crowd| crowd.noise(tokens, plan));
+        noise.and_then(Result::ok).unwrap_or(0.0)
+    }
+
+    /// What a cell differs from itself by, cut at several places, and among copies of itself,
+    /// with the tokens that follow it and without them.
+    fn noise_in_more_shapes(&mut self, request: &Request, logits: &[f32]) -> f64 {
+        let mut noise: f64 = 0.0;
+        for cut in [1, LENGTH / 4, LENGTH - 3, LENGTH - 1] {
+            noise = noise.max(self.noise_of_cut(request, logits, cut));
+        }
+        noise = noise.max(self.noise_of_crowd(&request.tokens, &request.plan));
+        for follow in &request.continuations {
+            let text = [&request.tokens[..], follow].concat();
+            noise = noise.max(self.noise_of_crowd(&text, &request.plan));
+        }
+        noise
     }
 
     /// What the clean run may be off by.

@@ -8,6 +8,7 @@
 
 mod agreement;
 mod examined;
+mod noise;
 mod rows;
 mod silent;
 mod verdict;

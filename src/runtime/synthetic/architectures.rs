@@ -283,7 +283,7 @@ supported {
         caches: Caches::None,
         heads: Heads::None,
         metadata: &[
-            ("wkv.head_size", U32(16)),
+            ("wkv.head_size", U32(WIDTH)),
             ("time_mix_extra_dim", U32(8)),
             ("time_decay_extra_dim", U32(8)),
         ],
@@ -328,7 +328,7 @@ refused {
         caches: Caches::None,
         heads: Heads::None,
         metadata: &[
-            ("wkv.head_size", U32(16)),
+            ("wkv.head_size", U32(WIDTH)),
             ("attention.decay_lora_rank", U32(8)),
             ("attention.iclr_lora_rank", U32(8)),
             ("attention.value_residual_mix_lora_rank", U32(8)),
