@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::chain;
 use crate::ggml::{
-    GGML_OP_GET_ROWS, GGML_OP_NONE, GGML_OP_SET_ROWS, GGML_TYPE_I32, ggml_op, ggml_tensor,
+    GGML_OP_GET_ROWS, GGML_OP_NONE, GGML_OP_ROPE, GGML_OP_SET_ROWS, GGML_TYPE_I32, ggml_op, ggml_tensor,
 };
 use crate::hook::{Anatomy, AnatomyError, Recording, Tensor};
 use crate::requests::Row;
@@ -121,14 +121,21 @@ impl Structure {
         }
         let width = all[0].shape()[0] as u32;
         let anatomy = Anatomy::of(&recording, layers, width)?;
-        let place = |wanted: Tensor<'_>| {
-            let index = chain.iter().position(|raw| *raw as usize == wanted.id())?;
-            let name = wanted.name();
+        let place = |wanted: Tensor<'_>, reader: usize| {
+            let index = all.iter().position(|t| t.id() == wanted.id());
+            let index = index.or_else(|| original(&all[..reader], wanted))?;
+            let name = all[index].name();
             Some(Place { index, name })
         };
-        let site = anatomy.positions.as_ref().ok_or(GraphError::NoPositions)?;
-        let by_position = all[nodes[site.index]];
-        let positions = by_position.sources().nth(1).and_then(place);
+        // The anatomy knows them by the same name, but not behind a copy.
+        let positions = nodes.iter().find_map(|&n| {
+            let takes = [GGML_OP_ROPE, GGML_OP_GET_ROWS].contains(&all[n].op());
+            let ids = all[n].sources().nth(1).filter(|_| takes)?;
+            place(ids, n).filter(|found| {
+                let ids = all[found.index];
+                ids.is_named("inp_pos") && ids.is_input() && ids.element_type() == GGML_TYPE_I32
+            })
+        });
         let positions = positions.ok_or(GraphError::NoPositions)?;
         // The rows whose logits are wanted are picked from a state, by an input.
         let outputs = nodes.iter().find_map(|&n| {
@@ -136,9 +143,9 @@ impl Structure {
             let picks = all[n].op() == GGML_OP_GET_ROWS
                 && state.op() != GGML_OP_NONE
                 && state.shape()[0] == i64::from(width)
-                && ids.is_input()
+                && (ids.is_input() || ids.is_copy())
                 && ids.element_type() == GGML_TYPE_I32;
-            picks.then(|| place(ids)).flatten()
+            picks.then(|| place(ids, n)).flatten()
         });
         Ok(Self {
             anatomy: Arc::new(anatomy),
@@ -230,6 +237,17 @@ impl Structure {
     }
 }
 
+/// What the scheduler copied from another backend, `backend#name#n`, where the reader's operand is
+/// not of the chain: the latest tensor of that name before the reader.
+fn original(before: &[Tensor<'_>], copy: Tensor<'_>) -> Option<usize> {
+    if !copy.is_copy() {
+        return None;
+    }
+    let name = copy.name();
+    let name = name.split('#').nth(1)?;
+    before.iter().rposition(|tensor| tensor.is_named(name))
+}
+
 /// What of a chain is needed for its last tensor or is written to a cache, in order. The chain
 /// also holds what llama.cpp made and did not use.
 fn live(all: &[Tensor<'_>]) -> Vec<usize> {
@@ -248,8 +266,10 @@ fn live(all: &[Tensor<'_>]) -> Vec<usize> {
     while let Some(n) = stack.pop() {
         if seen.insert(n) {
             let views = all[n].view_source();
-            let sources = all[n].sources().chain(views);
-            stack.extend(sources.filter_map(|source| known.get(&source.id())));
+            for source in all[n].sources().chain(views) {
+                let own = known.get(&source.id()).copied();
+                stack.extend(own.or_else(|| original(&all[..n], source)));
+            }
         }
     }
     (0..all.len())

@@ -204,6 +204,13 @@ impl Model {
         recurrent || unsafe { sys::llama_model_is_hybrid(model) }
     }
 
+    /// Whether layers choose between experts, as the model's metadata say.
+    pub fn has_experts(&self) -> bool {
+        let key = format!("{}.expert_count", self.facts.architecture);
+        let count = self.inner.meta_val_str(&key).ok();
+        count.is_some_and(|n| n.parse().is_ok_and(|n: u32| n > 1))
+    }
+
     /// Whether some layers attend through a sliding window.
     pub fn has_window(&self) -> bool {
         // SAFETY: the model is live.

@@ -96,6 +96,7 @@ impl<'s> Examined<'s> {
             clean_rows,
             found: SelfTest {
                 noise_floor,
+                drowned: 0,
                 layers: scope.layers.clone(),
                 computed_whole: None,
                 findings: Vec::new(),
@@ -154,18 +155,28 @@ impl<'s> Examined<'s> {
     /// it is more than the usual measure of noise allows, noise is measured in more batch
     /// shapes before anything is called wrong.
     pub fn judge(&mut self, request: &Request, logits: &[f32], difference: f64) -> Verdict {
+        let tolerance = self.allowed(request, logits, difference);
+        let verdict = Verdict::of(difference, tolerance);
+        if matches!(verdict, Verdict::Within { .. }) && request.tokens == self.prompt.tokens {
+            let effect = distance(logits, &self.clean);
+            self.found.drowned += u32::from(effect > 0.0 && effect <= tolerance);
+        }
+        verdict
+    }
+
+    fn allowed(&mut self, request: &Request, logits: &[f32], difference: f64) -> f64 {
         let tolerance = self.tolerance(request, logits);
         if difference <= tolerance {
-            return Verdict::of(difference, tolerance);
+            return tolerance;
         }
         self.measure_clean_noise();
         let tolerance = tolerance.max(self.clean_tolerance());
         if difference <= tolerance || self.patience == 0 {
-            return Verdict::of(difference, tolerance);
+            return tolerance;
         }
         self.patience -= 1;
         let noise = self.noise_in_more_shapes(request, logits);
-        Verdict::of(difference, tolerance.max(NOISE_FACTOR * noise))
+        tolerance.max(NOISE_FACTOR * noise)
     }
 
     /// Takes into the floor, once, what clean texts among copies of themselves differ by.

@@ -4,7 +4,8 @@
 //! by in another way: rows are read back by llama.cpp's own names, attention is silenced in the
 //! weights, the planned strategy is held against the straightforward one. Numbers that rounding
 //! may touch are judged by the model's own noise: six times what the same cell differs from
-//! itself when its batch is cut.
+//! itself when its batch is cut, and, before anything is called wrong, when it is cut elsewhere
+//! or runs among copies of itself.
 
 mod agreement;
 mod examined;
@@ -90,6 +91,10 @@ impl Scope {
 pub struct SelfTest {
     /// The largest difference of a logit between clean runs under different batch shapes.
     pub noise_floor: f64,
+    /// Comparisons that were passed with a tolerance as large as what the manipulation does:
+    /// they could not have told it from none.
+    #[serde(default)]
+    pub drowned: u32,
     /// The layers at which manipulations were carried out.
     pub layers: Vec<u32>,
     /// Why the planned strategy computed some of it whole, if it did.
