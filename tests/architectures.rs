@@ -6,36 +6,16 @@ mod common;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use common::{exact_options, outcomes};
+use common::outcomes;
+use common::tiny::{CLOSE, FAR, N_LAYER, distance, engine, model, options};
 use midlayer::engine::{Engine, EngineError, Outcome, Planned, Request, Straightforward};
 use midlayer::hook::{AnatomyError, Capture, HookFault, Observed, Row};
 use midlayer::intervention::{
     Action, Editor, Intervention, LayerSpan, PositionSet, Site, States, Target,
 };
-use midlayer::runtime::{
-    Architecture, Context, ContextOptions, Model, RuntimeError, Synthetic, Token,
-};
+use midlayer::runtime::{Architecture, Context, ContextOptions, RuntimeError, Synthetic, Token};
 
-const N_LAYER: u32 = 4;
 const LAYERS: [u32; 4] = [0, 1, 2, 3];
-const CLOSE: f32 = 1e-3;
-const FAR: f32 = 1e-2;
-
-fn options() -> ContextOptions {
-    ContextOptions {
-        n_ctx: 64,
-        n_batch: 64,
-        ..exact_options()
-    }
-}
-
-fn model(architecture: Architecture) -> Arc<Model> {
-    Arc::new(Synthetic::new(architecture).build().unwrap())
-}
-
-fn engine(architecture: Architecture) -> Straightforward {
-    Straightforward::new(model(architecture), &options()).unwrap()
-}
 
 fn all() -> impl Iterator<Item = Architecture> {
     Architecture::ALL.iter().copied()
@@ -63,14 +43,6 @@ fn fault(result: Result<Outcome, EngineError>) -> HookFault {
         Err(EngineError::Runtime(RuntimeError::Hook(fault))) => fault,
         other => panic!("{:?}", other.map(|o| o.touched)),
     }
-}
-
-fn distance(a: &[f32], b: &[f32]) -> f32 {
-    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
-    differences.fold(
-        0.0,
-        |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) },
-    )
 }
 
 /// Decodes a text, its last token among those that a plan may touch.

@@ -4,59 +4,15 @@
 mod common;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use common::{MAIN, attentive, exact_options};
-use midlayer::engine::{Engine, EngineError, Outcome, Prompt, Request, Rerun, Straightforward};
+use common::attentive;
+use common::tiny::{
+    CLOSE, FAR, N_LAYER, distance, engine, model, options, prompt, request, run, tokens,
+};
+use midlayer::engine::{Engine, Outcome, Prompt, Request, Straightforward};
 use midlayer::hook::{HookFault, Row};
-use midlayer::intervention::{Action, Editor, Intervention, LayerSpan, PlanError, PositionSet};
-use midlayer::runtime::{Architecture, Context, ContextOptions, RuntimeError, Synthetic, Token};
-
-const N_LAYER: u32 = 4;
-/// Bit-equality is asked for where batch shapes are the same, this elsewhere.
-const CLOSE: f32 = 1e-3;
-/// What real noise must exceed.
-const FAR: f32 = 1e-2;
-
-fn options() -> ContextOptions {
-    ContextOptions {
-        n_ctx: 64,
-        n_batch: 64,
-        ..exact_options()
-    }
-}
-
-fn engine(architecture: Architecture) -> Straightforward {
-    let model = Synthetic::new(architecture).build().unwrap();
-    Straightforward::new(Arc::new(model), &options()).unwrap()
-}
-
-fn tokens(n: i32) -> Vec<Token> {
-    (0..n).map(|i| Token(3 + (i * 7) % 89)).collect()
-}
-
-fn prompt(n: i32) -> Prompt {
-    Prompt::new("", tokens(n), |_| Vec::new())
-}
-
-fn request(plan: Vec<Intervention>) -> Request {
-    Request {
-        tokens: tokens(20),
-        plan,
-        ..Request::default()
-    }
-}
-
-fn run(engine: &mut Straightforward, plan: Vec<Intervention>) -> Outcome {
-    engine.run(&request(plan)).unwrap()
-}
-
-fn distance(a: &[f32], b: &[f32]) -> f32 {
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max)
-}
+use midlayer::intervention::{Action, Editor, Intervention, LayerSpan, PositionSet};
+use midlayer::runtime::{Architecture, Context, ContextOptions, RuntimeError, Token};
 
 #[test]
 fn rewriting_a_row_with_itself_is_bit_equal_to_clean() {
@@ -252,113 +208,6 @@ fn two_batches_equal_one() {
     }
 }
 
-/// Teacher-forced steps with the cache equal runs of the whole text from scratch, in which every
-/// token but the last is manipulated.
-#[test]
-fn continuing_equals_running_the_longer_text() {
-    for architecture in attentive() {
-        let mut engine = engine(architecture);
-        let plans = [
-            vec![],
-            vec![Intervention::freeze(2)],
-            vec![Intervention::random(1, 3)],
-            vec![Intervention::shuffle(3, 3)],
-            vec![Intervention::skip_attention(2)],
-        ];
-        let continuation: Vec<Token> = [40, 50, 60].map(Token).to_vec();
-        for plan in plans {
-            let mut steps = request(plan.clone());
-            steps.continuations = vec![continuation.clone()];
-            let steps = engine.run(&steps).unwrap();
-            for n in 0..=continuation.len() {
-                let mut text = request(plan.clone());
-                text.tokens.extend(&continuation[..n]);
-                let rerun = engine.run(&text).unwrap();
-                let moved = distance(steps.after(0, n), &rerun.logits);
-                assert!(moved < CLOSE, "{architecture:?} {plan:?} step {n}: {moved}");
-            }
-        }
-    }
-}
-
-/// Generation with the cache equals rerunning the whole text at every step, whether generated
-/// tokens are manipulated or not, and from whichever step manipulation begins.
-#[test]
-fn generation_equals_the_rerun_mode() {
-    for architecture in attentive() {
-        // All of it for the main ones, a part of it for the others.
-        let thorough = MAIN.contains(&architecture);
-        let n_tokens = if thorough { 12 } else { 5 };
-        let mut cached = engine(architecture);
-        let mut rerun = Rerun::new(engine(architecture));
-        let donor = cached.states(&prompt(12)).unwrap().moved(&[(9, 4)]);
-        let at = PositionSet::ranges([4..5]);
-        let plans = [
-            vec![],
-            vec![Intervention::freeze(2)],
-            vec![Intervention::random(1, 3)],
-            vec![Intervention::shuffle(2, 3)],
-            vec![Intervention::skip_attention(2)],
-            vec![Intervention::given(1, Arc::new(donor), at)],
-        ];
-        let mut outputs = Vec::new();
-        for plan in plans {
-            let settings = [(true, 0), (false, 0), (true, 3), (false, 3)];
-            for (manipulate_generated, from_step) in settings {
-                if !thorough && (!manipulate_generated || from_step > 0) {
-                    continue;
-                }
-                let what = format!("{architecture:?} {plan:?} {manipulate_generated} {from_step}");
-                let request = Request {
-                    manipulate_generated,
-                    from_step,
-                    ..request(plan.clone())
-                };
-                let a = cached.generate(&request, n_tokens, &mut |_| true).unwrap();
-                let b = rerun.generate(&request, n_tokens, &mut |_| true).unwrap();
-                assert_eq!(a.tokens.len(), n_tokens, "{what}");
-                let close = (a.margins.iter().zip(&b.margins)).all(|(x, y)| (x - y).abs() < CLOSE);
-                assert!(a.tokens == b.tokens && close, "{what}");
-                outputs.push(a);
-            }
-        }
-        if !thorough {
-            continue;
-        }
-        // Negative control: the settings do make a difference.
-        for pair in [(4, 5), (4, 6), (8, 9), (16, 17), (0, 4), (0, 8)] {
-            let (a, b) = (&outputs[pair.0], &outputs[pair.1]);
-            let same = a.tokens == b.tokens
-                && (a.margins.iter().zip(&b.margins)).all(|(x, y)| (x - y).abs() < CLOSE);
-            assert!(!same, "{architecture:?} {pair:?}");
-        }
-        // Clean is clean whatever the settings.
-        assert_eq!(outputs[0].tokens, outputs[3].tokens);
-    }
-}
-
-/// Several continuations of one prompt do not disturb each other.
-#[test]
-fn continuations_start_over() {
-    for architecture in attentive() {
-        let mut engine = engine(architecture);
-        for (manipulate_generated, from_step) in [(true, 0), (false, 0), (true, 2)] {
-            let branches = [[40, 50, 60], [41, 51, 61]].map(|b| b.map(Token).to_vec());
-            let mut both = request(vec![Intervention::freeze(2)]);
-            both.manipulate_generated = manipulate_generated;
-            both.from_step = from_step;
-            let mut single = both.clone();
-            both.continuations = branches.to_vec();
-            let both = engine.run(&both).unwrap();
-            for (n, branch) in branches.into_iter().enumerate() {
-                single.continuations = vec![branch];
-                let alone = engine.run(&single).unwrap();
-                assert_eq!(both.branches[n], alone.branches[0], "{architecture:?} {n}");
-            }
-        }
-    }
-}
-
 /// Rows of several sequences in one batch, interleaved, each under its own plan, equal each
 /// sequence alone.
 #[test]
@@ -434,120 +283,12 @@ fn interleaved(texts: &[Vec<Token>]) -> (Vec<Row>, Vec<usize>) {
     (rows, ends)
 }
 
-#[test]
-fn interventions_that_cannot_be_are_errors() {
-    let mut engine = engine(Architecture::Llama);
-    let mut fails = |intervention| engine.run(&request(vec![intervention])).unwrap_err();
-    assert!(matches!(
-        fails(Intervention::freeze(0)),
-        EngineError::Plan(PlanError::FreezeAtZero)
-    ));
-    assert!(matches!(
-        fails(Intervention::random(4, 1)),
-        EngineError::Plan(PlanError::LayerOutOfRange { layer: 4, last: 3 })
-    ));
-    let panics = Intervention::custom(1, |_, _, _| panic!("on purpose"));
-    assert!(matches!(
-        fails(panics),
-        EngineError::Runtime(RuntimeError::Hook(HookFault::Panicked(m))) if m == "on purpose"
-    ));
-    // The context still works after a fault.
-    let again = engine.run(&request(vec![Intervention::freeze(2)])).unwrap();
-    assert_eq!(again.touched.len(), 2);
-}
-
-/// A recurrent model has no attention to skip: refused, never a silent clean run.
-#[test]
-fn recurrent_models_refuse_what_they_cannot_do() {
-    let mut engine = engine(Architecture::Mamba);
-    let skip = engine.run(&request(vec![Intervention::skip_attention(1)]));
-    assert!(matches!(
-        skip.unwrap_err(),
-        EngineError::Runtime(RuntimeError::Hook(HookFault::NoAttention(1)))
-    ));
-    let mut step = request(vec![]);
-    step.continuations = vec![vec![Token(5)]];
-    assert!(matches!(
-        engine.run(&step).unwrap_err(),
-        EngineError::Runtime(RuntimeError::CannotRewind)
-    ));
-    // The residual stream is there, and can be rewritten.
-    let clean = run(&mut engine, vec![]);
-    let itself = run(&mut engine, vec![Intervention::custom(1, |_, _, _| {})]);
-    assert_eq!(itself.logits, clean.logits);
-    let noise = run(&mut engine, vec![Intervention::random(1, 1)]);
-    assert!(distance(&noise.logits, &clean.logits) > FAR);
-}
-
-#[test]
-fn what_llama_cpp_would_abort_on_is_an_error() {
-    let model = Arc::new(Synthetic::new(Architecture::Llama).build().unwrap());
-    let mut engine = Straightforward::new(model.clone(), &options()).unwrap();
-    let long = Request {
-        tokens: tokens(65),
-        ..Request::default()
-    };
-    assert!(matches!(
-        engine.run(&long).unwrap_err(),
-        EngineError::Runtime(RuntimeError::TooLong {
-            tokens: 65,
-            n_ctx: 64
-        })
-    ));
-    let unknown = Request {
-        tokens: vec![Token(96)],
-        ..Request::default()
-    };
-    assert!(matches!(
-        engine.run(&unknown).unwrap_err(),
-        EngineError::Runtime(RuntimeError::Token {
-            token: 96,
-            n_vocab: 96
-        })
-    ));
-    assert!(matches!(
-        engine.prompt("text").unwrap_err(),
-        EngineError::Runtime(RuntimeError::NoVocabulary)
-    ));
-    let mut context = Context::new(model.clone(), &options()).unwrap();
-    assert!(matches!(
-        context.decode(&[], HashMap::new(), None).err().unwrap(),
-        RuntimeError::EmptyBatch
-    ));
-    let other_sequence = Row {
-        sequence: 1,
-        position: 0,
-        token: 1,
-        prior: false,
-        output: true,
-    };
-    assert!(matches!(
-        context
-            .decode(&[other_sequence], HashMap::new(), None)
-            .err()
-            .unwrap(),
-        RuntimeError::Sequence {
-            sequence: 1,
-            n_seq_max: 1
-        }
-    ));
-    assert!(matches!(context.logits(0), Err(RuntimeError::NoLogits(0))));
-    let bad = ContextOptions {
-        cache_v: "q8_0".parse().unwrap(),
-        ..options()
-    };
-    assert!(matches!(
-        Context::new(model, &bad).err().unwrap(),
-        RuntimeError::QuantizedV
-    ));
-}
-
 /// Negative control for the row map: where llama.cpp regroups the rows of a batch, the hook
 /// notices that they no longer follow it and refuses.
 #[test]
 fn rows_in_another_order_are_refused() {
     for architecture in attentive() {
-        let model = Arc::new(Synthetic::new(architecture).build().unwrap());
+        let model = model(architecture);
         let options = ContextOptions {
             n_seq_max: 2,
             n_ctx: 128,

@@ -5,35 +5,19 @@ mod common;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use common::{MAIN, attentive, default_model_at, exact_options, outcomes};
+use common::tiny::{CLOSE, N_LAYER, distance, model, options};
+use common::{MAIN, attentive, default_model_at, outcomes};
 use midlayer::engine::{
     Ending, Engine, EngineError, Outcome, Planned, Request, Straightforward, argmax, kl, top,
 };
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Site, States};
-use midlayer::runtime::{
-    Architecture, ContextOptions, FlashAttention, Model, ModelOptions, Synthetic, Token,
-};
+use midlayer::runtime::{Architecture, ContextOptions, FlashAttention, Model, ModelOptions, Token};
 use midlayer::tasks::Capitals;
 use proptest::prelude::*;
 
-const N_LAYER: u32 = 4;
-/// What the two strategies may differ by on an F32 model.
-const CLOSE: f32 = 1e-3;
 /// The same where flash attention computes in F16: the straightforward strategy differs from
 /// itself by as much when a batch is cut.
 const CLOSE_FLASH: f32 = 2e-2;
-
-fn options() -> ContextOptions {
-    ContextOptions {
-        n_ctx: 64,
-        n_batch: 64,
-        ..exact_options()
-    }
-}
-
-fn model(architecture: Architecture) -> Arc<Model> {
-    Arc::new(Synthetic::new(architecture).build().unwrap())
-}
 
 /// Texts of different lengths that begin with the same twelve tokens.
 fn text(n: i32) -> Vec<Token> {
@@ -84,18 +68,6 @@ fn plans() -> Vec<Vec<Intervention>> {
 fn some_plans(architecture: Architecture, every: usize) -> Vec<Vec<Intervention>> {
     let first = architecture as usize % every;
     plans().into_iter().skip(first).step_by(every).collect()
-}
-
-fn distance(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
-    differences.fold(0.0, |m, d| {
-        if d.is_nan() {
-            f32::INFINITY
-        } else {
-            f32::max(m, d)
-        }
-    })
 }
 
 fn compare(requests: &[Request], planned: &[Outcome], slow: &[Outcome], close: f32, what: &str) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::chain;
 use crate::ggml::{
-    GGML_OP_GET_ROWS, GGML_OP_NONE, GGML_OP_ROPE, GGML_OP_SET_ROWS, GGML_TYPE_I32, ggml_op, ggml_tensor,
+    GGML_OP_GET_ROWS, GGML_OP_NONE, GGML_OP_ROPE, GGML_OP_SET_ROWS, GGML_TYPE_I32, ggml_op,
+    ggml_tensor,
 };
 use crate::hook::{Anatomy, AnatomyError, Recording, Tensor};
 use crate::requests::Row;

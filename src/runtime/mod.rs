@@ -5,6 +5,7 @@
 mod backend;
 mod context;
 mod error;
+mod memory;
 mod model;
 mod options;
 mod quantize;

@@ -6,6 +6,7 @@ pub mod gguf;
 pub mod pandas;
 pub mod place;
 pub mod rows;
+pub mod tiny;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
