@@ -79,12 +79,21 @@ impl Recording {
             is_i32: tensor.element_type() == sys::GGML_TYPE_I32,
             shape: tensor.shape(),
             strides: tensor.strides(),
-            is_input: tensor.is_input(),
+            is_input: tensor.is_input() || Self::is_copied_input(tensor),
             sources,
             root,
         });
         self.by_id.insert(tensor.id(), index);
         index
+    }
+
+    /// Whether this is another backend's copy of an input of the graph. Of what no node computes,
+    /// only weights and caches are read besides inputs; those of llama.cpp's have a dot or
+    /// `cache_` in their names.
+    fn is_copied_input(tensor: Tensor<'_>) -> bool {
+        let name = tensor.name();
+        let original = name.split('#').nth(1).unwrap_or_default();
+        tensor.is_copy() && !original.contains('.') && !original.starts_with("cache_")
     }
 
     /// Between backends the scheduler replaces a source by a copy named `backend#name#n`
