@@ -334,3 +334,30 @@ pub(super) fn failed(error: &EngineError) -> Verdict {
         Verdict::Wrong { reason }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::{Architecture, Synthetic};
+
+    #[test]
+    fn a_tolerance_as_large_as_the_effect_is_counted() {
+        let model = Arc::new(Synthetic::new(Architecture::Llama).build().unwrap());
+        let options = ContextOptions {
+            threads: 1,
+            ..ContextOptions::default()
+        };
+        let scope = Scope::spread(4, 1);
+        let mut examined = Examined::new(&model, &options, &scope).unwrap();
+        let request = examined.request(vec![Intervention::random(1, SEED)]);
+        let logits = examined.slow.start(&request).unwrap();
+        let near = examined.judge(&request, &logits, 1e-6);
+        assert!(matches!(near, Verdict::Within { .. }));
+        assert_eq!(examined.found.drowned, 0);
+        assert!(examined.judge(&request, &logits, 1.0).is_wrong());
+        examined.found.noise_floor = 1e6;
+        let far = examined.judge(&request, &logits, 1.0);
+        assert!(matches!(far, Verdict::Within { .. }));
+        assert_eq!(examined.found.drowned, 1);
+    }
+}
