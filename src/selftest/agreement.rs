@@ -15,6 +15,7 @@ use crate::runtime::{Context, ContextOptions, Token};
 const TEXTS: usize = 3;
 /// Rows in a micro-batch of several.
 const PIECE: u32 = 5;
+
 type Cell = (Kind, Site, u32);
 
 impl Examined<'_> {
@@ -134,19 +135,18 @@ impl Examined<'_> {
             n_seq_max: 3,
             ..self.options.clone()
         };
-        // Where experts are chosen, a hair's breadth decides between two that are nearly alike:
-        // what is wrong is so with every text.
         let texts = [
             self.prompt.tokens.clone(),
             self.donor.tokens.clone(),
             self.sibling(),
         ];
         let mut verdict = Verdict::Exact;
-        for text in texts {
-            verdict = self
-                .together(&options, &text)
-                .unwrap_or_else(|e| failed(&e));
-            if !verdict.is_wrong() {
+        for (n, text) in texts.iter().enumerate() {
+            let found = self.together(&options, text);
+            verdict = found.unwrap_or_else(|e| failed(&e));
+            // See `planned` on experts.
+            if !verdict.is_wrong() || !self.model.has_experts() {
+                self.found.flipped += u32::from(n > 0 && !verdict.is_wrong());
                 break;
             }
         }
@@ -229,7 +229,8 @@ impl Examined<'_> {
         }
         let mut verdicts = self.hold_against(&cells, &slow)?;
         // Where experts are chosen, a hair's breadth decides between two that are nearly alike,
-        // and then another output is no fault: what is wrong is so with every text.
+        // and then another output is no fault: what is wrong is so with every text. What is so
+        // with some of them only is counted.
         for draw in 1..TEXTS {
             if !self.model.has_experts() || !verdicts.iter().any(Verdict::is_wrong) {
                 break;
@@ -241,6 +242,7 @@ impl Examined<'_> {
             let others = self.hold_against(&cells, &slow?)?;
             for (verdict, other) in verdicts.iter_mut().zip(others) {
                 if verdict.is_wrong() {
+                    self.found.flipped += u32::from(!other.is_wrong());
                     *verdict = other;
                 }
             }

@@ -47,8 +47,8 @@ pub(super) struct Examined<'s> {
     /// States of that run, by llama.cpp's own names.
     pub clean_rows: Witness,
     pub found: SelfTest,
-    /// For more measures of noise, once they are needed; `Some(None)` where it cannot be had.
-    crowd: Option<Option<Crowd>>,
+    /// For more measures of noise, once they are needed.
+    crowd: Option<Crowd>,
     /// Cells whose own noise may still be measured in more shapes.
     patience: u32,
 }
@@ -97,6 +97,7 @@ impl<'s> Examined<'s> {
             found: SelfTest {
                 noise_floor,
                 drowned: 0,
+                flipped: 0,
                 layers: scope.layers.clone(),
                 computed_whole: None,
                 findings: Vec::new(),
@@ -184,7 +185,7 @@ impl<'s> Examined<'s> {
         if self.crowd.is_some() {
             return;
         }
-        self.crowd = Some(Crowd::new(self.model.clone(), &self.options).ok());
+        self.crowd = Some(Crowd::new(&self.model, &self.options));
         for tokens in [self.prompt.tokens.clone(), self.donor.tokens.clone()] {
             let noise = self.noise_of_crowd(&tokens, &[]);
             self.found.noise_floor = self.found.noise_floor.max(noise);
@@ -192,9 +193,8 @@ impl<'s> Examined<'s> {
     }
 
     fn noise_of_crowd(&mut self, tokens: &[Token], plan: &[Intervention]) -> f64 {
-        let crowd = self.crowd.as_mut().and_then(Option::as_mut);
-        let noise = crowd.map(|crowd| crowd.noise(tokens, plan));
-        noise.and_then(Result::ok).unwrap_or(0.0)
+        let crowd = self.crowd.as_mut();
+        crowd.map_or(0.0, |crowd| crowd.noise(tokens, plan))
     }
 
     /// What a cell differs from itself by, cut at several places, and among copies of itself,

@@ -95,6 +95,10 @@ pub struct SelfTest {
     /// they could not have told it from none.
     #[serde(default)]
     pub drowned: u32,
+    /// Comparisons of a model of experts that went wrong on one text and not on another: an
+    /// expert was chosen otherwise, as far as can be told.
+    #[serde(default)]
+    pub flipped: u32,
     /// The layers at which manipulations were carried out.
     pub layers: Vec<u32>,
     /// Why the planned strategy computed some of it whole, if it did.

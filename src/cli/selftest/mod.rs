@@ -155,6 +155,14 @@ fn text(facts: &Facts, options: &ContextOptions, found: &SelfTest) -> String {
         )
         .expect("a String takes any text");
     }
+    if found.flipped > 0 {
+        writeln!(
+            text,
+            "{} comparisons below went wrong on one text and not on another: this model chooses between experts, and between two that are nearly alike rounding decides\n",
+            found.flipped
+        )
+        .expect("as above");
+    }
     let mut table = Table::new();
     table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -211,6 +219,8 @@ fn lines(facts: &Facts, found: &SelfTest) -> String {
         let mut object = json!(finding);
         object["model"] = json!(facts.name);
         object["noise_floor"] = json!(found.noise_floor);
+        object["drowned"] = json!(found.drowned);
+        object["flipped"] = json!(found.flipped);
         writeln!(text, "{object}").expect("a String takes any text");
     }
     text
