@@ -322,3 +322,38 @@ pub(super) fn rows_of(sequence: u32, tokens: &[Token]) -> Vec<Row> {
     };
     tokens.iter().enumerate().map(row).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Scope;
+    use super::*;
+    use crate::runtime::{Architecture, Synthetic};
+
+    #[test]
+    fn strategies_that_disagree_on_tokens_that_follow_are_wrong() {
+        let model = Arc::new(Synthetic::new(Architecture::Llama).build().unwrap());
+        let options = ContextOptions {
+            threads: 1,
+            ..ContextOptions::default()
+        };
+        let scope = Scope::spread(4, 1);
+        let mut examined = Examined::new(&model, &options, &scope).unwrap();
+        let cell = (Kind::Random, Site::Residual, 2);
+        let plan = vec![examined.intervention(cell.0, cell.1, cell.2)];
+        let mut request = examined.request(plan);
+        request.continuations = examined.following();
+        let mut sibling = request.clone();
+        sibling.tokens = examined.sibling();
+        for request in [request, sibling] {
+            let own = examined.slow.run(&request).unwrap();
+            let cells = [(Some(cell), request)];
+            let mut verdict = |slow: Outcome| examined.hold_against(&cells, &[slow]).unwrap();
+            assert!(!verdict(own.clone())[0].is_wrong());
+            let mut other = own;
+            other.branches[0][1][3] += 0.1;
+            assert!(verdict(other)[0].is_wrong());
+        }
+    }
+}
