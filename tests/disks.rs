@@ -4,70 +4,19 @@
 //!
 //! They are mounted in a mount namespace of the test's own, so that nothing of them is left
 //! however the test ends. Where the machine allows no such thing (no Linux, no root and no user
-//! namespaces, no loop devices), the test says so on stderr.
+//! namespaces, no loop devices), the test says so on stderr, or fails if `MIDLAYER_REQUIRE` names
+//! `disks`.
 #![cfg(unix)]
 
 mod common;
 
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 
+use common::namespace::{in_namespace, must, text, works};
 use common::place::{Place, one_line_error};
+use common::require::{DISKS, PANDAS, is_required};
 use common::rows::Copy;
-
-const INSIDE: &str = "MIDLAYER_TEST_NAMESPACE";
-
-/// Says past the test harness, which keeps what passing tests print to itself.
-fn not_run(test: &str, why: &str) {
-    let line = format!("\nNOT RUN: {test}: {why}\n");
-    let _ = std::io::stderr().write_all(line.as_bytes());
-}
-
-fn works(program: &str, arguments: &[&str]) -> bool {
-    let output = Command::new(program).args(arguments).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
-fn must(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
-}
-
-/// Whether this is the test in its own namespace. If it is not, it is run in one, where that is
-/// possible and `able` says that what it needs is there.
-fn in_namespace(test: &str, able: impl Fn(&[&str]) -> Result<(), String>) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let ways: [&[&str]; 2] = [&["--mount"], &["--mount", "--map-root-user"]];
-    let may = |way: &&&[&str]| works("unshare", &[way, &["true"][..]].concat());
-    let Some(way) = ways.iter().find(may) else {
-        not_run(
-            test,
-            "mount namespaces are not allowed here (unshare --mount)",
-        );
-        return false;
-    };
-    if let Err(why) = able(way) {
-        not_run(test, &why);
-        return false;
-    }
-    let status = Command::new("unshare")
-        .args(*way)
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{test} in a namespace of its own");
-    false
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 const SWEEP: &str = "sweep -m tiny.gguf -t 1 --task capitals,math --shots 0 --limit 12 \
                      --manipulate random,freeze --layers 2,3 --strategy straightforward";
@@ -103,7 +52,7 @@ fn a_full_disk_is_an_error_at_any_size_and_the_run_goes_on_later() {
             .then_some(())
             .ok_or("tmpfs cannot be mounted".to_string())
     };
-    if !in_namespace(NAME, tmpfs) {
+    if !in_namespace(NAME, DISKS, tmpfs) {
         return;
     }
     let place = Place::new();
@@ -144,7 +93,7 @@ fn a_failing_disk_is_an_error_and_the_run_goes_on_later() {
             .then_some(())
             .ok_or("loop devices cannot be mounted (root only)".to_string())
     };
-    if !in_namespace(NAME, loops) {
+    if !in_namespace(NAME, DISKS, loops) {
         return;
     }
     let place = Place::new();
@@ -202,4 +151,11 @@ fn a_failing_disk_is_an_error_and_the_run_goes_on_later() {
         failed > 1 && partial > 0,
         "failed {failed}, midway {partial}"
     );
+}
+
+#[test]
+fn what_is_required_is_named() {
+    assert!(is_required("disks, pandas", PANDAS));
+    assert!(!is_required("pandas", DISKS) && !is_required("", DISKS));
+    assert!(std::panic::catch_unwind(|| is_required("disk", DISKS)).is_err());
 }

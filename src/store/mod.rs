@@ -1,16 +1,24 @@
 //! Results in SQLite: one folder a run, one transaction for items that ran together, resumed by key.
 
+mod connection;
+mod file_system;
+mod guard;
+mod hold;
+mod holder;
 mod notes;
 mod part;
 mod read;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use connection::tell_waits;
 pub use notes::Notes;
 pub use part::{ItemRow, Part, Row, Unit};
 pub use read::{ResultRow, StoredItem, StoredRun, StoredVariant};
 pub use write::Store;
+
+use file_system::FileSystem;
 
 /// The database's file name within a run's folder.
 pub const DATABASE: &str = "results.sqlite";
@@ -29,6 +37,35 @@ pub enum StoreError {
     },
     #[error("{0} is in use by another midlayer; wait for it or choose another folder (--out)")]
     Locked(PathBuf),
+    #[error(
+        "{folder} is in use by {holder}, which was seen at work {seen}; from here it cannot be told whether it still runs: if it has ended, delete {file} and repeat the command, else wait for it or choose another folder (--out)"
+    )]
+    InUse {
+        folder: PathBuf,
+        holder: String,
+        seen: String,
+        file: PathBuf,
+    },
+    #[error(
+        "another process works on the run now ({who}: {file}), so nothing more is stored: let one of them end, then repeat the command to go on where it stopped (--out)"
+    )]
+    TakenOver { file: PathBuf, who: String },
+    #[error(
+        "another program wrote to the results in {0} while they were in use, so nothing more is stored: see that nothing else writes there, then repeat the command to go on where it stopped (--out)"
+    )]
+    Written(PathBuf),
+    #[error(
+        "files cannot be locked in {folder} (file system: {system}; {reason}), and without locks two programs could destroy the results: choose a folder on another disk (--out), or have the file system mounted with locks (Lustre: -o flock; NFS: with its lock service)"
+    )]
+    NoLocks {
+        folder: PathBuf,
+        system: String,
+        reason: String,
+    },
+    #[error(
+        "another program has kept the results in {0} locked for ten minutes: close it, then repeat the command to go on where it stopped (--out)"
+    )]
+    Busy(PathBuf),
     #[error(
         "{folder} holds another run: {difference}; choose another folder (--out), or repeat the command it was begun with"
     )]
@@ -60,16 +97,50 @@ pub enum StoreError {
     Damaged { folder: PathBuf, what: String },
 }
 
+impl StoreError {
+    /// Sorts an error of the file system into what the user can do about it.
+    fn of_io(folder: &Path, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let folder = folder.to_path_buf();
+        match source.kind() {
+            StorageFull | QuotaExceeded => StoreError::Full {
+                folder,
+                reason: source.to_string(),
+            },
+            _ => StoreError::Folder {
+                path: folder,
+                source,
+            },
+        }
+    }
+
+    /// Whether another process works on the run, whose files are to be left alone.
+    fn is_about_another(&self) -> bool {
+        use StoreError::{InUse, Locked, TakenOver};
+        matches!(self, Locked(_) | InUse { .. } | TakenOver { .. })
+    }
+}
+
 /// Sorts a database error into what the user can do about it.
-fn database(folder: &std::path::Path) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
+fn database(folder: &Path) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
     use rusqlite::ErrorCode::{
-        CannotOpen, DatabaseCorrupt, DiskFull, NotADatabase, PermissionDenied, ReadOnly,
-        SystemIoFailure,
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, PermissionDenied,
+        ReadOnly, SystemIoFailure,
     };
     move |source| {
-        let folder = folder.to_path_buf();
         let reason = source.to_string();
+        let extended = source.sqlite_error().map(|error| error.extended_code);
+        if extended.is_some_and(|code| LOCK_ERRORS.contains(&code)) {
+            let system = FileSystem::of(folder).map_or("unknown".into(), |system| system.name);
+            return StoreError::NoLocks {
+                folder: folder.to_path_buf(),
+                system,
+                reason,
+            };
+        }
+        let folder = folder.to_path_buf();
         match source.sqlite_error_code() {
+            Some(DatabaseBusy) => StoreError::Busy(folder),
             Some(DiskFull) => StoreError::Full { folder, reason },
             Some(SystemIoFailure | CannotOpen | ReadOnly | PermissionDenied) => {
                 StoreError::Disk { folder, reason }
@@ -82,3 +153,11 @@ fn database(folder: &std::path::Path) -> impl Fn(rusqlite::Error) -> StoreError 
         }
     }
 }
+
+/// What SQLite fails with where the file system cannot lock.
+const LOCK_ERRORS: [i32; 4] = [
+    rusqlite::ffi::SQLITE_IOERR_LOCK,
+    rusqlite::ffi::SQLITE_IOERR_RDLOCK,
+    rusqlite::ffi::SQLITE_IOERR_UNLOCK,
+    rusqlite::ffi::SQLITE_IOERR_CHECKRESERVEDLOCK,
+];

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::params;
 
-use super::{DATABASE, Part, Store, StoreError, database};
+use super::connection::to_read;
+use super::{Part, Store, StoreError, database};
 use crate::sweep::Spec;
 use crate::tasks::TaskName;
 
@@ -26,9 +27,7 @@ impl Notes {
     /// [`StoreError`].
     pub fn read(folder: &Path) -> Result<Self, StoreError> {
         let fail = database(folder);
-        // Read-write for the sake of a WAL, as when the run itself is read.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(folder.join(DATABASE), flags).map_err(&fail)?;
+        let db = to_read(folder)?;
         let notes = db
             .prepare("SELECT key, value FROM meta")
             .map_err(&fail)?
@@ -65,8 +64,9 @@ impl Store {
     /// [`StoreError`].
     pub fn note_command(&mut self, command: &str) -> Result<(), StoreError> {
         let note = "INSERT OR IGNORE INTO meta VALUES (?1, ?2)";
-        let done = self.db.execute(note, params![COMMAND, command]);
-        done.map(drop).map_err(database(&self.folder))
+        let values = params![COMMAND, command];
+        self.guard
+            .write(&mut self.db, |db| db.execute(note, values).map(drop))
     }
 }
 
@@ -78,7 +78,6 @@ impl Part<'_> {
     pub fn note_items(&mut self, task: TaskName, items: usize) -> Result<(), StoreError> {
         let note = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
         let values = params![items_key(self.variant, task), items.to_string()];
-        let done = self.db.execute(note, values);
-        done.map(drop).map_err(database(self.folder))
+        self.write(|db| db.execute(note, values).map(drop))
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sha2::{Digest, Sha256};
 
+use super::guard::Guard;
 use super::{StoreError, database};
 use crate::engine::{NoiseFloor, Work};
 use crate::hook::Touched;
@@ -89,6 +90,7 @@ pub(super) fn selftest(
 pub struct Part<'s> {
     pub(super) db: &'s mut Connection,
     pub(super) folder: &'s Path,
+    guard: &'s Guard,
     pub(super) variant: i64,
     first_cell: i64,
 }
@@ -97,15 +99,25 @@ impl<'s> Part<'s> {
     pub(super) fn new(
         db: &'s mut Connection,
         folder: &'s Path,
+        guard: &'s Guard,
         variant: i64,
         first_cell: i64,
     ) -> Self {
         Self {
             db,
             folder,
+            guard,
             variant,
             first_cell,
         }
+    }
+
+    /// Carries out `work` in a transaction.
+    pub(super) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.guard.write(self.db, work)
     }
 
     /// The names of a task's items that are complete.
@@ -143,13 +155,9 @@ impl<'s> Part<'s> {
     /// [`StoreError`].
     pub fn put_selftest(&mut self, revision: &str, found: &SelfTest) -> Result<(), StoreError> {
         let value = serde_json::to_string(&(revision, found)).expect("plain data");
-        self.db
-            .execute(
-                "INSERT OR REPLACE INTO meta VALUES (?1, ?2)",
-                params![selftest_key(self.variant), value],
-            )
-            .map(|_| ())
-            .map_err(database(self.folder))
+        let note = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
+        let values = params![selftest_key(self.variant), value];
+        self.write(|db| db.execute(note, values).map(drop))
     }
 
     /// Whether the noise floor has been measured.
@@ -173,14 +181,13 @@ impl<'s> Part<'s> {
     /// # Errors
     /// [`StoreError`].
     pub fn put_noise_floor(&mut self, floors: &[NoiseFloor]) -> Result<(), StoreError> {
-        let fail = database(self.folder);
-        let transaction = self.db.transaction().map_err(&fail)?;
-        for floor in floors {
-            transaction
-                .execute(
+        let variant = self.variant;
+        self.write(|db| {
+            for floor in floors {
+                db.execute(
                     "INSERT OR REPLACE INTO noise_floor VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                     params![
-                        self.variant,
+                        variant,
                         floor.shape,
                         floor.prompts as i64,
                         floor.max_logit,
@@ -188,10 +195,10 @@ impl<'s> Part<'s> {
                         floor.max_kl,
                         floor.argmax_changes as i64
                     ],
-                )
-                .map_err(&fail)?;
-        }
-        transaction.commit().map_err(&fail)
+                )?;
+            }
+            Ok(())
+        })
     }
 
     /// Stores which items are left out: (name, what leaves them out, reason).
@@ -203,17 +210,16 @@ impl<'s> Part<'s> {
         task: TaskName,
         left_out: &[(String, &str, String)],
     ) -> Result<(), StoreError> {
-        let fail = database(self.folder);
-        let transaction = self.db.transaction().map_err(&fail)?;
-        for (name, what, reason) in left_out {
-            transaction
-                .execute(
+        let variant = self.variant;
+        self.write(|db| {
+            for (name, what, reason) in left_out {
+                db.execute(
                     "INSERT OR REPLACE INTO left_out VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![self.variant, task.to_string(), name, what, reason],
-                )
-                .map_err(&fail)?;
-        }
-        transaction.commit().map_err(&fail)
+                    params![variant, task.to_string(), name, what, reason],
+                )?;
+            }
+            Ok(())
+        })
     }
 
     /// Commits units: all of them or nothing.
@@ -221,12 +227,11 @@ impl<'s> Part<'s> {
     /// # Errors
     /// [`StoreError::Full`] when there is no space left.
     pub fn commit(&mut self, units: &[Unit]) -> Result<(), StoreError> {
-        let fail = database(self.folder);
-        let transaction = self.db.transaction().map_err(&fail)?;
-        for unit in units {
-            insert_unit(&transaction, unit, self.variant, self.first_cell).map_err(&fail)?;
-        }
-        transaction.commit().map_err(&fail)
+        let (variant, first_cell) = (self.variant, self.first_cell);
+        self.write(|db| {
+            let mut units = units.iter();
+            units.try_for_each(|unit| insert_unit(db, unit, variant, first_cell))
+        })
     }
 
     /// Notes what the session at hand has computed so far.
@@ -234,8 +239,8 @@ impl<'s> Part<'s> {
     /// # Errors
     /// [`StoreError`].
     pub fn note_work(&mut self, work: &Work) -> Result<(), StoreError> {
-        self.db
-            .execute(
+        self.write(|db| {
+            db.execute(
                 "UPDATE sessions SET layer_rows = ?1, cache_rows = ?2, fallbacks = ?3, reason = ?4
                  WHERE session = (SELECT max(session) FROM sessions)",
                 params![
@@ -245,8 +250,8 @@ impl<'s> Part<'s> {
                     work.reason
                 ],
             )
-            .map_err(database(self.folder))?;
-        Ok(())
+            .map(drop)
+        })
     }
 }
 

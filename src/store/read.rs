@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
-use super::{DATABASE, SCHEMA_VERSION, StoreError, database};
+use super::connection::to_read;
+use super::{SCHEMA_VERSION, StoreError, database};
 use crate::engine::NoiseFloor;
 use crate::selftest::SelfTest;
 use crate::sweep::{Spec, Treatment};
@@ -44,6 +45,8 @@ pub struct ResultRow {
     pub argmax_text: String,
     /// For `inject`: whether the donor's answer was given.
     pub modified_correct: Option<bool>,
+    /// For `inject`: log-probability of the donor's answer, nats.
+    pub modified_logprob: Option<f64>,
 }
 
 /// An item as it was asked.
@@ -57,6 +60,8 @@ pub struct StoredItem {
     pub prompt: String,
     /// The right answer.
     pub answer: String,
+    /// For `inject`: the prompt that states are taken from.
+    pub donor: Option<String>,
     /// For `inject`: the answer if the model believes the donor.
     pub modified_answer: Option<String>,
 }
@@ -103,14 +108,8 @@ impl StoredRun {
     /// # Errors
     /// [`StoreError`].
     pub fn read(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join(DATABASE);
-        if !path.is_file() {
-            return Err(StoreError::NoRun(folder.to_path_buf()));
-        }
         let fail = database(folder);
-        // Read-write, not to change anything: a WAL left by a killed run must be taken in.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&path, flags).map_err(&fail)?;
+        let db = to_read(folder)?;
         let specs = specs_of(&db, folder)?;
         let damaged = |what: String| StoreError::Damaged {
             folder: folder.to_path_buf(),
@@ -220,7 +219,7 @@ fn started(db: &Connection) -> rusqlite::Result<Option<String>> {
 
 fn items(db: &Connection, variant: i64) -> rusqlite::Result<Result<Vec<StoredItem>, String>> {
     let mut query = db.prepare(
-        "SELECT task, name, prompt, answer, modified_answer
+        "SELECT task, name, prompt, answer, donor, modified_answer
          FROM items WHERE variant = ?1 ORDER BY item",
     )?;
     let found = query.query_map([variant], |row| {
@@ -231,7 +230,8 @@ fn items(db: &Connection, variant: i64) -> rusqlite::Result<Result<Vec<StoredIte
                 name: row.get(1)?,
                 prompt: row.get(2)?,
                 answer: row.get(3)?,
-                modified_answer: row.get(4)?,
+                donor: row.get(4)?,
+                modified_answer: row.get(5)?,
             })
         };
         task.parse()
@@ -252,7 +252,7 @@ fn rows(db: &Connection, variant: i64) -> rusqlite::Result<Result<Vec<ResultRow>
     let mut query = db.prepare(
         "SELECT items.task, items.name, cells.manipulation, cells.layer, cells.seed,
                 score, correct, metrics, agrees, results.answer,
-                logprob, rank, kl, argmax_text, modified_correct
+                logprob, rank, kl, argmax_text, modified_correct, modified_logprob
          FROM results JOIN items USING (item) JOIN cells USING (cell)
          WHERE items.variant = ?1
          ORDER BY item, cell",
@@ -290,6 +290,7 @@ fn rows(db: &Connection, variant: i64) -> rusqlite::Result<Result<Vec<ResultRow>
             kl: row.get(12)?,
             argmax_text: row.get(13)?,
             modified_correct: row.get(14)?,
+            modified_logprob: row.get(15)?,
         });
     }
     Ok(Ok(rows))

@@ -1,10 +1,13 @@
 //! A run being written.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
+use super::connection::{BESIDE, to_write};
+use super::guard::{Guard, version};
+use super::hold::{self, Hold};
 use super::{DATABASE, Part, SCHEMA_VERSION, StoreError, database};
 use crate::sweep::{Cell, Spec, Variant, labels};
 
@@ -16,7 +19,8 @@ pub struct Store {
     first_cells: Vec<i64>,
     /// Whether the folder was there before.
     existed: bool,
-    _lock: File,
+    /// After the database, which must be closed before the folder is another's.
+    pub(super) guard: Guard,
 }
 
 impl Store {
@@ -26,37 +30,33 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing is left behind when a new run cannot be begun.
     pub fn open(folder: &Path, variants: &[Variant]) -> Result<Self, StoreError> {
-        let io = |source| StoreError::Folder {
-            path: folder.to_path_buf(),
-            source,
-        };
+        let io = |source| StoreError::of_io(folder, source);
         let existed = folder.exists();
         fs::create_dir_all(folder).map_err(io)?;
-        let path = folder.join(DATABASE);
-        let fresh = !path.exists();
+        let fresh = !folder.join(DATABASE).exists();
         if fresh && fs::read_dir(folder).map_err(io)?.any(|e| !is_ours(&e)) {
             return Err(StoreError::Foreign(folder.to_path_buf()));
         }
-        let lock = File::create(folder.join(LOCK)).map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked(folder.to_path_buf()));
+        let hold = match Hold::take(folder) {
+            Ok(hold) => hold,
+            Err(error) => {
+                if fresh && !error.is_about_another() {
+                    remove_new(folder, existed, None);
+                }
+                return Err(error);
             }
-            Err(fs::TryLockError::Error(source)) => return Err(io(source)),
-        }
-        let opened = Self::open_database(folder, &path, variants);
-        match opened {
-            Ok(db) => Ok(Self {
+        };
+        match Self::open_database(folder, &hold, variants) {
+            Ok((db, version)) => Ok(Self {
+                guard: Guard::new(folder.to_path_buf(), hold, version),
                 folder: folder.to_path_buf(),
                 db,
                 first_cells: first_cells(variants),
                 existed,
-                _lock: lock,
             }),
             Err(error) => {
                 if fresh {
-                    remove_new(folder, existed);
+                    remove_new(folder, existed, Some(hold));
                 }
                 Err(error)
             }
@@ -65,17 +65,11 @@ impl Store {
 
     fn open_database(
         folder: &Path,
-        path: &Path,
+        hold: &Hold,
         variants: &[Variant],
-    ) -> Result<Connection, StoreError> {
+    ) -> Result<(Connection, i64), StoreError> {
         let fail = database(folder);
-        let mut db = Connection::open(path).map_err(&fail)?;
-        db.pragma_update(None, "journal_mode", "WAL")
-            .map_err(&fail)?;
-        db.pragma_update(None, "synchronous", "FULL")
-            .map_err(&fail)?;
-        db.pragma_update(None, "foreign_keys", true)
-            .map_err(&fail)?;
+        let mut db = to_write(folder, hold).map_err(&fail)?;
         let begun: i64 = db
             .query_row(
                 "SELECT count(*) FROM sqlite_master WHERE name = 'meta'",
@@ -85,16 +79,26 @@ impl Store {
             .map_err(&fail)?;
         if begun == 0 {
             create(&mut db, variants).map_err(&fail)?;
-            return Ok(db);
         }
+        let version = version(&db).map_err(&fail)?;
         let stored = super::read::specs_of(&db, folder)?;
         match difference(&stored, variants) {
-            None => Ok(db),
+            None => Ok((db, version)),
             Some(difference) => Err(StoreError::AnotherRun {
                 folder: folder.to_path_buf(),
                 difference,
             }),
         }
+    }
+
+    /// What the user should know of where the results lie.
+    pub fn notice(&self) -> Option<String> {
+        let system = self.guard.hold().network()?;
+        let folder = self.folder.display();
+        Some(format!(
+            "{folder} is on a file system that other machines may reach ({system}): the database has a rollback journal there, and {} says who works on it",
+            hold::IN_USE
+        ))
     }
 
     /// Closes the run after a failure, and removes it if it holds no item.
@@ -106,12 +110,13 @@ impl Store {
             folder,
             db,
             existed,
-            _lock,
+            guard,
             ..
         } = self;
         drop(db);
-        if items == Ok(0i64) {
-            remove_new(&folder, existed);
+        // What another has taken over is not ours to remove.
+        if items == Ok(0i64) && guard.hold().check().is_ok() {
+            remove_new(&folder, existed, Some(guard.into_hold()));
         }
     }
 
@@ -125,14 +130,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn begin_session(&mut self, revision: &str, host: &str) -> Result<(), StoreError> {
-        self.db
-            .execute(
+        self.guard.write(&mut self.db, |db| {
+            db.execute(
                 "INSERT INTO sessions (started, revision, host)
                  VALUES (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'), ?1, ?2)",
                 params![revision, host],
             )
-            .map_err(database(&self.folder))?;
-        Ok(())
+            .map(drop)
+        })
     }
 
     /// The part of the run that belongs to its `n`-th variant.
@@ -141,14 +146,15 @@ impl Store {
     /// When there is no such variant.
     pub fn part(&mut self, n: usize) -> Part<'_> {
         let first_cell = self.first_cells[n];
-        Part::new(&mut self.db, &self.folder, n as i64, first_cell)
+        Part::new(
+            &mut self.db,
+            &self.folder,
+            &self.guard,
+            n as i64,
+            first_cell,
+        )
     }
 }
-
-const LOCK: &str = ".lock";
-
-/// What SQLite keeps beside a database.
-const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// What a run that was begun and cut off before its first commit may have left.
 fn is_ours(entry: &std::io::Result<fs::DirEntry>) -> bool {
@@ -157,16 +163,18 @@ fn is_ours(entry: &std::io::Result<fs::DirEntry>) -> bool {
     };
     let name = entry.file_name();
     let beside = |suffix: &&str| name == *format!("{DATABASE}{suffix}");
-    name == LOCK || BESIDE.iter().any(beside)
+    hold::is_ours(&name) || BESIDE.iter().any(beside)
 }
 
-/// Removes what opening a new run has made, and the folder if it was made too.
-fn remove_new(folder: &Path, existed: bool) {
+/// Removes what opening a new run has made, and the folder if it was made too. It is held until
+/// the rest is gone.
+fn remove_new(folder: &Path, existed: bool, hold: Option<Hold>) {
     // Best effort: the error that led here is the one to report.
     for suffix in BESIDE.iter().chain(&[""]) {
         fs::remove_file(folder.join(format!("{DATABASE}{suffix}"))).ok();
     }
-    fs::remove_file(folder.join(LOCK)).ok();
+    hold::remove(folder);
+    drop(hold);
     if !existed {
         fs::remove_dir(folder).ok();
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Grid, GridError, SweepError};
 use crate::engine::{Engine, Strategy};
@@ -82,11 +82,18 @@ pub struct ModelIdentity {
 /// Where a task's items come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSource {
-    /// The file; `None` for the small set that the program carries.
+    /// The file; `None` for the small set that the program carries. A name that is not UTF-8 is
+    /// stored as it is shown; the hash tells files apart.
+    #[serde(serialize_with = "as_shown")]
     pub path: Option<PathBuf>,
     /// SHA-256 of the file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sha256: Option<String>,
+}
+
+fn as_shown<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = path.as_ref().map(|path| path.to_string_lossy());
+    shown.serialize(serializer)
 }
 
 /// A task and its settings.

@@ -26,7 +26,7 @@ use crate::engine::{Engine, EngineError, Prompt};
 use crate::runtime::Token;
 
 /// The tasks by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskName {
     /// The capital of a country.

@@ -3,8 +3,11 @@
 
 pub mod exported;
 pub mod gguf;
+pub mod kills;
+pub mod namespace;
 pub mod pandas;
 pub mod place;
+pub mod require;
 pub mod rows;
 pub mod tiny;
 

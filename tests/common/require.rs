@@ -1,0 +1,45 @@
+//! What a test needs of the machine. Where it is missing the test says so and passes, unless
+//! `MIDLAYER_REQUIRE` names it: then its absence is a failure.
+
+use std::io::Write;
+
+/// Full and failing disks: mount namespaces, loop devices.
+pub const DISKS: &str = "disks";
+/// Network file systems: mount namespaces, FUSE, bindfs, sshfs and an SFTP server.
+pub const NETWORK_DISKS: &str = "network-disks";
+/// A Python with pandas and pyarrow.
+pub const PANDAS: &str = "pandas";
+
+const KNOWN: [&str; 3] = [DISKS, NETWORK_DISKS, PANDAS];
+
+/// Says that a test was not run, past the test harness, which keeps what passing tests print to
+/// itself.
+///
+/// # Panics
+/// If what it needs is required.
+pub fn not_run(test: &str, needs: &str, why: &str) {
+    let required = std::env::var("MIDLAYER_REQUIRE").unwrap_or_default();
+    assert!(
+        !is_required(&required, needs),
+        "{test} needs {needs}, which MIDLAYER_REQUIRE asks for: {why}"
+    );
+    let line = format!("\nNOT RUN: {test}: {why}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Whether a list as `disks,pandas` names something.
+pub fn is_required(list: &str, what: &str) -> bool {
+    let names = list
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let names: Vec<&str> = names.collect();
+    for name in &names {
+        assert!(
+            KNOWN.contains(name),
+            "MIDLAYER_REQUIRE names {name}; known are {}",
+            KNOWN.join(", ")
+        );
+    }
+    names.contains(&what)
+}
