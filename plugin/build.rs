@@ -7,7 +7,9 @@ fn main() {
             .file("src/interpose.c")
             .warnings_into_errors(true)
             .compile("interpose");
-        // It may be missing: then the entry is null.
-        println!("cargo:rustc-cdylib-link-arg=-Wl,-U,_ggml_backend_sched_set_eval_callback");
+        // They may be missing: then the entries are null.
+        for name in ["sched_set_eval_callback", "sched_free", "free"] {
+            println!("cargo:rustc-cdylib-link-arg=-Wl,-U,_ggml_backend_{name}");
+        }
     }
 }

@@ -8,6 +8,11 @@ fn main() -> std::process::ExitCode {
     cli::main()
 }
 
+/// What OpenMP's runtime takes its spinning from.
+pub const SPIN: &str = "GOMP_SPINCOUNT";
+/// Says that it was set here and not by the user.
+pub const SPIN_SET: &str = "MIDLAYER_SPIN_SET";
+
 /// Threads that wait for each other spin. OpenMP's runtime lets them spin so long that a busy
 /// neighbour on the same cores makes a forward pass five times slower (`midlayer bench
 /// neighbours`); with this it is three times, and alone nothing is lost. The runtime reads the
@@ -17,7 +22,7 @@ fn spin_briefly() {
     use std::env;
     use std::os::unix::process::CommandExt;
 
-    let chosen = ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"];
+    let chosen = [SPIN, "OMP_WAIT_POLICY"];
     if chosen.iter().any(|name| env::var_os(name).is_some()) {
         return;
     }
@@ -28,6 +33,10 @@ fn spin_briefly() {
             again.arg0(name);
         }
         // Comes back only if it fails, and then all goes on as it is.
-        let _ = again.args(arguments).env(chosen[0], "10000").exec();
+        let _ = again
+            .args(arguments)
+            .env(SPIN, "10000")
+            .env(SPIN_SET, "1")
+            .exec();
     }
 }

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use midlayer::engine::{Engine, Prompt, Request, Straightforward};
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Target};
 use midlayer::plan::{Keep, Plan, Requests, Shape, read_states};
 use midlayer::runtime::{Architecture, Synthetic, Vocabulary};
+use predicates::prelude::*;
 use predicates::str::contains;
 use tempfile::TempDir;
 
@@ -331,6 +334,29 @@ fn what_does_not_fit_the_model_is_refused_and_the_host_goes_on() {
     refused(&plan, "");
 }
 
+#[test]
+fn error_texts_live_as_long_as_their_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = build_from(folder.path(), "plugin/tests/fake/errors.c");
+    let place = Place::new(Architecture::Llama);
+    for (name, more) in [("plan.json", 1), ("other.json", 2)] {
+        let shape = Shape {
+            layers: place.shape().layers + more,
+            ..place.shape()
+        };
+        let plan = Plan::of(&[Intervention::freeze(2)], shape).unwrap();
+        plan.write(&place.path(name)).unwrap();
+    }
+    let mut command = Command::new(&host);
+    for name in ["tiny.gguf", "plan.json", "other.json"] {
+        command.arg(place.path(name));
+    }
+    command.arg(TEXT).env("LD_LIBRARY_PATH", release());
+    let output = command.output().unwrap();
+    let found = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && found == "kept\n", "{found}");
+}
+
 /// A panic inside ends the plan, not the host.
 #[test]
 fn a_panic_never_crosses_into_the_host() {
@@ -351,34 +377,41 @@ fn a_panic_never_crosses_into_the_host() {
     }
 }
 
+/// A host that knows nothing of midlayer, under a plan: its logits and what was said.
+fn preloaded(
+    (host, library): &(PathBuf, PathBuf),
+    place: &Place,
+    variables: &[(&str, &str)],
+) -> (Vec<f32>, String) {
+    let mut command = Command::new(host);
+    command.arg(library);
+    command.env("TEXT_MODEL", place.path("tiny.gguf"));
+    command.env("TEXT", TEXT);
+    command.env("MIDLAYER_PLAN", place.path("plan.json"));
+    command.envs(variables.iter().copied());
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && lines.ends_with("unharmed\n"),
+        "{said}"
+    );
+    let logits = lines.lines().filter_map(|line| line.parse().ok());
+    (logits.collect(), said)
+}
+
 /// The same preloaded: what the plan says, and with a panic inside the host's own answer.
 #[test]
 fn preloaded_a_plan_is_carried_out_and_a_panic_never_crosses_into_the_host() {
     let folder = tempfile::tempdir().unwrap();
-    let (host, library) = build_private(folder.path());
+    let host = build_private(folder.path());
     let mut place = Place::new(Architecture::Llama);
     let steps = [Intervention::random(1, 7)];
     let (clean, changed) = (place.library(&[]), place.library(&steps));
     assert!(distance(&changed, &clean) > CLOSE, "a control");
     let plan = Plan::of(&steps, place.shape()).unwrap();
     plan.write(&place.path("plan.json")).unwrap();
-    let answer = |variables: &[(&str, &str)]| {
-        let mut command = Command::new(&host);
-        command.arg(&library);
-        command.env("TEXT_MODEL", place.path("tiny.gguf"));
-        command.env("TEXT", TEXT);
-        command.env("MIDLAYER_PLAN", place.path("plan.json"));
-        command.envs(variables.iter().copied());
-        let output = command.output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        let lines = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            output.status.success() && lines.ends_with("unharmed\n"),
-            "{said}"
-        );
-        let logits = lines.lines().filter_map(|line| line.parse().ok());
-        (logits.collect::<Vec<f32>>(), said)
-    };
+    let answer = |variables: &[(&str, &str)]| preloaded(&host, &place, variables);
     let (logits, said) = answer(&[]);
     assert!(distance(&logits, &clean) < CLOSE, "not preloaded: {said}");
     let plugin = plugin();
@@ -389,6 +422,33 @@ fn preloaded_a_plan_is_carried_out_and_a_panic_never_crosses_into_the_host() {
     assert!(distance(&logits, &clean) < CLOSE, "panicked: {said}");
     let told = "leaves the model alone from here on: on purpose";
     assert!(said.contains(told), "{said}");
+}
+
+/// Each context counts its own texts: one that is made where another was freed begins anew, and
+/// one whose scheduler llama.cpp makes anew does not.
+#[test]
+fn a_context_has_a_session_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = build_private(folder.path());
+    let mut place = Place::new(Architecture::Llama);
+    let steps = [Intervention::random(1, 7)];
+    let (clean, changed) = (place.library(&[]), place.library(&steps));
+    let mut plan = Plan::of(&steps, place.shape()).unwrap();
+    plan.requests = Requests::First;
+    plan.write(&place.path("plan.json")).unwrap();
+    let plugin = plugin();
+    let variables = [
+        ("LD_PRELOAD", plugin.to_str().unwrap()),
+        ("TEXT_CONTEXTS", "3"),
+        ("TEXT_TIMES", "2"),
+    ];
+    let (logits, said) = preloaded(&host, &place, &variables);
+    let texts: Vec<&[f32]> = logits.chunks_exact(clean.len()).collect();
+    assert_eq!(texts.len(), 6);
+    for (n, text) in texts.into_iter().enumerate() {
+        let expected = if n % 2 == 0 { &changed } else { &clean };
+        assert!(distance(text, expected) < CLOSE, "text {n}: {said}");
+    }
 }
 
 #[test]
@@ -441,4 +501,97 @@ fn attach_says_why_not() {
         .run("attach --plan plan.json -- printenv MIDLAYER_PLAN")
         .success()
         .stdout(contains("plan.json"));
+}
+
+/// What would keep the plugin from being loaded is said before the program runs.
+#[test]
+fn attach_refuses_what_the_loader_would_not_find() {
+    let place = common::place::Place::new();
+    let plan = r#"{"midlayer_plan": 1, "interventions": [{"manipulation": "freeze", "layer": 1}]}"#;
+    std::fs::write(place.path("plan.json"), plan).unwrap();
+    let attach = |arguments: &[&OsStr]| {
+        let mut command = place.command("attach");
+        command.args(arguments);
+        assert_cmd::Command::from_std(command).assert()
+    };
+    for folder in ["lib dir", "lib:dir"] {
+        std::fs::create_dir(place.path(folder)).unwrap();
+        let library = place.path(folder).join("libmidlayer_plugin.so");
+        std::fs::copy(plugin(), &library).unwrap();
+        let arguments = ["--library".as_ref(), library.as_os_str()];
+        let rest = ["--plan", "plan.json", "--", "touch", "ran"].map(OsStr::new);
+        attach(&[&arguments[..], &rest].concat())
+            .code(2)
+            .stderr(contains(folder).and(contains("(--library)")));
+        assert!(!place.path("ran").exists());
+    }
+    // Any other byte is none of the loader's.
+    let folder = place.0.path().join(OsStr::from_bytes(b"lib\xff"));
+    std::fs::create_dir(&folder).unwrap();
+    let library = folder.join("libmidlayer_plugin.so");
+    std::fs::copy(plugin(), &library).unwrap();
+    let plan = folder.join("a plan: one.json");
+    std::fs::copy(place.path("plan.json"), &plan).unwrap();
+    let line = ["--library", "--plan", "--", "cat", "/proc/self/maps"].map(OsStr::new);
+    let arguments = [
+        line[0],
+        library.as_os_str(),
+        line[1],
+        plan.as_os_str(),
+        line[2],
+        line[3],
+        line[4],
+    ];
+    attach(&arguments)
+        .success()
+        .stdout(contains("libmidlayer_plugin.so"));
+}
+
+#[test]
+fn attach_names_what_it_cannot_run_and_waits_no_longer_than_it_is_told() {
+    let place = common::place::Place::new();
+    std::fs::write(place.path("script"), "#!/bin/sh\n").unwrap();
+    place
+        .run("attach --check -- ./script")
+        .code(2)
+        .stderr(contains("./script may not be executed"));
+    place
+        .run("attach --check --seconds 1 -- sleep 1000")
+        .success()
+        .stdout(contains("in 1 s llama.cpp computed nothing in").and(contains("--seconds")));
+    for (step, why) in [
+        (r#""layer": 4294967295"#, "layer 4294967295 is out of range"),
+        (
+            r#""layer": 1, "extent": {"window": 0}"#,
+            "a window of 0 layers",
+        ),
+    ] {
+        let step = format!(r#"{{"manipulation": "freeze", {step}}}"#);
+        let plan = format!(r#"{{"midlayer_plan": 1, "interventions": [{step}]}}"#);
+        std::fs::write(place.path("plan.json"), plan).unwrap();
+        place
+            .run("attach --plan plan.json -- true")
+            .code(1)
+            .stderr(contains(why));
+    }
+}
+
+/// What midlayer sets for its own threads is not the program's.
+#[test]
+fn attach_leaves_the_program_its_environment() {
+    let place = common::place::Place::new();
+    let plan = r#"{"midlayer_plan": 1, "interventions": [{"manipulation": "freeze", "layer": 1}]}"#;
+    std::fs::write(place.path("plan.json"), plan).unwrap();
+    let seen = |value: Option<&str>| {
+        let mut command = place.command("attach --plan plan.json -- env");
+        command.env_remove("GOMP_SPINCOUNT");
+        command.env_remove("OMP_WAIT_POLICY");
+        command.envs(value.map(|value| ("GOMP_SPINCOUNT", value)));
+        let assert = assert_cmd::Command::from_std(command).assert().success();
+        String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+    };
+    let own = seen(None);
+    assert!(own.contains("MIDLAYER_PLAN="), "{own}");
+    assert!(!own.contains("SPIN"), "{own}");
+    assert!(seen(Some("7")).contains("GOMP_SPINCOUNT=7\n"));
 }

@@ -79,11 +79,22 @@ uint64_t midlayer_texts_chosen(const struct midlayer_session *session);
 bool midlayer_save_states(struct midlayer_session *session, const char *path);
 
 // The last error of a session, or of this thread's calls without one (NULL). NULL if there was
-// none. The text is valid until the next error or until the session is closed.
+// none. A session's text is valid until the session is closed, whatever other threads do; a
+// text without one until the next failure of a call without one on this thread.
 //
 // # Safety
 // `session` is open or NULL.
 const char *midlayer_last_error(const struct midlayer_session *session);
+
+// Copies the last error, as midlayer_last_error gives it, into `buffer`: what fits into `size`
+// bytes, the closing NUL included. Returns the length of the whole text without the NUL, 0 if
+// there was no error; a result of `size` or more says that the text was cut.
+//
+// # Safety
+// `session` is open or NULL; `buffer` has room for `size` bytes, or is NULL and `size` is 0.
+uintptr_t midlayer_copy_error(const struct midlayer_session *session,
+                              char *buffer,
+                              uintptr_t size);
 
 // Closes a session, after its context has been freed.
 //

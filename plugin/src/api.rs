@@ -1,7 +1,8 @@
 //! The C interface. `include/midlayer.h` is made from this file (`tests/header.rs`).
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, OsStr, c_char, c_void};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::ptr::{null, null_mut};
@@ -35,14 +36,21 @@ fn guarded<R>(otherwise: R, f: impl FnOnce() -> R) -> R {
 
 /// # Safety
 /// `text` is null or a NUL-terminated string that outlives the result.
-unsafe fn string<'a>(text: *const c_char) -> Option<&'a str> {
+unsafe fn bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
     if text.is_null() {
         fail("a string is NULL");
         return None;
     }
     // SAFETY: the caller's promise.
-    let text = unsafe { CStr::from_ptr(text) };
-    text.to_str()
+    Some(unsafe { CStr::from_ptr(text) }.to_bytes())
+}
+
+/// # Safety
+/// As [`bytes`].
+unsafe fn string<'a>(text: *const c_char) -> Option<&'a str> {
+    // SAFETY: the caller's promise.
+    let text = unsafe { bytes(text) }?;
+    std::str::from_utf8(text)
         .map_err(|_| fail("a string is not UTF-8"))
         .ok()
 }
@@ -109,8 +117,8 @@ pub unsafe extern "C" fn midlayer_open(plan: *const c_char) -> *mut midlayer_ses
 pub unsafe extern "C" fn midlayer_open_file(path: *const c_char) -> *mut midlayer_session {
     guarded(null_mut(), || {
         // SAFETY: the caller's promise.
-        match unsafe { string(path) } {
-            Some(path) => open(Source::watched(Path::new(path))),
+        match unsafe { bytes(path) } {
+            Some(path) => open(Source::watched(Path::new(OsStr::from_bytes(path)))),
             None => null_mut(),
         }
     })
@@ -197,16 +205,17 @@ pub unsafe extern "C" fn midlayer_save_states(
         // SAFETY: the caller's promise.
         let session = unsafe { self::session(session) };
         // SAFETY: the caller's promise.
-        let path = unsafe { string(path) };
+        let path = unsafe { bytes(path) };
         match (session, path) {
-            (Some(session), Some(path)) => session.save(Path::new(path)).is_ok(),
+            (Some(session), Some(path)) => session.save(Path::new(OsStr::from_bytes(path))).is_ok(),
             _ => false,
         }
     })
 }
 
 /// The last error of a session, or of this thread's calls without one (NULL). NULL if there was
-/// none. The text is valid until the next error or until the session is closed.
+/// none. A session's text is valid until the session is closed, whatever other threads do; a
+/// text without one until the next failure of a call without one on this thread.
 ///
 /// # Safety
 /// `session` is open or NULL.
@@ -217,6 +226,37 @@ pub unsafe extern "C" fn midlayer_last_error(session: *const midlayer_session) -
         Some(session) => session.error().unwrap_or(null()),
         None => ERROR.with_borrow(|error| error.as_ref().map_or(null(), |error| error.as_ptr())),
     }
+}
+
+/// Copies the last error, as midlayer_last_error gives it, into `buffer`: what fits into `size`
+/// bytes, the closing NUL included. Returns the length of the whole text without the NUL, 0 if
+/// there was no error; a result of `size` or more says that the text was cut.
+///
+/// # Safety
+/// `session` is open or NULL; `buffer` has room for `size` bytes, or is NULL and `size` is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midlayer_copy_error(
+    session: *const midlayer_session,
+    buffer: *mut c_char,
+    size: usize,
+) -> usize {
+    // SAFETY: the caller's promise.
+    let error = match unsafe { self::session(session) } {
+        Some(session) => session.error_text(),
+        None => ERROR.with_borrow(Clone::clone),
+    };
+    let text = error.unwrap_or_default();
+    let bytes = text.to_bytes();
+    if size > 0 && !buffer.is_null() {
+        let fits = bytes.len().min(size - 1);
+        // SAFETY: the caller's promise; `fits` is less than `size`, and the text is not the buffer.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr().cast(), buffer, fits) };
+        // SAFETY: within `size`.
+        let end = unsafe { buffer.add(fits) };
+        // SAFETY: within `size`.
+        unsafe { end.write(0) };
+    }
+    bytes.len()
 }
 
 /// Closes a session, after its context has been freed.

@@ -17,6 +17,8 @@ mod preload;
 mod requests;
 mod running;
 mod session;
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+mod sessions;
 mod source;
 
 // The library's own sources. Not all of them is used here.

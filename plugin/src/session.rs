@@ -1,7 +1,7 @@
 //! What is behind one context's callback: which evaluation is running and what is done in it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -41,7 +41,9 @@ struct State {
     /// States of the latest texts.
     kept: VecDeque<(u64, States)>,
     error: Option<CString>,
-    told: HashSet<String>,
+    /// Every error that was told, once each, for as long as the session lives: the host has
+    /// pointers to them.
+    told: HashSet<CString>,
 }
 
 // SAFETY: the only pointers to nodes in it are those of a pass to nodes that it skips, and no node
@@ -54,6 +56,13 @@ unsafe impl Send for State {}
 fn panic_on_purpose() -> bool {
     std::env::var_os("MIDLAYER_SABOTAGE").is_some_and(|fault| fault == "panic")
 }
+
+/// How many different errors a session tells, and keeps.
+const TOLD: usize = 1000;
+
+/// What stands for errors beyond these, whose texts do not live as long as the session.
+const TOO_MANY: &CStr =
+    c"too many different errors to keep their texts: midlayer_copy_error has the last";
 
 /// Texts whose states are held.
 const KEPT: usize = 8;
@@ -98,9 +107,17 @@ impl Session {
         (state.hits, state.texts.next_number() - 1, state.touched)
     }
 
-    /// The last error.
-    pub fn error(&self) -> Option<*const std::ffi::c_char> {
-        self.state().error.as_ref().map(|error| error.as_ptr())
+    /// The last error, for as long as the session lives.
+    pub fn error(&self) -> Option<*const c_char> {
+        let state = self.state();
+        let error = state.error.as_ref()?;
+        let kept = state.told.get(error).map(|kept| kept.as_ptr());
+        Some(kept.unwrap_or(TOO_MANY.as_ptr()))
+    }
+
+    /// A copy of the last error.
+    pub fn error_text(&self) -> Option<CString> {
+        self.state().error.clone()
     }
 
     /// Writes the states kept of the latest text.
@@ -190,11 +207,13 @@ impl Session {
 impl State {
     /// Keeps an error, and says it once on stderr.
     fn note(&mut self, error: &SessionError) {
-        let text = error.to_string();
-        self.error = CString::new(text.replace('\0', " ")).ok();
-        if self.told.len() < 1000 && !self.told.contains(&text) {
+        let text = error.to_string().replace('\0', " ");
+        let Ok(kept) = CString::new(text.as_str()) else {
+            return;
+        };
+        self.error = Some(kept.clone());
+        if self.told.len() < TOLD && self.told.insert(kept) {
             say(&text);
-            self.told.insert(text);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where a session's plan comes from: given once, or a file that may change.
 
 use std::fs::metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -95,7 +96,8 @@ impl Ready {
     }
 }
 
-type Stamp = (SystemTime, u64);
+/// Time of change, size and number: files that are made within the clock's grain have one time.
+type Stamp = (SystemTime, u64, u64);
 
 /// A plan that may be replaced between texts.
 pub struct Source {
@@ -106,7 +108,7 @@ pub struct Source {
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let found = metadata(path).ok()?;
-    Some((found.modified().ok()?, found.len()))
+    Some((found.modified().ok()?, found.len(), found.ino()))
 }
 
 fn read(path: &Path) -> Result<Arc<Ready>, SourceError> {

@@ -9,6 +9,7 @@
 //! }
 //! ```
 
+mod check;
 mod states;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,17 @@ pub enum PlanFileError {
     /// `requests` of `{"every": 0}`.
     #[error("requests: every 0th request is none; write {{\"every\": 1}} or more")]
     EveryZeroth,
+    /// A layer that no model has, or not the plan's own.
+    #[error("layer {layer} is out of range: layers are counted from 0 and end before {beyond}")]
+    Layer {
+        /// The layer.
+        layer: u32,
+        /// The number of layers.
+        beyond: u32,
+    },
+    /// A window of no layers, or of more than there are.
+    #[error("extent: a window of {0} layers is none; write {{\"window\": 1}} or more")]
+    Window(u32),
     /// A range of tokens that runs backwards.
     #[error("tokens: the range {0}-{1} runs backwards")]
     Backwards(u32, u32),
@@ -216,17 +228,7 @@ impl Plan {
     /// # Errors
     /// [`PlanFileError`].
     pub fn parse(json: &str) -> Result<Self, PlanFileError> {
-        let plan: Plan = serde_json::from_str(json)?;
-        if plan.midlayer_plan != VERSION {
-            return Err(PlanFileError::Version(plan.midlayer_plan));
-        }
-        if plan.interventions.is_empty() && plan.capture.is_none() {
-            return Err(PlanFileError::Empty);
-        }
-        if plan.requests == Requests::Every(0) {
-            return Err(PlanFileError::EveryZeroth);
-        }
-        Ok(plan)
+        serde_json::from_str::<Plan>(json)?.checked()
     }
 
     /// Reads a plan's file.

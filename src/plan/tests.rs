@@ -112,3 +112,25 @@ fn states_survive_a_file_and_damage_is_noticed() {
     states.insert(29, 3, vec![5.0]);
     assert!(write_states(&path, &states).is_err());
 }
+
+#[test]
+fn layers_that_no_model_has_are_refused() {
+    let plan = |rest: &str, step: &str| {
+        let step = format!(r#"{{"manipulation": "freeze", {step}}}"#);
+        parse(&format!(
+            r#"{{"midlayer_plan": 1{rest}, "interventions": [{step}]}}"#
+        ))
+    };
+    let refused = |rest: &str, step: &str| plan(rest, step).unwrap_err();
+    assert!(refused("", r#""layer": 4294967295"#).contains("layer 4294967295 is out of range"));
+    let model = r#", "model": {"layers": 4, "width": 8}"#;
+    assert!(refused(model, r#""layer": 4"#).contains("layer 4 is out of range"));
+    plan(model, r#""layer": 3"#).unwrap();
+    let capture = r#", "capture": {"layers": [1, 70000]}"#;
+    assert!(refused(capture, r#""layer": 1"#).contains("layer 70000"));
+    for width in ["0", "4294967295"] {
+        let step = format!(r#""layer": 1, "extent": {{"window": {width}}}"#);
+        assert!(refused("", &step).contains(&format!("a window of {width} layers")));
+    }
+    plan("", r#""layer": 1, "extent": {"window": 2}"#).unwrap();
+}

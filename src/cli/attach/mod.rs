@@ -1,16 +1,19 @@
 //! `midlayer attach`: a plan in a program that brings its own llama.cpp.
 
+mod check;
 mod obstacle;
 
 use std::env;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread::sleep;
+use std::process::Command;
 use std::time::Duration;
+
+use rustix::fs::{Access, access};
 
 use super::Usage;
 use super::args::AttachArgs;
@@ -40,16 +43,25 @@ pub fn run(args: AttachArgs) -> anyhow::Result<()> {
         };
     }
     let mut command = Command::new(&program);
-    command.args(arguments).env(PRELOAD, preload(&library));
+    command.args(arguments).env(PRELOAD, preload(&library)?);
+    // What was set for this program alone (main.rs).
+    if env::var_os(crate::SPIN_SET).is_some() {
+        command.env_remove(crate::SPIN).env_remove(crate::SPIN_SET);
+    }
     if args.check {
-        return check(command, &program);
+        return check::run(command, &program, Duration::from_secs(args.seconds));
     }
     let path = args.plan.expect("clap asks for it");
     let plan = Plan::read(&path)?;
     plan.interventions(path.parent().unwrap_or(Path::new(".")))?;
-    command.env("MIDLAYER_PLAN", fs::canonicalize(&path)?);
+    let named = |error| anyhow::anyhow!("{} cannot be read: {error} (--plan)", path.display());
+    command.env("MIDLAYER_PLAN", fs::canonicalize(&path).map_err(named)?);
     // Comes back only if it fails.
-    Err(command.exec().into())
+    Err(not_started(&program, &command.exec()))
+}
+
+fn not_started(program: &Path, error: &std::io::Error) -> anyhow::Error {
+    anyhow::anyhow!("{} cannot be started: {error}", program.display())
 }
 
 /// The plugin: where it is said to be, or beside this program.
@@ -74,61 +86,48 @@ fn library(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 }
 
 /// The library before what is preloaded already.
-fn preload(library: &Path) -> OsString {
+fn preload(library: &Path) -> anyhow::Result<OsString> {
+    let separators: &[u8] = match cfg!(target_os = "macos") {
+        true => b":",
+        false => b": \t\n",
+    };
+    let mut bytes = library.as_os_str().as_bytes().iter();
+    if bytes.any(|byte| separators.contains(byte)) {
+        let text = format!(
+            "{} holds a space or a colon, which {PRELOAD} takes for its end, so the system would not load it: copy or link it to another path and name that (--library)",
+            library.display()
+        );
+        return Err(Usage(text).into());
+    }
     let mut all = library.as_os_str().to_owned();
     if let Some(others) = env::var_os(PRELOAD).filter(|others| !others.is_empty()) {
         all.push(":");
         all.push(others);
     }
-    all
+    Ok(all)
 }
 
 /// The program's file, looked for as a shell does.
 fn find(name: &OsString) -> anyhow::Result<PathBuf> {
     let path = Path::new(name);
-    if path.components().count() > 1 {
-        return match path.is_file() {
-            true => Ok(path.into()),
-            false => Err(Usage(format!("{} is not a file", path.display())).into()),
-        };
-    }
-    let folders = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&folders)
-        .map(|folder| folder.join(path))
-        .find(|file| file.is_file());
-    found.ok_or_else(|| Usage(format!("{} is not on the path", path.display())).into())
-}
-
-/// Runs the program until the plugin has said what it found.
-fn check(mut command: Command, program: &Path) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("verdict");
-    command.env("MIDLAYER_CHECK", &file).stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn()?;
-    let ended = loop {
-        if file.exists() {
-            break false;
+    let may_run = |path: &Path| access(path, Access::EXEC_OK).is_ok();
+    let (found, is_path) = match path.components().count() > 1 {
+        true => (Some(path.to_path_buf()), true),
+        false => {
+            let folders = env::var_os("PATH").unwrap_or_default();
+            let files = env::split_paths(&folders).map(|folder| folder.join(path));
+            let files: Vec<PathBuf> = files.filter(|file| file.is_file()).collect();
+            let found = files.iter().find(|file| may_run(file)).or(files.first());
+            (found.cloned(), false)
         }
-        if child.try_wait()?.is_some() {
-            break true;
+    };
+    let wrong = match found {
+        Some(found) if found.is_file() && may_run(&found) => return Ok(found),
+        Some(found) if found.is_file() => {
+            format!("{} may not be executed (chmod +x)", found.display())
         }
-        sleep(Duration::from_millis(50));
+        _ if is_path => format!("{} is not a file", path.display()),
+        _ => format!("{} is not on the path", path.display()),
     };
-    if ended && !file.exists() {
-        let name = program.display();
-        return print(&format!(
-            "no: {name} ended without llama.cpp computing anything that could be seen (give it the arguments with which it does)\n"
-        ));
-    }
-    // It may have ended by itself meanwhile.
-    let _ = child.kill();
-    child.wait()?;
-    let verdict = fs::read_to_string(&file)?;
-    let text = match verdict.split_once(' ') {
-        Some(("ok", text)) => format!("yes: ggml {text}"),
-        Some((_, text)) => format!("no: {text}"),
-        None => format!("no: {verdict}"),
-    };
-    print(&text)
+    Err(Usage(wrong).into())
 }
