@@ -9,7 +9,8 @@ use std::path::Path;
 use common::exported::{cells, read_csv, read_jsonl, read_parquet, read_sql};
 use common::pandas::Python;
 use common::place::{Place, one_line_error};
-use midlayer::export::{Record, records, schema};
+use common::require::{PANDAS, not_run};
+use midlayer::export::{Prompts, Record, records, schema};
 use midlayer::store::{ResultRow, StoredRun};
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -65,7 +66,9 @@ fn every_format_holds_every_result() {
     }
     let runs = stored(&place);
     let each = ["first", "second"].into_iter().zip(&runs);
-    let expected: Vec<Record<'_>> = each.flat_map(|(name, run)| records(name, run)).collect();
+    let expected: Vec<Record<'_>> = each
+        .flat_map(|(name, run)| records(name, run, Prompts::LeftOut))
+        .collect();
     let lines = read(&place, "rows.jsonl");
     let found = read_jsonl(&lines);
     assert_eq!(found.len(), expected.len());
@@ -99,7 +102,35 @@ fn every_format_holds_every_result() {
         let rouge = result.metrics.get("rougeLsum").copied();
         assert_eq!(record.metric_rougelsum, rouge);
         assert_eq!(record.depth, result.layer.map(|l| f64::from(l) / 4.0));
+        assert_eq!(record.modified_logprob, result.modified_logprob);
+        let injected = record.manipulation == "inject";
+        assert_eq!(record.modified_logprob.is_some(), injected);
+        if record.manipulation == "clean" {
+            assert_eq!(record.clean_score, record.score);
+        }
+        assert!(record.clean_score.is_some() && !record.right_answer.is_empty());
+        assert!(record.prompt.is_empty() && record.donor_prompt.is_empty());
     }
+    let ids: BTreeSet<&str> = found.iter().map(|r| r.run_id.as_ref()).collect();
+    assert_eq!(ids.len(), RUNS.len(), "one a run: {ids:?}");
+    // With prompts.
+    let assert = place.run("export runs/first -o jsonl --prompts").success();
+    let found = read_jsonl(&assert.get_output().stdout);
+    let donors: BTreeSet<bool> = found.iter().map(|r| r.donor_prompt.is_empty()).collect();
+    assert!(donors.contains(&false), "capitals have donors");
+    for record in &found {
+        let item = runs[0].variants[0].items.iter();
+        let mut item = item.filter(|item| item.name == record.item);
+        let item = item
+            .find(|item| item.task.to_string() == record.task)
+            .unwrap();
+        assert_eq!(record.prompt, item.prompt);
+        assert_eq!(record.right_answer, item.answer);
+        assert_eq!(record.donor_prompt, item.donor.as_deref().unwrap_or(""));
+        let answer = item.modified_answer.as_deref().unwrap_or("");
+        assert_eq!(record.donor_answer, answer);
+    }
+    let found = read_jsonl(&lines);
     let last = found.last().unwrap();
     let settings = [
         &last.run,
@@ -126,9 +157,7 @@ fn pandas_reads_what_was_stored() {
     let python = match Python::with_pandas() {
         Ok(python) => python,
         Err(reason) => {
-            // Past the test runner, which keeps what passing tests print to itself.
-            let text = "NOT CHECKED WITH PANDAS: exports were read back by Rust alone";
-            writeln!(std::io::stderr(), "\nmidlayer: {text} ({reason})\n").unwrap();
+            not_run("pandas_reads_what_was_stored", PANDAS, &reason);
             return;
         }
     };

@@ -87,6 +87,7 @@ fn row(item: &str, task: TaskName, treatment: Treatment, layer: Option<u32>) -> 
         kl: 0.25,
         argmax_text: " Paris".into(),
         modified_correct: injected.then_some(!right),
+        modified_logprob: injected.then_some(-2.0),
     }
 }
 
@@ -101,6 +102,7 @@ fn variant(label: &str, tasks: &[TaskName]) -> StoredVariant {
                 name: name.clone(),
                 prompt: format!("Q: What is the capital of country {n}?\nA:"),
                 answer: "Paris".into(),
+                donor: Some("Q: What is the capital of Italy?\nA:".into()),
                 modified_answer: Some("Rome".into()),
             });
             rows.push(row(&name, task, Treatment::Clean, None));

@@ -6,6 +6,10 @@ use super::{Exporter, Record};
 
 /// RFC 4180, with a line of names first. Nothing is an empty field, and so is empty text: only
 /// columns of numbers and flags may hold nothing.
+///
+/// Text is written as it is, also where it begins as a formula does (`=`, `+`, `-`, `@`): programs
+/// read it back, and an answer `-3` must stay `-3`. A spreadsheet is to import text columns as
+/// text. The tables of `report.html`, made for spreadsheets, put an apostrophe before them.
 #[derive(Clone, Copy, Debug)]
 pub struct Csv;
 

@@ -9,26 +9,27 @@ mod jsonl;
 mod markdown;
 mod parquet;
 mod record;
+mod records;
+mod schema;
 mod sql;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use schemars::Schema;
-use schemars::generate::SchemaSettings;
-
 pub use csv::Csv;
 pub use jsonl::JsonLines;
 pub use markdown::Markdown;
 pub use parquet::Parquet;
-pub use record::{Column, ColumnKind, Record, Value, records};
+pub use record::{Column, ColumnKind, Record, Value};
+pub use records::{Prompts, records};
+pub use schema::{schema, schema_text};
 pub use sql::{Sql, TABLE};
 
 use crate::files::replace_by;
 
 /// The version of the columns: it changes whenever one is added, removed, renamed or means
 /// something else.
-pub const EXPORT_VERSION: u32 = 1;
+pub const EXPORT_VERSION: u32 = 2;
 
 /// A format that records can be written in.
 pub trait Exporter {
@@ -64,16 +65,4 @@ pub fn write_file(
         path: path.to_path_buf(),
         source,
     })
-}
-
-/// The JSON Schema of a line of [`JsonLines`], and so of every format's columns.
-pub fn schema() -> Schema {
-    let settings = SchemaSettings::draft2020_12().for_serialize();
-    settings.into_generator().into_root_schema_for::<Record>()
-}
-
-/// [`schema()`] as text.
-pub fn schema_text() -> String {
-    let text = serde_json::to_string_pretty(&schema()).expect("plain data");
-    text + "\n"
 }

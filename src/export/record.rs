@@ -7,8 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::EXPORT_VERSION;
-use crate::intervention::Site;
-use crate::store::{ResultRow, StoredRun, StoredVariant};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +159,12 @@ pub struct Record<'a> {
     pub schema_version: u32,
     /// Name of the run's folder.
     pub run: Cow<'a, str>,
+    /// Tells runs of the same name apart: from what they depend on and when they were begun.
+    pub run_id: Cow<'a, str>,
+    /// When the run was begun, UTC, as 2026-01-31T12:00:00Z; empty where that is not known.
+    pub started: Cow<'a, str>,
+    /// Revisions of midlayer that worked on the run.
+    pub revision: Cow<'a, str>,
     /// What tells this model and its settings apart from the run's others.
     pub variant: Cow<'a, str>,
     /// The model: its file's name without the ending.
@@ -181,6 +185,8 @@ pub struct Record<'a> {
     pub cache_v: Cow<'a, str>,
     /// How results were computed: planned or straightforward.
     pub strategy: Cow<'a, str>,
+    /// Threads.
+    pub threads: u32,
     /// Whether tokens after the prompt are manipulated once they are not the last any more.
     pub manipulate_generated: bool,
     /// How many tokens follow the prompt when manipulation begins.
@@ -197,8 +203,23 @@ pub struct Record<'a> {
     pub task_version: u32,
     /// Whether the task's items are the small set written by a language model.
     pub sample: bool,
+    /// Items of the task at most.
+    pub limit: u32,
+    /// Examples before the question, for capitals and math.
+    pub shots: u32,
+    /// Whether prompts are in the model's chat template.
+    pub chat: bool,
     /// The item's name within the task.
     pub item: Cow<'a, str>,
+    /// The prompt; empty without --prompts.
+    pub prompt: Cow<'a, str>,
+    /// The right answer.
+    pub right_answer: Cow<'a, str>,
+    /// The prompt that inject takes states from; empty where there is none, and without
+    /// --prompts.
+    pub donor_prompt: Cow<'a, str>,
+    /// The answer that is right if the model believes the donor; empty where there is no donor.
+    pub donor_answer: Cow<'a, str>,
     /// What was done: clean, clean-again (clean in another batch shape), or the manipulation.
     pub manipulation: Cow<'a, str>,
     /// The manipulation's layer k, counted from 0; null for clean runs.
@@ -210,6 +231,9 @@ pub struct Record<'a> {
     /// The task's own metric, 0 to 1.
     #[schemars(range(min = 0, max = 1))]
     pub score: Option<f64>,
+    /// The same of the clean run on this item.
+    #[schemars(range(min = 0, max = 1))]
+    pub clean_score: Option<f64>,
     /// Whether the answer is right to the letter, after normalization.
     pub correct: bool,
     /// Whether the answer is the clean run's.
@@ -227,6 +251,8 @@ pub struct Record<'a> {
     pub argmax_text: Cow<'a, str>,
     /// inject: whether the donor's answer was given; null for all else.
     pub modified_correct: Option<bool>,
+    /// inject: log-probability of the donor's answer, nats; null for all else.
+    pub modified_logprob: Option<f64>,
     /// Exact match, 0 or 1; null where the task has none, as all metrics.
     #[schemars(range(min = 0, max = 1))]
     pub metric_exact_match: Option<f64>,
@@ -246,86 +272,6 @@ pub struct Record<'a> {
     #[schemars(range(min = 0, max = 1))]
     pub metric_rougelsum: Option<f64>,
 }
-}
-
-/// The records of a run, in the order in which its results are stored. `name` is what the run is
-/// called in them.
-pub fn records<'r>(name: &'r str, run: &'r StoredRun) -> impl Iterator<Item = Record<'r>> {
-    run.variants.iter().flat_map(move |variant| {
-        let common = of_variant(name, variant);
-        let rows = variant.rows.iter();
-        rows.map(move |row| of_row(&common, variant, row))
-    })
-}
-
-/// What all records of a variant have in common.
-fn of_variant<'r>(name: &'r str, variant: &'r StoredVariant) -> Record<'r> {
-    let spec = &variant.spec;
-    let facts = &spec.model.facts;
-    let sites: Vec<String> = spec.sites.iter().map(Site::to_string).collect();
-    Record {
-        schema_version: EXPORT_VERSION,
-        run: name.into(),
-        variant: (&variant.label).into(),
-        model: (&facts.name).into(),
-        model_sha256: (&spec.model.sha256).into(),
-        architecture: (&facts.architecture).into(),
-        quantization: facts.level().into(),
-        n_layer: facts.n_layer,
-        bits_per_weight: finite(facts.bits_per_weight()),
-        cache_k: spec.context.cache_k.to_string().into(),
-        cache_v: spec.context.cache_v.to_string().into(),
-        strategy: spec.strategy.to_string().into(),
-        manipulate_generated: spec.manipulate_generated,
-        from_step: saturating(spec.from_step as u64),
-        site: sites.join("+").into(),
-        extent: spec.extent.to_string().into(),
-        tokens: (&spec.tokens).into(),
-        ..Record::default()
-    }
-}
-
-fn of_row<'r>(common: &Record<'r>, variant: &StoredVariant, row: &'r ResultRow) -> Record<'r> {
-    let mut tasks = variant.spec.tasks.iter();
-    let task = tasks.find(|task| task.task == row.task);
-    let metric = |name: &str| row.metrics.get(name).copied().and_then(finite);
-    Record {
-        task: row.task.to_string().into(),
-        task_version: task.map_or(0, |task| task.version),
-        sample: task.is_some_and(|task| task.is_sample()),
-        item: (&row.item).into(),
-        manipulation: row.treatment.to_string().into(),
-        layer: row.layer,
-        depth: row
-            .layer
-            .and_then(|layer| finite(f64::from(layer) / f64::from(common.n_layer))),
-        seed: row.seed,
-        score: finite(row.score),
-        correct: row.correct,
-        agrees: row.agrees,
-        answer: (&row.answer).into(),
-        logprob: finite(row.logprob),
-        rank: saturating(row.rank),
-        kl: finite(row.kl),
-        argmax_text: (&row.argmax_text).into(),
-        modified_correct: row.modified_correct,
-        metric_exact_match: metric("exact_match"),
-        metric_f1: metric("f1"),
-        metric_rouge1: metric("rouge1"),
-        metric_rouge2: metric("rouge2"),
-        metric_rougel: metric("rougeL"),
-        metric_rougelsum: metric("rougeLsum"),
-        ..common.clone()
-    }
-}
-
-fn finite(number: f64) -> Option<f64> {
-    number.is_finite().then_some(number)
-}
-
-/// Vocabularies and steps are far below the limit.
-fn saturating(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

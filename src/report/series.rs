@@ -233,6 +233,7 @@ mod tests {
             kl: 0.5,
             argmax_text: String::new(),
             modified_correct: None,
+            modified_logprob: None,
         }
     }
 
