@@ -45,6 +45,7 @@ pub mod plan;
 pub mod report;
 pub mod runtime;
 pub mod selftest;
+pub mod shown;
 pub mod stats;
 pub mod store;
 pub mod sweep;

@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
 use super::Usage;
 use super::args::{ExportArgs, ExportFormat};
-use super::output::{print, say};
+use super::output::{print, print_by, say};
 use midlayer::export::{
-    Csv, Exporter, JsonLines, Markdown, Parquet, Sql, records, schema_text, write_file,
+    Csv, Exporter, JsonLines, Markdown, Parquet, Prompts, Sql, records, schema_text, write_file,
 };
 use midlayer::store::{DATABASE, StoredRun};
 
@@ -25,18 +25,20 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let names = names(&args.runs)?;
     let runs = args.runs.iter().map(|folder| StoredRun::read(folder));
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
+    let prompts = match args.prompts {
+        true => Prompts::Included,
+        false => Prompts::LeftOut,
+    };
     let mut count = 0;
     let mut records = names
         .iter()
         .zip(&runs)
-        .flat_map(|(name, run)| records(name, run))
+        .flat_map(|(name, run)| records(name, run, prompts))
         .inspect(|_| count += 1);
     let exporter = exporter(format);
     match out {
         None => {
-            let mut stdout = BufWriter::new(io::stdout().lock());
-            exporter.export(&mut records, &mut stdout)?;
-            stdout.flush()?;
+            print_by(|stdout| exporter.export(&mut records, stdout))?;
         }
         Some(path) => {
             write_file(path, exporter, &mut records)?;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::try_prompt::Run;
 use midlayer::engine::{Engine, Generation, argmax, kl, log_softmax, rank, top};
+use midlayer::shown;
 
 /// One line. The first is the clean run.
 #[derive(Serialize)]
@@ -78,6 +79,6 @@ impl Line {
 
     /// The line as JSON.
     pub fn text(&self) -> anyhow::Result<String> {
-        Ok(format!("{}\n", serde_json::to_string(self)?))
+        Ok(format!("{}\n", shown::json(&serde_json::to_string(self)?)))
     }
 }

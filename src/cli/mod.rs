@@ -4,6 +4,7 @@ mod args;
 mod attach;
 mod bench;
 mod check;
+mod command_line;
 mod config;
 mod continuation;
 mod doctor;
@@ -30,6 +31,7 @@ use midlayer::engine::{EngineError, PromptError};
 use midlayer::intervention::{LayerListError, PlanError};
 use midlayer::models::ModelError;
 use midlayer::runtime::set_verbose;
+use midlayer::store::tell_waits;
 use midlayer::sweep::{GridError, SweepError};
 use midlayer::tasks::data::PARQUET_THREAD;
 
@@ -45,11 +47,12 @@ pub fn main() -> ExitCode {
     let arguments = match config::with_file(args::long_names(std::env::args_os())) {
         Ok(arguments) => Arguments::parse_from(arguments),
         Err(error) => {
-            eprintln!("midlayer: {error}");
+            output::say(&error.to_string());
             return ExitCode::from(exit_code(&error));
         }
     };
     set_verbose(arguments.verbose);
+    tell_waits(output::say);
     let result = match arguments.command {
         Command::Sweep(args) => sweep::run(args),
         Command::Try(args) => try_prompt::run(args),
@@ -69,10 +72,10 @@ pub fn main() -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
-    if output::is_broken_pipe(&error) {
+    if error.is::<output::Closed>() {
         return ExitCode::SUCCESS;
     }
-    eprintln!("midlayer: {error}");
+    output::say(&error.to_string());
     ExitCode::from(exit_code(&error))
 }
 

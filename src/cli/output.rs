@@ -1,29 +1,87 @@
 //! Printing: data on stdout, progress and notes on stderr.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use midlayer::shown::visible;
 
-/// Prints to stdout; a reader that went away is an error like any other, see
-/// [`is_broken_pipe`].
+/// Nobody reads stdout any more (`midlayer ... | head`): a reason to stop, and to say nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output any more")]
+pub struct Closed;
+
+/// Prints text to stdout, with what a terminal would obey made visible.
+///
+/// # Errors
+/// [`Closed`], or why stdout cannot be written to.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
+    print_by(|out| out.write_all(visible(text).as_bytes()))
 }
 
-/// Whether an error only means that nobody reads stdout any more (`midlayer ... | head`).
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+/// Prints data for other programs to stdout, as it is unless a terminal shows it.
+///
+/// # Errors
+/// [`Closed`], or why stdout cannot be written to.
+pub fn print_by(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(Stdout::default());
+    let written = write(&mut out).and_then(|()| out.flush());
+    match out.get_ref().closed {
+        true => {
+            // What is in the buffer has nowhere to go.
+            drop(out.into_parts());
+            Err(Closed.into())
+        }
+        false => Ok(written?),
+    }
 }
 
-/// A line on stderr for the user.
+/// Stdout, which remembers that its reader has gone.
+#[derive(Default)]
+struct Stdout {
+    closed: bool,
+    /// The beginning of a character whose rest is still to come, on a terminal.
+    cut: Vec<u8>,
+}
+
+impl Stdout {
+    /// Bytes as a terminal may be given them.
+    fn shown(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let bytes = [std::mem::take(&mut self.cut), bytes.to_vec()].concat();
+        let whole = match std::str::from_utf8(&bytes) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => bytes.len(),
+        };
+        self.cut = bytes[whole..].to_vec();
+        let text = String::from_utf8_lossy(&bytes[..whole]);
+        visible(&text).into_owned().into_bytes()
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut out = io::stdout().lock();
+        let written = match out.is_terminal() {
+            true => {
+                let shown = self.shown(bytes);
+                out.write_all(&shown).and(out.flush())
+            }
+            false => out.write_all(bytes).and_then(|()| out.flush()),
+        };
+        self.closed |= written
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        written.map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A line on stderr for the user. Whether anybody reads it changes nothing.
 pub fn say(text: &str) {
-    eprintln!("midlayer: {text}");
+    let _ = writeln!(io::stderr(), "midlayer: {}", visible(text));
 }
 
 /// A bar with the time left, on stderr, only on a terminal.

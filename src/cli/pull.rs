@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::Usage;
 use super::args::PullArgs;
 use super::output::{print, say, spinner};
+use super::setup::check_caches;
 use midlayer::hub::{DATASETS, Hub, HubOptions, dataset_file};
 use midlayer::models::{Manifest, Pip, cache_folder, pull};
 
@@ -42,6 +43,7 @@ pub fn run(args: PullArgs) -> anyhow::Result<()> {
         }
         return print(&text);
     };
+    check_caches()?;
     if let Some(dataset) = DATASETS.iter().find(|dataset| dataset.name == alias) {
         let waiting = spinner(format!("pulling {alias}"));
         let file = dataset_file(&Hub::from_env()?, dataset.repo, dataset.file);

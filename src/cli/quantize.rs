@@ -9,13 +9,14 @@ use comfy_table::{CellAlignment, Table};
 use super::args::QuantizeArgs;
 use super::check::{Settings, check};
 use super::output::{print, say, tensor_bar};
-use super::setup::find;
+use super::setup::{check_caches, find};
 use midlayer::report::STYLE;
 use midlayer::runtime::{
     ContextOptions, Facts, Level, Model, ModelOptions, quantize, quantize_progress,
 };
 
 pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
+    check_caches()?;
     let source = find(&args.model)?;
     check(&source, &Settings::default())?;
     std::fs::create_dir_all(&args.out)

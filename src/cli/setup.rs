@@ -11,7 +11,7 @@ use super::output::{say, spinner};
 use midlayer::engine::{Engine, Planned, Straightforward, Strategy};
 use midlayer::hub::{Hub, HubOptions, model_file};
 use midlayer::intervention::Kind;
-use midlayer::models::{HubModel, Manifest, resolve, source};
+use midlayer::models::{CACHE_VARIABLE, HubModel, Manifest, cache_folder, resolve, source};
 use midlayer::runtime::{ContextOptions, Model, ModelOptions};
 
 /// A loaded model and where it came from.
@@ -41,6 +41,7 @@ impl Loaded {
 
 /// The model files that are asked for: several where commas separate them.
 pub fn model_files(args: &ModelArgs) -> anyhow::Result<Vec<PathBuf>> {
+    check_caches()?;
     let of = |names: &str, find: fn(&str) -> anyhow::Result<PathBuf>| {
         if Path::new(names).is_file() {
             return Ok(vec![names.into()]);
@@ -51,6 +52,22 @@ pub fn model_files(args: &ModelArgs) -> anyhow::Result<Vec<PathBuf>> {
         (Some(repos), _) => of(repos, from_hub),
         (None, Some(models)) => of(models, find),
         (None, None) => Err(Usage("give a model: -m or -hf".into()).into()),
+    }
+}
+
+/// Refuses folders of models whose paths llama.cpp's crate cannot be given, before anything is
+/// put there.
+pub fn check_caches() -> Result<(), Usage> {
+    let folders = [
+        (cache_folder(), CACHE_VARIABLE),
+        (HubOptions::from_env().cache, "HF_HOME"),
+    ];
+    match folders.iter().find(|(folder, _)| folder.to_str().is_none()) {
+        None => Ok(()),
+        Some((folder, variable)) => Err(Usage(format!(
+            "{} is not UTF-8, and models in a folder with such a name cannot be loaded; choose another folder ({variable})",
+            folder.display()
+        ))),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indicatif::ProgressBar;
 
 use super::args::{SweepArgs, YesNo};
+use super::command_line::command_line;
 use super::output::{bar, print, say};
 use super::pull::pulled_dataset;
 use super::selftest::before_sweep;
@@ -14,6 +15,7 @@ use super::setup::{Loaded, load_file, model_files};
 use midlayer::engine::Strategy;
 use midlayer::models::sha256;
 use midlayer::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
+use midlayer::shown::visible;
 use midlayer::store::{Store, StoredRun};
 use midlayer::sweep::{DataSource, ModelIdentity, Progress, Spec, TaskSpec, Variant, labels};
 use midlayer::tasks::TaskName;
@@ -46,8 +48,11 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     });
     // Opened before anything is computed, so that a bad folder fails early.
     let mut store = Store::open(&out, &variants)?;
+    if let Some(notice) = store.notice() {
+        say(&notice);
+    }
     store.begin_session(midlayer::REVISION, std::env::consts::ARCH)?;
-    store.note_command(&command_line())?;
+    store.note_command(&command_line(std::env::args_os().skip(1)))?;
     let mut progress = Terminal::new()?;
     tell_samples(&variants[0].spec);
     let mut noted = Vec::new();
@@ -98,7 +103,8 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     }
     let stored = StoredRun::read(&out)?;
     let threshold = args.threshold.threshold;
-    print(&report::terminal(&stored, threshold))?;
+    // The report is written whether anybody reads the tables or not.
+    let printed = print(&report::terminal(&stored, threshold));
     for file in report::write(&stored, threshold)? {
         say(&format!("wrote {}", file.display()));
     }
@@ -109,22 +115,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         "results are in {}",
         out.join(midlayer::store::DATABASE).display()
     ));
-    Ok(())
-}
-
-/// The command as a shell takes it, to be repeated.
-fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@%".contains(c);
-    let mut words = vec!["midlayer".to_string()];
-    for word in std::env::args_os().skip(1) {
-        let word = word.to_string_lossy();
-        words.push(if !word.is_empty() && word.chars().all(plain) {
-            word.into_owned()
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        });
-    }
-    words.join(" ")
+    printed
 }
 
 /// The cache types to compare, as (K, V).
@@ -267,7 +258,8 @@ impl Progress for Terminal {
     }
 
     fn cell(&mut self, task: TaskName, item: &str) {
-        self.bar.set_message(format!("{task} {item}"));
+        self.bar
+            .set_message(visible(&format!("{task} {item}")).into_owned());
         self.bar.inc(1);
     }
 

@@ -14,6 +14,7 @@ use super::transition::{sentences, transitions};
 use crate::engine::Strategy;
 use crate::intervention::{Extent, Kind};
 use crate::selftest::{SelfTest, Verdict, worst};
+use crate::shown;
 use crate::store::{StoredRun, StoredVariant};
 use crate::sweep::DataSource;
 
@@ -175,9 +176,12 @@ pub(super) fn floor_line(run: &StoredVariant) -> String {
 }
 
 fn markdown_grid(text: &mut String, grid: &Grid) {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let line = |cells: &[String]| {
+        let cells: Vec<String> = cells.iter().map(|cell| shown::markdown(cell)).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
     text.push_str(&line(&grid.head));
-    text.push_str(&line(&vec!["---:".to_string(); grid.head.len()]));
+    text.push_str(&format!("|{}\n", " ---: |".repeat(grid.head.len())));
     for row in &grid.rows {
         text.push_str(&line(row));
     }
@@ -205,7 +209,7 @@ pub fn markdown(run: &StoredRun, threshold: f64) -> String {
         .expect("a String");
         markdown_grid(&mut text, &grid);
         for sentence in sentences(&transitions(run, threshold), threshold) {
-            writeln!(text, "{sentence}\n").expect("a String");
+            writeln!(text, "{}\n", shown::markdown(&sentence.to_string())).expect("a String");
         }
     }
     let grid = difference_grid(run, threshold);
@@ -223,9 +227,13 @@ fn markdown_variant(text: &mut String, run: &StoredVariant, prefix: &str) {
         text.push_str(&s);
         text.push('\n');
     };
-    line(format!("# {} ({})\n", facts.name, facts.quantization));
+    line(format!(
+        "# {} ({})\n",
+        shown::markdown(&facts.name),
+        shown::markdown(&facts.quantization)
+    ));
     for notice in facts.notices() {
-        line(format!("> {notice}\n"));
+        line(format!("> {}\n", shown::markdown(&notice)));
     }
     line(format!(
         "What prior tokens' hidden states are worth from layer k up: {} layers, manipulated one layer at a time. Scores in percent with 95% intervals over items (Wilson's for accuracy, a bootstrap for F1 and ROUGE); retention counts only the items that the clean model gets right to the letter.\n",
@@ -272,10 +280,10 @@ fn provenance(run: &StoredRun) -> String {
     }
     for variant in &run.variants {
         if run.variants.len() > 1 {
-            writeln!(text, "\n### {}\n", variant.label).expect("a String");
+            writeln!(text, "\n### {}\n", shown::markdown(&variant.label)).expect("a String");
         }
         for (name, value) in settings(variant) {
-            writeln!(text, "- {name}: {value}").expect("a String");
+            writeln!(text, "- {name}: {}", shown::markdown(&value)).expect("a String");
         }
     }
     text

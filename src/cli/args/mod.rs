@@ -144,6 +144,15 @@ pub struct AttachArgs {
     /// llama.cpp, and ended then
     #[arg(long)]
     pub check: bool,
+    /// How long --check waits for the program to use llama.cpp
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 120,
+        requires = "check",
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub seconds: u64,
     /// libmidlayer_plugin.so [default: beside this program; env: MIDLAYER_LIBRARY]
     #[arg(long, value_name = "FILE")]
     pub library: Option<PathBuf>,
@@ -235,6 +244,9 @@ pub struct ExportArgs {
     /// File, which replaces an older one when it is complete [default: stdout]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Fill the columns of prompts, which repeat in every row of an item
+    #[arg(long)]
+    pub prompts: bool,
     /// Print the JSON Schema of the rows
     #[arg(long, conflicts_with_all = ["runs", "output", "out"])]
     pub schema: bool,
@@ -242,7 +254,7 @@ pub struct ExportArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
-    /// Comma-separated values
+    /// Comma-separated values, as they are: text that begins as a formula does (=, +, -, @) too
     Csv,
     /// One JSON object a line
     Jsonl,

@@ -1,0 +1,109 @@
+//! Text that comes from elsewhere (names of files, ids, answers) as people are shown it.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// What a terminal would obey, or what turns the direction of writing, made visible: `␛` for an
+/// escape, `<U+202E>` for what has no picture. Line breaks and tabs stay.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match u32::from(c) {
+            _ if !is_hidden(c) => shown.push(c),
+            // Pictures of the control characters are in the same order.
+            n @ ..0x20 => shown.extend(char::from_u32(0x2400 + n)),
+            0x7f => shown.push('␡'),
+            n => write!(shown, "<U+{n:04X}>").expect("a String"),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// JSON with the same in its strings escaped: for programs it says what it said.
+pub fn json(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match is_hidden(c) {
+            true => write!(shown, "\\u{:04x}", u32::from(c)).expect("a String"),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn is_hidden(c: char) -> bool {
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (c.is_control() && c != '\n' && c != '\t')
+}
+
+/// Text as Markdown that shows it on one line: what Markdown would read as its own gets a
+/// backslash, and what a terminal would obey is made [`visible`].
+pub fn markdown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut last = ' ';
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let next = characters.peek().copied().unwrap_or(' ');
+        match c {
+            '\r' if next == '\n' => {}
+            '\r' | '\n' => shown.push_str("<br>"),
+            // Within a word it means nothing, as in cnn_dailymail.
+            '_' if last.is_alphanumeric() && next.is_alphanumeric() => shown.push('_'),
+            '\\' | '|' | '`' | '*' | '_' | '~' | '[' | ']' | '<' | '>' | '&' | '$' => {
+                shown.extend(['\\', c]);
+            }
+            _ if is_hidden(c) => {
+                shown.push_str(&visible(c.encode_utf8(&mut [0; 4])).replace('<', "\\<"))
+            }
+            _ => shown.push(c),
+        }
+        last = c;
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_seen() {
+        for (text, shown) in [
+            ("é 日本\n\tשלום", "é 日本\n\tשלום"),
+            ("\x1b[31mred\x1b]0;title\x07", "␛[31mred␛]0;title␇"),
+            ("a\rb\0c\x7f", "a␍b␀c␡"),
+            ("\u{9b}31m\u{202e}", "<U+009B>31m<U+202E>"),
+        ] {
+            assert_eq!(visible(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn json_says_what_it_said() {
+        let text = "a\x7f\u{9b}\u{202e}é\x1b";
+        let json = serde_json::to_string(text).unwrap();
+        let shown = super::json(&json);
+        assert!(!shown.chars().any(is_hidden), "{shown}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+    }
+
+    #[test]
+    fn markdown_shows_any_text_as_it_is() {
+        for (text, shown) in [
+            ("a|b", r"a\|b"),
+            (r"a\|b", r"a\\\|b"),
+            ("a\nb\r\nc\rd", "a<br>b<br>c<br>d"),
+            ("cnn_dailymail _a_", r"cnn_dailymail \_a\_"),
+            ("<b> `x` &amp;", r"\<b\> \`x\` \&amp;"),
+            ("\0\x1b[1m\u{9b}", r"␀␛\[1m\<U+009B>"),
+        ] {
+            assert_eq!(markdown(text), shown, "{text:?}");
+        }
+    }
+}
