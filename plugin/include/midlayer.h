@@ -92,9 +92,7 @@ const char *midlayer_last_error(const struct midlayer_session *session);
 //
 // # Safety
 // `session` is open or NULL; `buffer` has room for `size` bytes, or is NULL and `size` is 0.
-uintptr_t midlayer_copy_error(const struct midlayer_session *session,
-                              char *buffer,
-                              uintptr_t size);
+size_t midlayer_copy_error(const struct midlayer_session *session, char *buffer, size_t size);
 
 // Closes a session, after its context has been freed.
 //

@@ -16,6 +16,7 @@ fn the_header_is_that_of_the_sources() {
         pragma_once: true,
         header: Some(HEAD.into()),
         no_includes: true,
+        usize_is_size_t: true,
         sys_includes: ["stdbool.h", "stddef.h", "stdint.h"]
             .map(String::from)
             .into(),
