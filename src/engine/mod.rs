@@ -4,6 +4,7 @@
 //! [`Straightforward`] computes every cell by a full forward pass: slow, simple, and the oracle
 //! for anything faster.
 
+mod cost;
 mod donor;
 mod logits;
 mod mock;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+pub use cost::{Cost, Decode, Shape};
 pub use donor::{donor_states, filler_states};
 pub use logits::{argmax, kl, log_softmax, rank, top};
 pub use mock::Mock;
@@ -170,6 +172,18 @@ pub trait Engine {
     /// What has been computed so far.
     fn work(&self) -> Work {
         Work::default()
+    }
+
+    /// What it would compute for requests that are handed over together, as far as that can be
+    /// known: a pure function of the requests, the model and the settings.
+    fn cost(&mut self, requests: &[Request]) -> Cost {
+        Cost::one_by_one(requests, usize::MAX)
+    }
+
+    /// Products of a weight and a value that a decode takes (of experts, of those that are
+    /// chosen); without a model, a row of a layer is as good as any.
+    fn products(&self, decode: &Decode) -> f64 {
+        decode.rows as f64 * f64::from(decode.cut.layers(self.facts().n_layer))
     }
 
     /// Runs requests, sharing between them what an engine can share, and hands each outcome

@@ -89,6 +89,15 @@ impl Request {
         forced.max(generated)
     }
 
+    /// How many tokens are run after the prompt, of each text that follows it: the last one
+    /// that is generated is not.
+    pub(super) fn steps(&self) -> impl Iterator<Item = usize> {
+        let forced = self.continuations.iter().map(Vec::len);
+        let generated = self.generate.iter();
+        let generated = generated.map(|ending| ending.max_tokens.saturating_sub(1));
+        forced.chain(generated).filter(|length| *length > 0)
+    }
+
     /// How many texts follow the prompt, and how many cells they take at most.
     pub(super) fn tails(&self) -> (usize, usize) {
         let forced = self.continuations.iter().map(Vec::len);

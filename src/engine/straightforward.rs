@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Engine, EngineError, Prompt, PromptError, Request, Work};
+use super::{Cost, Decode, Engine, EngineError, Prompt, PromptError, Request, Work};
 use crate::hook::{Capture, Captured, Observed, Row, Touched};
 use crate::intervention::{Action, Editor, Intervention, States, Target};
 use crate::runtime::{Context, ContextOptions, Facts, Model, RuntimeError, Token};
@@ -396,6 +396,15 @@ impl Engine for Straightforward {
 
     fn work(&self) -> Work {
         self.work.clone()
+    }
+
+    fn cost(&mut self, requests: &[Request]) -> Cost {
+        Cost::one_by_one(requests, self.context.options().n_batch as usize)
+    }
+
+    fn products(&self, decode: &Decode) -> f64 {
+        let anatomy = self.context.anatomy();
+        anatomy.map_or(0.0, |anatomy| decode.products(anatomy))
     }
 
     fn touched(&self) -> Vec<Touched> {

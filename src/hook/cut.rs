@@ -147,6 +147,12 @@ impl Edges {
         self.head().map_or(0, |n| self.nodes[n].products)
     }
 
+    /// Products of a weight and a value that a row costs in the whole graph but for the last of
+    /// all, see [`Edges::head_products`].
+    pub fn body_products(&self) -> u64 {
+        self.nodes.iter().map(|node| node.products).sum::<u64>() - self.head_products()
+    }
+
     /// The role of each node where those of `roots` are wanted and those of `given` known.
     fn roles(&self, roots: Vec<usize>, given: &HashSet<usize>) -> Vec<Role> {
         let mut stack = roots;
@@ -198,6 +204,14 @@ impl Cut {
             (true, _) => layer == self.first,
             (false, CacheFill::All) => true,
             (false, _) => layer >= self.first,
+        }
+    }
+
+    /// In how many of `n_layer` layers something is computed for each row.
+    pub fn layers(&self, n_layer: u32) -> u32 {
+        match (self.onward, self.cache) {
+            (false, CacheFill::All) => n_layer,
+            _ => n_layer - self.first,
         }
     }
 

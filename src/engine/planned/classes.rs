@@ -2,9 +2,8 @@
 //! waves of classes that fit into the cache side by side.
 
 use super::route::Route;
-use super::texts::Texts;
-use super::{Job, Planned, TAIL_CELLS, WAVE_CELLS};
-use crate::hook::CacheFill;
+use super::{Job, TAIL_CELLS, WAVE_CELLS};
+use crate::hook::{CacheFill, Cut};
 
 /// Requests that do the same at the same layers to what their texts have in common, so that it
 /// is computed once for them.
@@ -45,8 +44,38 @@ impl<'j> Class<'j> {
         }
     }
 
+    /// Rows of the common prefix that are computed once for all.
+    pub(super) fn base_rows(&self, common: usize) -> usize {
+        self.own_from(common) - self.first_row
+    }
+
+    /// Rows that the requests compute each for itself.
+    pub(super) fn own_rows(&self, common: usize) -> usize {
+        let own_from = self.own_from(common);
+        let own = self.jobs.iter().map(|j| j.request.tokens.len() - own_from);
+        own.sum()
+    }
+
+    /// All rows but each request's last.
+    pub(super) fn prior_rows(&self, common: usize) -> usize {
+        self.base_rows(common) + self.own_rows(common) - self.jobs.len()
+    }
+
     fn has_tails(&self) -> bool {
         self.jobs.iter().any(|job| job.has_tails())
+    }
+
+    /// The part of the graph that a batch of some classes' rows needs: from the lowest of their
+    /// layers up.
+    pub(super) fn cut(classes: &[&Class<'_>], silent: bool, onward: bool) -> Cut {
+        let first = classes.iter().map(|class| class.layer()).min();
+        let cache = classes.iter().map(|class| class.cache()).max();
+        Cut {
+            first: first.expect("rows come from classes"),
+            cache: cache.expect("rows come from classes"),
+            silent,
+            onward,
+        }
     }
 
     /// Keys and values that later tokens read must be right in all layers.
@@ -62,42 +91,65 @@ impl<'j> Class<'j> {
 /// Rows up to which another layer's rows join a batch: a batch of fewer rows costs as much.
 const SMALL: usize = 16;
 
-impl Planned {
-    /// Sorts jobs into classes and classes into waves.
-    pub(super) fn waves<'j>(&self, jobs: &'j [Job<'j>], texts: &Texts) -> Vec<Vec<Class<'j>>> {
-        let mut classes: Vec<Class<'j>> = Vec::new();
-        for job in jobs {
-            let same = classes.iter_mut().rev().find(|class| {
-                let first = class.jobs[0];
-                first.route == job.route && same_prefix(first, job, texts.common)
-            });
-            match same {
-                Some(class) => class.jobs.push(job),
-                None => classes.push(Class {
-                    jobs: vec![job],
-                    first_row: match job.route {
-                        Route::Rows { row, .. } => row as usize,
-                        Route::Frozen { .. } => 0,
-                        _ => job.request.tokens.len() - 1,
-                    },
-                }),
-            }
+/// Sorts jobs into classes and classes into waves. `held` are the lengths of the texts whose
+/// cells stay, `sequences` how many there are in all.
+pub(super) fn waves<'j>(
+    jobs: &'j [Job<'j>],
+    common: usize,
+    held: &[usize],
+    sequences: u32,
+) -> Vec<Vec<Class<'j>>> {
+    let mut classes: Vec<Class<'j>> = Vec::new();
+    for job in jobs {
+        let same = classes.iter_mut().rev().find(|class| {
+            let first = class.jobs[0];
+            first.route == job.route && same_prefix(first, job, common)
+        });
+        match same {
+            Some(class) => class.jobs.push(job),
+            None => classes.push(Class {
+                jobs: vec![job],
+                first_row: match job.route {
+                    Route::Rows { row, .. } => row as usize,
+                    Route::Frozen { .. } => 0,
+                    _ => job.request.tokens.len() - 1,
+                },
+            }),
         }
-        // Requests with the same route stand together, whatever their order was.
-        classes.sort_by_key(Class::route);
-        let holding = texts.texts.iter().filter(|text| text.sequence.is_some());
-        let own = holding.map(|text| text.tokens.len() - texts.common);
-        let held = own.sum::<usize>() + texts.common;
-        let cells = match classes.iter().any(Class::has_tails) {
-            true => TAIL_CELLS,
-            false => WAVE_CELLS,
-        };
-        let room = Room {
-            sequences: self.sequences.free.len(),
-            cells: cells.saturating_sub(held),
-        };
-        pack_evenly(&classes, texts.common, room)
     }
+    // Requests with the same route stand together, whatever their order was.
+    classes.sort_by_key(Class::route);
+    let cells = match classes.iter().any(Class::has_tails) {
+        true => TAIL_CELLS,
+        false => WAVE_CELLS,
+    };
+    let own = held.iter().map(|length| length - common);
+    let room = Room {
+        sequences: sequences as usize - held.len(),
+        cells: cells.saturating_sub(own.sum::<usize>() + common),
+    };
+    pack_evenly(&classes, common, room)
+}
+
+/// Frozen classes whose keys and values are computed in one batch: neighbouring layers share
+/// it, from the lowest one up.
+pub(super) fn frozen_batches<'c, 'j>(
+    classes: &'c [&'c Class<'j>],
+    common: usize,
+    n_ubatch: usize,
+) -> Vec<&'c [&'c Class<'j>]> {
+    let mut batches = Vec::new();
+    let (mut start, mut rows) = (0, 0);
+    for (n, class) in classes.iter().enumerate() {
+        rows += class.prior_rows(common);
+        let span = class.layer() - classes[start].layer();
+        let full = rows >= n_ubatch || (span >= 3 && 4 * rows >= n_ubatch);
+        if full || n + 1 == classes.len() {
+            batches.push(&classes[start..=n]);
+            (start, rows) = (n + 1, 0);
+        }
+    }
+    batches
 }
 
 /// What a wave has to offer, or a part of it takes.
@@ -223,21 +275,16 @@ pub(super) fn bundles<'c, 'j>(
     classes: &'c [&'c Class<'j>],
     common: usize,
 ) -> Vec<&'c [&'c Class<'j>]> {
-    let rows = |class: &Class| -> usize {
-        let own_from = class.own_from(common);
-        let own = class.jobs.iter().map(|j| j.request.tokens.len() - own_from);
-        own.sum()
-    };
     let mut bundles = Vec::new();
     let (mut start, mut total) = (0, 0);
     for n in 0..classes.len() {
-        let joins =
-            classes[n].layer() == classes[start].layer() || total + rows(classes[n]) <= SMALL;
+        let rows = classes[n].own_rows(common);
+        let joins = classes[n].layer() == classes[start].layer() || total + rows <= SMALL;
         if n > start && !joins {
             bundles.push(&classes[start..n]);
             (start, total) = (n, 0);
         }
-        total += rows(classes[n]);
+        total += rows;
     }
     if start < classes.len() {
         bundles.push(&classes[start..]);

@@ -10,17 +10,22 @@
 //! each step.
 
 mod classes;
+pub(super) mod cost;
 mod route;
+mod sorted;
 mod tails;
 mod texts;
 mod wave;
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use classes::waves;
 use route::{Route, route};
+use sorted::{Asked, Job, Sorted, groups, jobs, needed};
 
-use super::{Engine, EngineError, Outcome, Prompt, Request, Straightforward, Work};
+use super::cost::{Cost, Decode, Shape};
+use super::{Engine, EngineError, Outcome, Prompt, Request, Straightforward, Strategy, Work};
 use crate::hook::{CacheFill, Captured, Cut, HookFault, Touched};
 use crate::intervention::Target;
 use crate::runtime::{Context, ContextOptions, Facts, Model, RuntimeError, Token};
@@ -147,6 +152,31 @@ impl Planned {
         Ok(())
     }
 
+    /// The route that a request takes in this model, and why it is computed whole although a
+    /// part of the graph should do.
+    fn route(&mut self, request: &Request) -> (Route, Option<RuntimeError>) {
+        let route = route(request, self.n_layer());
+        if route == Route::Whole {
+            return (route, None);
+        }
+        match self.possible(route) {
+            Ok(()) => (route, None),
+            // What is clean is computed whole either way, though not beside others.
+            Err(error) => (Route::Whole, (route != Route::Clean).then_some(error)),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        let options = self.inspect().options();
+        Shape {
+            strategy: Strategy::Planned,
+            n_layer: self.n_layer(),
+            n_batch: options.n_batch as usize,
+            n_ubatch: options.n_ubatch as usize,
+            sequences: self.sequences.n,
+        }
+    }
+
     fn fall_back(&mut self, requests: usize, reason: &RuntimeError) {
         self.work.fallbacks += requests as u64;
         self.work.reason.get_or_insert_with(|| reason.to_string());
@@ -165,33 +195,6 @@ impl Planned {
             }
         }
         Ok(())
-    }
-}
-
-/// A text, and the requests on it: index and route.
-type Asked = (Vec<Token>, Vec<(usize, Route)>);
-
-/// A request that is computed in part.
-struct Job<'r> {
-    request: &'r Request,
-    index: usize,
-    route: Route,
-    /// Its text among those at hand.
-    text: usize,
-}
-
-impl Job<'_> {
-    fn has_tails(&self) -> bool {
-        self.request.longest_tail() > 0
-    }
-
-    /// Whether it builds on the cells of its text's clean run.
-    fn needs_cells(&self) -> bool {
-        match self.route {
-            Route::Clean | Route::Silent { .. } => self.has_tails(),
-            Route::Rows { row, .. } => row > 0,
-            Route::Frozen { .. } | Route::Whole => false,
-        }
     }
 }
 
@@ -263,6 +266,19 @@ impl Engine for Planned {
         true
     }
 
+    fn cost(&mut self, requests: &[Request]) -> Cost {
+        let mut sorted = Sorted::default();
+        for (n, request) in requests.iter().enumerate() {
+            let (route, _) = self.route(request);
+            sorted.add(n, request, route);
+        }
+        sorted.cost(requests, &self.shape())
+    }
+
+    fn products(&self, decode: &Decode) -> f64 {
+        self.inner.products(decode)
+    }
+
     fn work(&self) -> Work {
         let mut work = self.work.clone();
         let whole = self.inner.work();
@@ -276,31 +292,17 @@ impl Engine for Planned {
         requests: &[Request],
         done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
-        let n_layer = self.n_layer();
-        let mut whole = Vec::new();
-        let mut texts: Vec<Asked> = Vec::new();
+        let mut sorted = Sorted::default();
         for (n, request) in requests.iter().enumerate() {
             self.check(request)?;
-            let mut route = route(request, n_layer);
-            if route != Route::Whole
-                && let Err(error) = self.possible(route)
-            {
-                // What is clean is computed whole either way, though not beside others.
-                if route != Route::Clean {
-                    self.fall_back(1, &error);
-                }
-                route = Route::Whole;
+            let (route, reason) = self.route(request);
+            if let Some(reason) = reason {
+                self.fall_back(1, &reason);
             }
-            if route == Route::Whole {
-                whole.push(n);
-                continue;
-            }
-            match texts.iter_mut().find(|(t, _)| *t == request.tokens) {
-                Some((_, jobs)) => jobs.push((n, route)),
-                None => texts.push((request.tokens.clone(), vec![(n, route)])),
-            }
+            sorted.add(n, request, route);
         }
-        for group in self.groups(&texts) {
+        let Sorted { texts, whole } = sorted;
+        for group in groups(&texts, self.sequences.n) {
             let mut left: Vec<usize> = texts[group.clone()]
                 .iter()
                 .flat_map(|(_, jobs)| jobs.iter().map(|(n, _)| *n))
@@ -325,28 +327,6 @@ impl Engine for Planned {
 }
 
 impl Planned {
-    /// Ranges of texts that fit into the cache side by side, with room for as many cells again.
-    fn groups(&self, texts: &[Asked]) -> Vec<Range<usize>> {
-        let mut groups = Vec::new();
-        let (mut start, mut cells) = (0, 0);
-        let most = (self.sequences.n / 3) as usize;
-        for (n, (tokens, _)) in texts.iter().enumerate() {
-            let first = &texts[start].0;
-            let shared = tokens.iter().zip(first).take_while(|(a, b)| a == b);
-            let own = tokens.len() - if n > start { shared.count() } else { 0 };
-            if n > start && (cells + own > WAVE_CELLS / 2 || n - start >= most) {
-                groups.push(start..n);
-                (start, cells) = (n, tokens.len());
-            } else {
-                cells += own;
-            }
-        }
-        if start < texts.len() {
-            groups.push(start..texts.len());
-        }
-        groups
-    }
-
     fn run_texts(
         &mut self,
         requests: &[Request],
@@ -356,19 +336,11 @@ impl Planned {
         self.clear();
         let tokens: Vec<Vec<Token>> = group.iter().map(|(tokens, _)| tokens.clone()).collect();
         let mut texts = self.run_clean(&tokens)?;
-        let mut jobs: Vec<Job> = Vec::new();
-        for (text, (_, of)) in group.iter().enumerate() {
-            jobs.extend(of.iter().map(|(index, route)| Job {
-                request: &requests[*index],
-                index: *index,
-                route: *route,
-                text,
-            }));
-        }
-        // Clean ones first, then by kind and layer, so that neighbours share work.
-        jobs.sort_by_key(|job| job.route);
+        let jobs = jobs(requests, group);
         self.free_texts(&mut texts, &jobs)?;
-        for wave in self.waves(&jobs, &texts) {
+        let holding = texts.texts.iter().filter(|text| text.sequence.is_some());
+        let held: Vec<usize> = holding.map(|text| text.tokens.len()).collect();
+        for wave in waves(&jobs, texts.common, &held, self.sequences.n) {
             self.run_wave(&wave, &texts, done)?;
         }
         Ok(())

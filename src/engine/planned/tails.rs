@@ -21,7 +21,7 @@ enum Kind {
 
 /// How a token that was clean while it was the last one becomes prior.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
+pub(super) enum Again {
     /// It is left as it is.
     Never,
     /// Where an intervention names it, it runs through the model again.
@@ -32,6 +32,24 @@ enum Again {
         /// The layer.
         k: u32,
     },
+}
+
+impl Again {
+    pub(super) fn of(job: &Job<'_>) -> Self {
+        match job.route {
+            _ if !job.request.manipulate_generated => Again::Never,
+            // The last token's attention is silent too.
+            Route::Clean | Route::Silent { .. } => Again::Never,
+            Route::Frozen { k } => Again::Cache { k },
+            _ => Again::Whole,
+        }
+    }
+}
+
+/// Whether the token at a position is treated otherwise once it is prior.
+pub(super) fn is_touched(plan: &[Intervention], position: usize) -> bool {
+    let mut prior_only = plan.iter().filter(|i| !i.action.touches_last());
+    prior_only.any(|i| i.tokens.contains(position as u32))
 }
 
 /// A text being continued.
@@ -101,13 +119,7 @@ impl Planned {
                 };
                 waiting.pop_front();
                 let plan = job.request.plan_at(0);
-                let again = match job.route {
-                    _ if !job.request.manipulate_generated => Again::Never,
-                    // The last token's attention is silent too.
-                    Route::Clean | Route::Silent { .. } => Again::Never,
-                    Route::Frozen { k } => Again::Cache { k },
-                    _ => Again::Whole,
-                };
+                let again = Again::of(job);
                 let last = own[of].2.clone();
                 let likeliest = argmax(&outcomes[of].1.logits);
                 active.push(Tail {
@@ -174,7 +186,7 @@ impl Planned {
         outcomes: &mut [(&Job<'_>, Outcome)],
     ) -> Result<Vec<Tail>, EngineError> {
         let n_layer = self.n_layer();
-        let at_once = (self.context().options().n_batch as usize / 2).max(1);
+        let at_once = self.shape().tails_at_once();
         let mut stepped = Vec::new();
         let mut tails = VecDeque::from(tails);
         while !tails.is_empty() {
@@ -266,7 +278,7 @@ impl Planned {
             silent: false,
             onward: false,
         };
-        self.work.cache_rows += rows.len() as u64 * u64::from(self.n_layer());
+        self.work.cache_rows += rows.len() as u64 * u64::from(cut.layers(self.n_layer()));
         self.work.decodes += 1;
         let observed = self
             .context()
@@ -285,8 +297,6 @@ impl Planned {
 impl Tail {
     /// Whether the newest token is treated otherwise once it is prior.
     fn is_touched(&self) -> bool {
-        let position = self.position as u32;
-        let mut prior_only = self.plan.iter().filter(|i| !i.action.touches_last());
-        prior_only.any(|i| i.tokens.contains(position))
+        is_touched(&self.plan, self.position)
     }
 }

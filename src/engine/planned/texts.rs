@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Job, Planned};
+use super::{Job, Planned, needed};
 use crate::engine::EngineError;
 use crate::hook::{Capture, Row};
 use crate::intervention::{States, Target};
@@ -29,12 +29,13 @@ pub(super) struct Texts {
 }
 
 /// How many tokens all texts begin with, so that each has at least its last for itself.
-fn common_prefix(texts: &[Vec<Token>]) -> usize {
+pub(super) fn common_prefix(texts: &[impl AsRef<[Token]>]) -> usize {
     let [first, rest @ ..] = texts else { return 0 };
     if rest.is_empty() {
         return 0;
     }
-    let shared = rest.iter().map(|text| {
+    let first = first.as_ref();
+    let shared = rest.iter().map(AsRef::as_ref).map(|text| {
         let same = text.iter().zip(first).take_while(|(a, b)| a == b);
         same.count().min(text.len() - 1)
     });
@@ -103,8 +104,9 @@ impl Planned {
         jobs: &[Job],
     ) -> Result<(), EngineError> {
         for (n, text) in texts.texts.iter_mut().enumerate() {
-            let needed = jobs.iter().any(|job| job.text == n && job.needs_cells());
-            if !needed && let Some(sequence) = text.sequence.take() {
+            if !needed(n, jobs)
+                && let Some(sequence) = text.sequence.take()
+            {
                 self.release(sequence)?;
             }
         }

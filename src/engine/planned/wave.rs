@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::classes::{Class, bundles};
+use super::classes::{Class, bundles, frozen_batches};
 use super::route::Route;
 use super::texts::{Text, Texts, row};
 use super::{Job, Planned};
 use crate::engine::{EngineError, Outcome};
-use crate::hook::{Cut, Row, Start, Touched};
+use crate::hook::{Row, Start, Touched};
 use crate::intervention::{Editor, Intervention, States};
 
 /// A request whose prompt has been computed.
@@ -127,37 +127,30 @@ impl Planned {
         let mut shares = Vec::new();
         let mut begun = Vec::new();
         let mut given = Given::default();
-        let mut batch = Batch::default();
-        let mut chunk: Vec<&Class<'_>> = Vec::new();
-        for (n, &class) in classes.iter().enumerate() {
-            let k = class.layer();
-            let own_from = class.own_from(texts.common);
-            let base = class.has_base(texts.common).then(|| self.sequences.take());
-            if let Some(base) = base {
-                let text = &texts.texts[class.jobs[0].text];
-                for i in 0..own_from {
-                    batch.push(row(base, i, text.tokens[i], false), text, k, Some(k));
+        for together in frozen_batches(classes, texts.common, n_ubatch) {
+            let mut batch = Batch::default();
+            for class in together {
+                let k = class.layer();
+                let own_from = class.own_from(texts.common);
+                let base = class.has_base(texts.common).then(|| self.sequences.take());
+                if let Some(base) = base {
+                    let text = &texts.texts[class.jobs[0].text];
+                    for i in 0..own_from {
+                        batch.push(row(base, i, text.tokens[i], false), text, k, Some(k));
+                    }
+                }
+                for &job in &class.jobs {
+                    let text = &texts.texts[job.text];
+                    let sequence = self.sequences.take();
+                    for i in own_from..text.tokens.len() - 1 {
+                        let row = row(sequence, i, text.tokens[i], false);
+                        batch.push(row, text, k, Some(k));
+                    }
+                    shares.extend(base.map(|base| (base, sequence, own_from)));
+                    begun.push((job, sequence));
                 }
             }
-            for &job in &class.jobs {
-                let text = &texts.texts[job.text];
-                let sequence = self.sequences.take();
-                for i in own_from..text.tokens.len() - 1 {
-                    let row = row(sequence, i, text.tokens[i], false);
-                    batch.push(row, text, k, Some(k));
-                }
-                shares.extend(base.map(|base| (base, sequence, own_from)));
-                begun.push((job, sequence));
-            }
-            chunk.push(class);
-            // Neighbouring layers share a batch, from the lowest one up.
-            let span = k - chunk[0].layer();
-            let rows = batch.rows.len();
-            if rows >= n_ubatch || (span >= 3 && 4 * rows >= n_ubatch) || n + 1 == classes.len() {
-                let made = self.decode_batch(std::mem::take(&mut batch), &chunk, false, false)?;
-                given.extend(made);
-                chunk.clear();
-            }
+            given.extend(self.decode_batch(batch, together, false, false)?);
         }
         let mut bases = Vec::new();
         for (base, sequence, end) in shares {
@@ -271,17 +264,7 @@ impl Planned {
         if batch.rows.is_empty() {
             return Ok(given);
         }
-        let first = classes.iter().map(|class| class.layer()).min();
-        let cut = Cut {
-            first: first.expect("rows come from classes"),
-            cache: classes
-                .iter()
-                .map(|class| class.cache())
-                .max()
-                .expect("rows come from classes"),
-            silent,
-            onward,
-        };
+        let cut = Class::cut(classes, silent, onward);
         let n_layer = self.n_layer();
         let n_batch = self.context().options().n_batch as usize;
         let mut starts = batch.starts.chunks(n_batch);
@@ -302,7 +285,7 @@ impl Planned {
                 let logits = self.context().logits(n)?.to_vec();
                 given.logits.insert(row.sequence, logits);
             }
-            let layer_rows = rows.len() as u64 * u64::from(n_layer - cut.first);
+            let layer_rows = rows.len() as u64 * u64::from(cut.layers(n_layer));
             if onward {
                 self.work.layer_rows += layer_rows;
             } else {

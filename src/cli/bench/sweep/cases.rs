@@ -1,8 +1,8 @@
 //! What is timed, and the least that each case needs.
 
 use super::{Bench, LONG};
-use midlayer::engine::{Request, Straightforward, donor_states};
-use midlayer::hook::{Anatomy, CacheFill, Cut, CutError};
+use midlayer::engine::{Cost, Decode, Engine, Request, Straightforward, donor_states};
+use midlayer::hook::CacheFill;
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet};
 use midlayer::sweep::ITEMS_TOGETHER;
 use midlayer::tasks::{Capitals, Item};
@@ -21,98 +21,60 @@ pub(super) struct Case {
     /// Every so many requests one is run the straightforward way too, and its time scaled.
     pub(super) sample: usize,
     /// The least work that gives the same numbers.
-    pub(super) least: Vec<Part>,
-}
-
-/// Rows that a cut has to compute.
-pub(super) struct Part {
-    cut: Cut,
-    rows: usize,
-    /// Rows whose logits are wanted.
-    outputs: usize,
-}
-
-impl Part {
-    /// All layers from `first` up.
-    fn from(first: u32, rows: usize, outputs: usize) -> Self {
-        Self {
-            cut: Cut {
-                first,
-                cache: CacheFill::FromFirst,
-                silent: false,
-                onward: true,
-            },
-            rows,
-            outputs,
-        }
-    }
-
-    fn products(parts: &[Part], anatomy: &Anatomy) -> Result<f64, CutError> {
-        let head = anatomy.edges.head_products();
-        let each = parts.iter().map(|part| {
-            let body = part.cut.products(anatomy)? * part.rows as u64;
-            Ok((body + head * part.outputs as u64) as f64)
-        });
-        each.sum()
-    }
-
-    /// (rows times layers, of these of which only keys and values are computed).
-    pub(super) fn layer_rows(parts: &[Part], n_layer: u32) -> (u64, u64) {
-        let of = |onward: bool| {
-            let parts = parts.iter().filter(|part| part.cut.onward == onward);
-            parts
-                .map(|p| p.rows as u64 * u64::from(n_layer - p.cut.first))
-                .sum()
-        };
-        (of(true), of(false))
-    }
+    pub(super) least: Cost,
 }
 
 impl Bench<'_> {
     /// How many times faster arithmetic alone allows a case to be: products of weights and
     /// values of all full passes over those of the least work.
-    pub(super) fn bound(&self, case: &Case) -> anyhow::Result<f64> {
-        let anatomy = self.planned.inspect().anatomy();
-        let anatomy = anatomy.ok_or_else(|| anyhow::anyhow!("the graph is not known"))?;
-        let full: Vec<Part> = case
+    pub(super) fn bound(&self, case: &Case) -> f64 {
+        let products = |decodes: &[Decode]| -> f64 {
+            decodes
+                .iter()
+                .map(|decode| self.planned.products(decode))
+                .sum()
+        };
+        let full: Vec<Decode> = case
             .requests
             .iter()
             .flat_map(|r| {
                 let follow: usize = r.continuations.iter().map(Vec::len).sum();
                 [
-                    Part::from(0, r.tokens.len(), 1),
-                    Part::from(0, 2 * follow, follow),
+                    Decode::from(0, r.tokens.len(), 1),
+                    Decode::from(0, 2 * follow, follow),
                 ]
             })
             .collect();
-        Ok(Part::products(&full, anatomy)? / Part::products(&case.least, anatomy)?)
+        products(&full) / products(&case.least.decodes)
     }
 
     pub(super) fn cases(&self, engine: &mut Straightforward) -> anyhow::Result<Vec<Case>> {
         let n_layer = self.n_layer();
         let n = LONG as usize;
-        let case = |name, target, kind: Kind, each: &dyn Fn(u32) -> Vec<Part>| Case {
+        let case = |name, target, kind: Kind, each: &dyn Fn(u32) -> Vec<Decode>| Case {
             name,
             target,
             requests: self.long(kind),
             together: usize::MAX,
             sample: 1,
-            least: std::iter::once(Part::from(0, n, 1))
-                .chain((kind.first_layer()..n_layer).flat_map(each))
-                .collect(),
+            least: Cost {
+                decodes: std::iter::once(Decode::from(0, n, 1))
+                    .chain((kind.first_layer()..n_layer).flat_map(each))
+                    .collect(),
+            },
         };
         let silent = |k: u32| {
-            let mut part = Part::from(k, 1, 1);
+            let mut part = Decode::from(k, 1, 1);
             part.cut.silent = true;
             part.cut.cache = CacheFill::None;
             vec![part]
         };
         let frozen = |k: u32| {
-            let mut part = Part::from(k, n - 1, 0);
+            let mut part = Decode::from(k, n - 1, 0);
             part.cut.onward = false;
-            vec![part, Part::from(k, 1, 1)]
+            vec![part, Decode::from(k, 1, 1)]
         };
-        let rows = |k: u32| vec![Part::from(k, n, 1)];
+        let rows = |k: u32| vec![Decode::from(k, n, 1)];
         let mut cases = vec![
             case(
                 "skip-attention, long prompt, all layers",
@@ -168,9 +130,11 @@ impl Bench<'_> {
                 .collect(),
             together: usize::MAX,
             sample: 1,
-            least: std::iter::once(Part::from(0, n, 1))
-                .chain((0..n_layer).map(|k| Part::from(k, n - last as usize, 1)))
-                .collect(),
+            least: Cost {
+                decodes: std::iter::once(Decode::from(0, n, 1))
+                    .chain((0..n_layer).map(|k| Decode::from(k, n - last as usize, 1)))
+                    .collect(),
+            },
         })
     }
 
@@ -200,12 +164,12 @@ impl Bench<'_> {
         let own: usize = items.iter().map(|i| i.prompt.tokens.len() - shared).sum();
         let follow: usize = items.iter().map(|i| i.answer.tokens.len() - 1).sum();
         let mut least = vec![
-            Part::from(0, shared + own, items.len()),
-            Part::from(0, follow, follow),
+            Decode::from(0, shared + own, items.len()),
+            Decode::from(0, follow, follow),
         ];
         for k in 0..n_layer {
-            least.push(Part::from(k, shared + own, items.len()));
-            least.push(Part::from(0, 2 * follow, follow));
+            least.push(Decode::from(k, shared + own, items.len()));
+            least.push(Decode::from(0, 2 * follow, follow));
         }
         // The items of one sample stand together, so that each is met at all layers.
         let requests: Vec<Request> = items
@@ -222,7 +186,7 @@ impl Bench<'_> {
             requests,
             together: ITEMS_TOGETHER * (n_layer as usize + 1),
             sample: SAMPLE,
-            least,
+            least: Cost { decodes: least },
         })
     }
 }

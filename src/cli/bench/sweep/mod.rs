@@ -10,7 +10,6 @@ use super::{Line, Sense, cells, median, prompt_tokens, timed};
 use crate::cli::args::{BenchSweepArgs, Format};
 use crate::cli::output::{print, spinner};
 use crate::cli::setup::{Loaded, load};
-use cases::Part;
 use midlayer::engine::{Engine, Planned, Request, Rerun, Straightforward, Work};
 use midlayer::hook::Row;
 use midlayer::intervention::{Intervention, Kind};
@@ -104,7 +103,7 @@ impl Bench<'_> {
             if !self.wants(case.name) {
                 continue;
             }
-            let bound = self.bound(&case)?;
+            let bound = self.bound(&case);
             let waiting = spinner(case.name.into());
             let (mut ones, mut others, mut rates) = (Vec::new(), Vec::new(), Vec::new());
             let mut work = Work::default();
@@ -129,13 +128,18 @@ impl Bench<'_> {
             }
             waiting.finish_and_clear();
             let seconds = (median(&mut ones), median(&mut others));
-            let (rows, cache_rows) = Part::layer_rows(&case.least, self.n_layer());
+            let n_layer = self.n_layer();
+            let least = (
+                case.least.layer_rows(n_layer),
+                case.least.cache_rows(n_layer),
+            );
             self.remarks.push(format!(
-                "{}: layer-rows {} ({} least), of keys and values alone {} ({cache_rows} least), {} batches; arithmetic allows {bound:.1} x, {:.0}% of that reached",
+                "{}: layer-rows {} ({} least), of keys and values alone {} ({} least), {} batches; arithmetic allows {bound:.1} x, {:.0}% of that reached",
                 case.name,
                 work.layer_rows,
-                rows,
+                least.0,
                 work.cache_rows,
+                least.1,
                 work.decodes,
                 100.0 * seconds.0 / seconds.1 / bound,
             ));
