@@ -55,7 +55,6 @@ fn wrong_usage_names_the_option() {
     };
     refused("--layers 4", "0 to 3 (--layers)");
     refused("--layers 0", "freeze is not defined at layer 0");
-    refused("", "--layers 15");
     refused("--layers 1 --manipulate inject", "--inject-from");
     let inject = "--layers 1 --manipulate inject --inject-from xyz --inject-at";
     refused(&format!("{inject} zz"), "is not in the prompt (--inject-at");
@@ -124,7 +123,7 @@ fn try_prints_json_with_the_clean_run_first() {
     );
     for line in &lines {
         assert_eq!(line["top"].as_array().unwrap().len(), 20);
-        assert_eq!(line["top"][0][0], line["argmax"]["id"]);
+        assert_eq!(line["top"][0], line["argmax"]);
     }
     assert_eq!(lines[2]["layer"], 3);
     assert!(lines[1]["kl"].as_f64().unwrap() > 0.0);
@@ -272,6 +271,20 @@ fn bench_prints_its_variants() {
 }
 
 #[test]
+fn bench_try_prints_a_line_a_kind() {
+    let place = Place::new();
+    let line = "bench try -m tiny.gguf -t 1 --tokens 20 --rounds 1 -o json";
+    let lines = json_lines(place.run(line));
+    let names: Vec<&str> = lines.iter().map(|l| l["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["freeze", "skip-attention", "random"]);
+    let targets: Vec<f64> = lines
+        .iter()
+        .map(|l| l["target"].as_f64().unwrap())
+        .collect();
+    assert_eq!(targets, [8.0, 15.0, 1.8]);
+}
+
+#[test]
 fn try_rewrites_keys_and_values() {
     let place = Place::new();
     let base = "try -m tiny.gguf -p abcdefgh -ctk f32 -ctv f32 -fa off -o json --layers 1-3";
@@ -307,7 +320,7 @@ fn try_rewrites_keys_and_values() {
     let itself = kl(&format!("{donor} abcdefgh"));
     assert!(itself.iter().all(|k| *k < 1e-9), "{itself:?}");
     let earlier = format!("{base} {donor} uvwxyz --inject-at ab");
-    one_line_error(2, "cannot be moved")(place.run(&earlier));
+    one_line_error(2, "can only be moved to later ones")(place.run(&earlier));
 }
 
 #[test]
@@ -317,10 +330,15 @@ fn try_generates() {
     let lines = json_lines(place.run(&format!("{base} -o json")));
     assert_eq!(lines.len(), 2);
     for line in &lines {
-        let generated = line["generated"].as_array().unwrap();
+        let generated = line["generated"]["tokens"].as_array().unwrap();
         assert!(!generated.is_empty() && generated.len() <= 6);
-        assert_eq!(generated[0], line["argmax"]["id"]);
-        assert!(line["text"].is_string());
+        assert_eq!(generated[0]["id"], line["argmax"]["id"]);
+        assert!(
+            generated
+                .iter()
+                .all(|t| t["margin"].as_f64().unwrap() >= 0.0)
+        );
+        assert!(line["generated"]["text"].is_string());
     }
     place
         .run(base)
@@ -330,7 +348,7 @@ fn try_generates() {
     let later = format!("{base} --from-step 3 -o json");
     let later = json_lines(place.run(&later));
     assert_eq!(
-        later[0]["generated"][0], later[1]["generated"][0],
+        later[0]["generated"]["tokens"][0]["id"], later[1]["generated"]["tokens"][0]["id"],
         "clean until step 3"
     );
     assert_eq!(json_lines(place.run(&prompt_only)).len(), 2);

@@ -6,11 +6,9 @@ mod bench;
 mod check;
 mod command_line;
 mod config;
-mod continuation;
 mod doctor;
 mod dry_run;
 mod export;
-mod line;
 mod manual;
 mod output;
 mod pull;
@@ -20,11 +18,15 @@ mod runs;
 mod selftest;
 mod setup;
 mod sweep;
+mod text;
+mod tokens;
 mod try_prompt;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 use midlayer::engine::{EngineError, PromptError};
@@ -45,7 +47,7 @@ pub struct Usage(pub String);
 pub fn main() -> ExitCode {
     keep_quiet_about_parquet();
     let arguments = match config::with_file(args::long_names(std::env::args_os())) {
-        Ok(arguments) => Arguments::parse_from(arguments),
+        Ok(arguments) => parsed(arguments),
         Err(error) => {
             output::say(&error.to_string());
             return ExitCode::from(exit_code(&error));
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Sweep(args) => sweep::run(args),
         Command::Try(args) => try_prompt::run(args),
+        Command::Tokens(args) => tokens::run(args),
         Command::Attach(args) => attach::run(args),
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
@@ -77,6 +80,43 @@ pub fn main() -> ExitCode {
     }
     output::say(&error.to_string());
     ExitCode::from(exit_code(&error))
+}
+
+/// Parses, or ends the program with what is wrong.
+fn parsed(arguments: Vec<OsString>) -> Arguments {
+    Arguments::try_parse_from(arguments).unwrap_or_else(|mut error| {
+        suggest_command(&mut error);
+        error.exit()
+    })
+}
+
+/// Letters that may be wrong in a command's name for it to be suggested.
+const TYPOS: usize = 2;
+
+/// clap finds no command in `tyr`, as it counts two letters that changed places as two wrong
+/// ones.
+fn suggest_command(error: &mut clap::Error) {
+    let known = error.get(ContextKind::SuggestedSubcommand).is_some();
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else {
+        return;
+    };
+    if known || error.kind() != ErrorKind::InvalidSubcommand {
+        return;
+    }
+    let command = Arguments::command();
+    let commands = command.get_subcommands().filter(|c| !c.is_hide_set());
+    let apart = commands.map(|c| {
+        (
+            strsim::damerau_levenshtein(c.get_name(), name),
+            c.get_name(),
+        )
+    });
+    // Of a short name something must be left.
+    let near = apart.filter(|(n, of)| *n <= TYPOS && *n < of.len());
+    if let Some((_, name)) = near.min() {
+        let suggestion = ContextValue::Strings(vec![name.to_string()]);
+        error.insert(ContextKind::SuggestedSubcommand, suggestion);
+    }
 }
 
 /// What panics in the thread that reads Parquet files becomes an error, and that is enough.

@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use midlayer::report::{Column, fit};
 use midlayer::shown::visible;
 
 /// Nobody reads stdout any more (`midlayer ... | head`): a reason to stop, and to say nothing.
@@ -34,6 +35,25 @@ pub fn print_by(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow:
         }
         false => Ok(written?),
     }
+}
+
+/// How many columns what goes to stdout may have: those of the terminal, or what COLUMNS says;
+/// any number where stdout is neither.
+pub fn width() -> Option<usize> {
+    let said = std::env::var("COLUMNS").ok().and_then(|n| n.parse().ok());
+    let said = said.filter(|columns: &usize| *columns > 0);
+    let of_terminal = || {
+        let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+        Some(usize::from(width.0)).filter(|columns| *columns > 0)
+    };
+    said.or_else(of_terminal)
+}
+
+/// A table for stdout. `columns` says what each column holds, the last entry what all further
+/// ones do.
+pub fn table(head: &[&str], rows: &[Vec<String>], columns: &[Column]) -> String {
+    let head: Vec<String> = head.iter().map(ToString::to_string).collect();
+    fit(&head, rows, columns, width())
 }
 
 /// Stdout, which remembers that its reader has gone.
@@ -92,6 +112,14 @@ pub fn bar(length: u64) -> ProgressBar {
     );
     bar.set_style(style.expect("a valid template"));
     bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+/// A bar of runs shown and the time left, on stderr, only on a terminal.
+pub fn run_bar(length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    let style = ProgressStyle::with_template("{pos} of {len} runs, {eta} left");
+    bar.set_style(style.expect("a valid template"));
     bar
 }
 

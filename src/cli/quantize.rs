@@ -4,13 +4,11 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table};
-
 use super::args::QuantizeArgs;
 use super::check::{Settings, check};
-use super::output::{print, say, tensor_bar};
+use super::output::{print, say, table, tensor_bar};
 use super::setup::{check_caches, find};
-use midlayer::report::STYLE;
+use midlayer::report::Column::{Numbers, Words};
 use midlayer::runtime::{
     ContextOptions, Facts, Level, Model, ModelOptions, quantize, quantize_progress,
 };
@@ -23,9 +21,8 @@ pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
         .map_err(|e| anyhow::anyhow!("{} cannot be made: {e} (--out)", args.out.display()))?;
     let stem = source.file_stem().unwrap_or_default().to_string_lossy();
     let threads = args.threads.unwrap_or(ContextOptions::default().threads);
-    let mut table = Table::new();
-    table.load_style(STYLE);
-    table.set_header(["file", "MB", "bits a weight", "types of the matrices"]);
+    let head = ["file", "MB", "bits a weight", "types of the matrices"];
+    let mut rows = Vec::new();
     let mut last = None;
     for level in &args.levels {
         let target = args.out.join(format!("{stem}.requantized-{level}.gguf"));
@@ -40,7 +37,7 @@ pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
                 facts.weights.shares()
             ));
         }
-        table.add_row([
+        rows.push(vec![
             target.display().to_string(),
             format!("{:.0}", facts.bytes as f64 / 1e6),
             format!("{:.2}", facts.bits_per_weight()),
@@ -48,10 +45,8 @@ pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
         ]);
         last = Some(facts);
     }
-    for column in table.column_iter_mut().skip(1).take(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    print(&format!("{table}\n"))?;
+    let columns = [Words, Numbers, Numbers, Words];
+    print(&format!("{}\n", table(&head, &rows, &columns)))?;
     let from = last.and_then(|facts| facts.weights.requantized_from);
     if let Some(from) = from.filter(|from| from.parse() != Ok(Level::F32) && from != "F16") {
         say(&format!(

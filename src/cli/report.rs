@@ -1,7 +1,7 @@
 //! `midlayer report`.
 
 use super::args::ReportArgs;
-use super::output::{print, say};
+use super::output::{print, say, width};
 use midlayer::report;
 use midlayer::store::StoredRun;
 
@@ -12,7 +12,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<()> {
     let mut printed = Ok(());
     for run in &runs {
         // The report is written whether anybody reads the tables or not.
-        printed = printed.and_then(|()| print(&report::terminal(run, threshold)));
+        printed = printed.and_then(|()| print(&report::terminal(run, threshold, width())));
         for file in report::write(run, threshold)? {
             say(&format!("wrote {}", file.display()));
         }

@@ -3,11 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use comfy_table::{CellAlignment, Table};
-
 use super::args::RunsArgs;
-use super::output::{print, say};
-use midlayer::report::STYLE;
+use super::output::{print, say, table};
+use midlayer::report::Column::{self, Numbers, Words};
 use midlayer::store::{DATABASE, Notes, StoreError, StoredRun, StoredVariant};
 
 const HEAD: [&str; 8] = [
@@ -21,6 +19,8 @@ const HEAD: [&str; 8] = [
     "begun (UTC)",
 ];
 
+const COLUMNS: [Column; 8] = [Words, Words, Words, Words, Numbers, Numbers, Numbers, Words];
+
 pub fn run(args: RunsArgs) -> anyhow::Result<()> {
     let folders = found(&args.folder)
         .map_err(|e| anyhow::anyhow!("{} cannot be read: {e}", args.folder.display()))?;
@@ -30,26 +30,21 @@ pub fn run(args: RunsArgs) -> anyhow::Result<()> {
             "no run in {folder}; midlayer sweep makes one, midlayer runs FOLDER looks elsewhere\n"
         ));
     }
-    let mut table = Table::new();
-    table.load_style(STYLE);
-    table.set_header(HEAD);
+    let mut all = Vec::new();
     let mut unreadable = String::new();
     let mut readable = None;
     let mut unfinished = Vec::new();
     for folder in &folders {
         match listed(folder) {
             Ok(Listed { rows, to_go_on }) => {
-                table.add_rows(rows);
+                all.extend(rows);
                 unfinished.extend(to_go_on);
                 readable = readable.or(Some(folder.display()));
             }
             Err(error) => unreadable.push_str(&format!("{error}\n")),
         }
     }
-    for column in table.column_iter_mut().skip(4).take(3) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    print(&format!("{table}\n{unreadable}"))?;
+    print(&format!("{}\n{unreadable}", table(&HEAD, &all, &COLUMNS)))?;
     for line in unfinished {
         say(&line);
     }

@@ -214,6 +214,16 @@ impl Stack {
             .unwrap_or(0)
     }
 
+    /// The layer at which a run with the moving layer at `layer` is listed; none where the name
+    /// holds all of several.
+    pub fn layer(&self, layer: u32) -> Option<u32> {
+        match &self.0[..] {
+            [(_, Some(fixed))] => Some(*fixed),
+            _ if self.is_fixed() => None,
+            _ => Some(layer),
+        }
+    }
+
     pub fn has_seed(&self) -> bool {
         self.0.iter().any(|(kind, _)| kind.has_seed())
     }

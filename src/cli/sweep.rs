@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use super::args::{SweepArgs, YesNo};
 use super::command_line::command_line;
-use super::output::{bar, print, say};
+use super::output::{bar, print, say, width};
 use super::pull::pulled_dataset;
 use super::selftest::before_sweep;
 use super::setup::{Loaded, load_file, model_files};
@@ -104,7 +104,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     let stored = StoredRun::read(&out)?;
     let threshold = args.threshold.threshold;
     // The report is written whether anybody reads the tables or not.
-    let printed = print(&report::terminal(&stored, threshold));
+    let printed = print(&report::terminal(&stored, threshold, width()));
     for file in report::write(&stored, threshold)? {
         say(&format!("wrote {}", file.display()));
     }

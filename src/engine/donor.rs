@@ -3,53 +3,120 @@
 use std::sync::Arc;
 
 use super::{Engine, EngineError, Prompt, PromptError};
-use crate::intervention::{States, Target};
+use crate::intervention::{Site, States, Target};
 
-/// States entering layers, keys and values of the donor's tokens, moved as `moves` says
-/// ((donor position, position in the prompt) of each token; all by the same distance).
+/// States to be put in place of a prompt's own, at the prompt's positions. Those of sites that
+/// were not asked for are empty.
+#[derive(Clone, Debug, Default)]
+pub struct DonorStates {
+    /// States entering layers.
+    pub inputs: Arc<States>,
+    /// Keys.
+    pub keys: Arc<States>,
+    /// Values.
+    pub values: Arc<States>,
+}
+
+impl DonorStates {
+    /// What goes to a site.
+    pub fn at(&self, site: Site) -> Arc<States> {
+        match site {
+            Site::Residual => self.inputs.clone(),
+            Site::Keys => self.keys.clone(),
+            Site::Values => self.values.clone(),
+        }
+    }
+}
+
+/// States of the donor's tokens for `sites`, moved as `moves` says ((donor position, position in
+/// the prompt) of each token).
 ///
-/// Keys carry their position within them, so the donor is run a second time, shifted, with its
-/// tokens at the positions where their keys and values are to be put.
+/// States entering layers go anywhere. Keys carry their position within them, so for keys and
+/// values the donor is run once more, shifted, with its tokens at the positions where theirs are
+/// to be put: all by the same distance, and none to an earlier position than it has.
 ///
 /// # Errors
-/// [`PromptError::Move`] for moves by different distances or to before the text's beginning,
-/// and the engine's.
+/// [`PromptError::MoveBack`] and [`PromptError::MoveApart`] where keys and values cannot be
+/// moved, and the engine's.
 pub fn donor_states(
     engine: &mut dyn Engine,
     donor: &Prompt,
     moves: &[(u32, u32)],
-) -> Result<[Arc<States>; 3], EngineError> {
-    let inputs = engine.captured(&donor.tokens, 0, &[Target::Input])?.inputs;
-    let mut distances = moves.iter().map(|(from, to)| to.checked_sub(*from));
-    let shift = distances.next().flatten().ok_or(PromptError::Move)?;
-    if distances.any(|distance| distance != Some(shift)) {
-        return Err(PromptError::Move.into());
+    sites: &[Site],
+) -> Result<DonorStates, EngineError> {
+    let mut states = DonorStates::default();
+    // Known to be wrong before anything runs.
+    let cached = in_cache(sites);
+    let shift = if cached.is_empty() { 0 } else { shift(moves)? };
+    if sites.contains(&Site::Residual) {
+        let own = engine.captured(&donor.tokens, 0, &[Target::Input])?;
+        states.inputs = Arc::new(own.inputs.moved(moves));
     }
-    let inputs = Arc::new(inputs.moved(moves));
-    // Recurrent models keep no keys and values; what is asked of them then says so.
-    let Ok(there) = engine.captured(&donor.tokens, shift, &[Target::Keys, Target::Values]) else {
-        return Ok([inputs, Arc::default(), Arc::default()]);
-    };
-    Ok([inputs, Arc::new(there.keys), Arc::new(there.values)])
+    if !cached.is_empty() {
+        let there = engine.captured(&donor.tokens, shift, &cached)?;
+        states.keys = Arc::new(there.keys);
+        states.values = Arc::new(there.values);
+    }
+    Ok(states)
 }
 
-/// States of a neutral text of the prompt's length at the same positions: the prompt's own
-/// first token (BOS where there is one), then full stops.
+/// How far keys and values are moved.
+fn shift(moves: &[(u32, u32)]) -> Result<u32, PromptError> {
+    let mut shift = None;
+    for &(from, to) in moves {
+        let distance = to.checked_sub(from);
+        let distance = distance.ok_or(PromptError::MoveBack { from, to })?;
+        if *shift.get_or_insert(distance) != distance {
+            return Err(PromptError::MoveApart);
+        }
+    }
+    Ok(shift.unwrap_or(0))
+}
+
+fn in_cache(sites: &[Site]) -> Vec<Target> {
+    let pairs = [(Site::Keys, Target::Keys), (Site::Values, Target::Values)];
+    let asked = pairs.into_iter().filter(|(site, _)| sites.contains(site));
+    asked.map(|(_, target)| target).collect()
+}
+
+/// States for `sites` of a neutral text of the prompt's length at the same positions: the
+/// prompt's own first token (BOS where there is one), then full stops.
 ///
 /// # Errors
 /// The engine's.
 pub fn filler_states(
     engine: &mut dyn Engine,
     prompt: &Prompt,
-) -> Result<[Arc<States>; 3], EngineError> {
+    sites: &[Site],
+) -> Result<DonorStates, EngineError> {
     let stop = engine.prompt(" .")?;
     let stop = *stop.tokens.last().expect("prompts are not empty");
     let mut tokens = vec![stop; prompt.tokens.len()];
     tokens[0] = prompt.tokens[0];
-    let targets = [Target::Input, Target::Keys, Target::Values];
-    let captured = match engine.captured(&tokens, 0, &targets) {
-        Ok(captured) => captured,
-        Err(_) => engine.captured(&tokens, 0, &[Target::Input])?,
-    };
-    Ok([captured.inputs, captured.keys, captured.values].map(Arc::new))
+    let mut targets = in_cache(sites);
+    if sites.contains(&Site::Residual) {
+        targets.push(Target::Input);
+    }
+    let captured = engine.captured(&tokens, 0, &targets)?;
+    Ok(DonorStates {
+        inputs: Arc::new(captured.inputs),
+        keys: Arc::new(captured.keys),
+        values: Arc::new(captured.values),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_values_move_forward_and_together() {
+        assert_eq!(shift(&[(2, 7), (3, 8)]), Ok(5));
+        assert_eq!(shift(&[]), Ok(0));
+        assert_eq!(
+            shift(&[(7, 2)]),
+            Err(PromptError::MoveBack { from: 7, to: 2 })
+        );
+        assert_eq!(shift(&[(2, 7), (3, 9)]), Err(PromptError::MoveApart));
+    }
 }

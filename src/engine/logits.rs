@@ -13,6 +13,16 @@ pub fn argmax(logits: &[f32]) -> Token {
     Token(best as i32)
 }
 
+/// The token with the largest logit, and by how much it exceeds the second largest: infinitely
+/// where there is no second.
+pub fn likeliest(logits: &[f32]) -> (Token, f32) {
+    let token = argmax(logits);
+    let best = token.0 as usize;
+    let others = logits.iter().enumerate().filter(|(id, _)| *id != best);
+    let second = others.fold(f32::NEG_INFINITY, |most, (_, logit)| most.max(*logit));
+    (token, logits[best] - second)
+}
+
 /// Natural logarithms of the probabilities.
 pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -56,6 +66,9 @@ mod tests {
     fn known_values() {
         assert_eq!(argmax(&[1.0, 3.0, 3.0]), Token(1));
         assert_eq!(rank(&[1.0, 3.0, 2.0], Token(2)), 2);
+        assert_eq!(likeliest(&[1.0, 3.0, 2.5]), (Token(1), 0.5));
+        assert_eq!(likeliest(&[3.0, 3.0]), (Token(0), 0.0));
+        assert_eq!(likeliest(&[3.0]), (Token(0), f32::INFINITY));
         assert_eq!(top(&[1.0, 3.0, 2.0], 2), [(Token(1), 3.0), (Token(2), 2.0)]);
         let p = log_softmax(&[0.0, 0.0]);
         assert!((p[0] - 0.5f64.ln()).abs() < 1e-12);

@@ -10,6 +10,7 @@ mod logits;
 mod mock;
 mod noise;
 mod outcome;
+mod part;
 mod planned;
 mod prompt;
 mod request;
@@ -22,11 +23,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub use cost::{Cost, Decode, Shape};
-pub use donor::{donor_states, filler_states};
-pub use logits::{argmax, kl, log_softmax, rank, top};
+pub use donor::{DonorStates, donor_states, filler_states};
+pub use logits::{argmax, kl, likeliest, log_softmax, rank, top};
 pub use mock::Mock;
 pub use noise::NoiseFloor;
 pub use outcome::{Generation, Outcome};
+pub use part::{Occurrence, TextPart};
 pub use planned::Planned;
 pub use prompt::{Prompt, PromptError};
 pub use request::{Ending, Request};
@@ -43,16 +45,25 @@ use crate::runtime::{Facts, RuntimeError, Token};
 pub enum EngineError {
     /// llama.cpp or the hook failed.
     #[error(transparent)]
-    Runtime(#[from] RuntimeError),
+    Runtime(RuntimeError),
     /// An intervention does not fit the model.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// A prompt or a part of it cannot be used.
     #[error(transparent)]
     Prompt(#[from] PromptError),
-    /// The caller wanted no more outcomes.
+    /// The caller wanted no more outcomes, or asked to stop (see [`crate::runtime::Stop`]).
     #[error("stopped")]
     Stopped,
+}
+
+impl From<RuntimeError> for EngineError {
+    fn from(error: RuntimeError) -> Self {
+        match error {
+            RuntimeError::Stopped => EngineError::Stopped,
+            error => EngineError::Runtime(error),
+        }
+    }
 }
 
 /// How cells are computed.
@@ -148,6 +159,7 @@ pub trait Engine {
             let generation = self.generate(request, ending.max_tokens, &mut go_on)?;
             outcome.logits = generation.logits;
             outcome.generated = generation.tokens;
+            outcome.margins = generation.margins;
         } else {
             outcome.logits = self.start(request)?;
         }
@@ -223,11 +235,9 @@ pub trait Engine {
             ..Generation::default()
         };
         while generation.tokens.len() < max {
-            let best = top(&logits, 2);
-            let token = best[0].0;
+            let (token, margin) = likeliest(&logits);
             generation.tokens.push(token);
-            let second = best.get(1).map_or(f32::NEG_INFINITY, |b| b.1);
-            generation.margins.push(best[0].1 - second);
+            generation.margins.push(margin);
             let text = self.text(&generation.tokens);
             let end = self.ends_generation(token) || !go_on(&text);
             if end || generation.tokens.len() == max {

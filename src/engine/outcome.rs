@@ -12,6 +12,8 @@ pub struct Outcome {
     /// The greedy continuation, an end-of-generation token included if one came; empty where
     /// none was asked for.
     pub generated: Vec<Token>,
+    /// At each of its steps, by how much the likeliest token's logit exceeded the second's.
+    pub margins: Vec<f32>,
     /// For each continuation, the logits after each of its tokens.
     pub branches: Vec<Vec<Vec<f32>>>,
     /// Tensors written to, and how many rows of each.

@@ -29,11 +29,23 @@ pub enum PromptError {
     NotFound(String),
     /// The substring occurs more than once.
     #[error(
-        "{text:?} occurs {count} times in the prompt; give a longer part that occurs once (--inject-at, --tokens text:)"
+        "{text:?} occurs {count} times in the prompt; give a longer part that occurs once, or say which: the second is --inject-at '#2:{text}' or --tokens 'text#2:{text}', all are #all"
     )]
     Ambiguous {
         /// The substring.
         text: String,
+        /// Occurrences.
+        count: usize,
+    },
+    /// The substring does not occur so often.
+    #[error(
+        "{text:?} occurs {count} times in the prompt, so there is no #{asked} (--inject-at, --tokens text:)"
+    )]
+    NoSuchOccurrence {
+        /// The substring.
+        text: String,
+        /// Which one was asked for; the first is 1.
+        asked: usize,
         /// Occurrences.
         count: usize,
     },
@@ -45,11 +57,21 @@ pub enum PromptError {
         /// Number of prior tokens.
         prior: u32,
     },
-    /// A donor whose tokens cannot be put there.
+    /// Keys and values that would have to go to an earlier position.
     #[error(
-        "the donor's tokens cannot be moved to where they should go: give a donor prompt that is not longer than what comes before them (--inject-from)"
+        "keys and values hold their token's position and can only be moved to later ones: the donor's token {from} cannot go to position {to}; give a donor prompt in which no more tokens come before, or leave --site kv out (--inject-from)"
     )]
-    Move,
+    MoveBack {
+        /// The position in the donor prompt.
+        from: u32,
+        /// The position in the prompt.
+        to: u32,
+    },
+    /// Keys and values that would have to go by different distances.
+    #[error(
+        "keys and values hold their token's position, so one donor's cannot be moved by different distances: replace one part at a time, or leave --site kv out (--inject-at)"
+    )]
+    MoveApart,
     /// A selector without tokens.
     #[error("'{0}' selects no prior token of this prompt (--tokens)")]
     NothingSelected(String),
@@ -88,44 +110,36 @@ impl Prompt {
         self.tokens.len() - self.special
     }
 
-    /// The indices of the tokens that make up `part`, which must occur once.
+    /// The tokens that make up `part`, a range for each place where it begins and ends with a
+    /// token: at least one.
     ///
     /// # Errors
-    /// [`PromptError`].
-    pub fn find(&self, part: &str) -> Result<Range<usize>, PromptError> {
+    /// [`PromptError::NotFound`], [`PromptError::PartialToken`] where no occurrence does.
+    pub fn occurrences(&self, part: &str) -> Result<Vec<Range<usize>>, PromptError> {
         let needle = part.as_bytes();
-        if needle.is_empty() {
-            return Err(PromptError::NotFound(part.to_string()));
-        }
-        let found: Vec<usize> = self
-            .bytes
-            .windows(needle.len())
-            .enumerate()
-            .filter(|(_, window)| *window == needle)
-            .map(|(at, _)| at)
-            .collect();
-        let start = match found[..] {
-            [] => return Err(PromptError::NotFound(part.to_string())),
-            [start] => start,
-            _ => {
-                return Err(PromptError::Ambiguous {
-                    text: part.to_string(),
-                    count: found.len(),
-                });
+        let windows = self.bytes.windows(needle.len().max(1)).enumerate();
+        let starts = windows.filter(|(_, window)| *window == needle);
+        let mut partial = None;
+        let mut found = Vec::new();
+        for (start, _) in starts {
+            let end = start + needle.len();
+            let first = self.ends.partition_point(|&e| e <= start);
+            let last = self.ends.partition_point(|&e| e < end);
+            let begins = if first == 0 { 0 } else { self.ends[first - 1] };
+            if begins == start && self.ends[last] == end {
+                found.push(first..last + 1);
+            } else {
+                partial = partial.or(Some(begins..self.ends[last]));
             }
-        };
-        let end = start + needle.len();
-        let first = self.ends.partition_point(|&e| e <= start);
-        let last = self.ends.partition_point(|&e| e < end);
-        let begins = if first == 0 { 0 } else { self.ends[first - 1] };
-        if begins != start || self.ends[last] != end {
-            let whole = &self.bytes[begins..self.ends[last]];
-            return Err(PromptError::PartialToken {
-                text: part.to_string(),
-                whole: String::from_utf8_lossy(whole).into_owned(),
-            });
         }
-        Ok(first..last + 1)
+        match partial {
+            _ if !found.is_empty() => Ok(found),
+            None => Err(PromptError::NotFound(part.to_string())),
+            Some(whole) => Err(PromptError::PartialToken {
+                text: part.to_string(),
+                whole: String::from_utf8_lossy(&self.bytes[whole]).into_owned(),
+            }),
+        }
     }
 }
 
@@ -144,32 +158,32 @@ mod tests {
 
     #[test]
     fn finds_whole_tokens() {
-        assert_eq!(prompt().find(" France"), Ok(4..5));
-        assert_eq!(prompt().find(" capital of France"), Ok(2..5));
-        assert_eq!(prompt().find("The"), Ok(1..2));
+        assert_eq!(prompt().occurrences(" France"), Ok(vec![4..5]));
+        assert_eq!(prompt().occurrences(" capital of France"), Ok(vec![2..5]));
+        assert_eq!(prompt().occurrences("The"), Ok(vec![1..2]));
+        assert_eq!(prompt().occurrences(" of"), Ok(vec![3..4, 6..7]));
     }
 
     #[test]
     fn refuses_what_it_cannot_place() {
         assert_eq!(
-            prompt().find("France"),
+            prompt().occurrences("France"),
             Err(PromptError::PartialToken {
                 text: "France".into(),
                 whole: " France".into()
             })
         );
         assert!(matches!(
-            prompt().find(" Fran"),
+            prompt().occurrences(" Fran"),
             Err(PromptError::PartialToken { .. })
         ));
         assert!(matches!(
-            prompt().find("Spain"),
+            prompt().occurrences("Spain"),
             Err(PromptError::NotFound(_))
         ));
-        assert!(matches!(prompt().find(""), Err(PromptError::NotFound(_))));
         assert!(matches!(
-            prompt().find(" of"),
-            Err(PromptError::Ambiguous { count: 2, .. })
+            prompt().occurrences(""),
+            Err(PromptError::NotFound(_))
         ));
     }
 }

@@ -9,14 +9,15 @@ use crate::runtime::Token;
 pub struct Ending {
     /// After so many tokens.
     pub max_tokens: usize,
-    /// Once the text, without the space that it begins with, contains this.
+    /// Once the text, without the space that it begins with, contains this; empty for nothing
+    /// of the kind.
     pub stop: String,
 }
 
 impl Ending {
     /// Whether `text` goes on.
     pub fn goes_on(&self, text: &str) -> bool {
-        !text.trim_start().contains(&self.stop)
+        self.stop.is_empty() || !text.trim_start().contains(&self.stop)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Prompt, PromptError};
+use super::{Prompt, PromptError, TextPart};
 use crate::intervention::PositionSet;
 
 /// A choice among a prompt's prior tokens, as a user writes it.
@@ -15,8 +15,8 @@ pub enum TokenSelector {
     AllButFirst(u32),
     /// Positions from 0, both ends included.
     Ranges(Vec<(u32, u32)>),
-    /// The tokens of a part of the text that occurs once.
-    Text(String),
+    /// The tokens of a part of the text.
+    Text(TextPart),
 }
 
 impl TokenSelector {
@@ -39,15 +39,16 @@ impl TokenSelector {
                 }
                 PositionSet::ranges(ranges.iter().map(|(first, last)| *first..last + 1))
             }
-            TokenSelector::Text(text) => {
-                let found = prompt.find(text)?;
-                if found.end as u32 > prior {
+            TokenSelector::Text(part) => {
+                let found = part.find(prompt)?.into_iter();
+                let found: Vec<_> = found.map(|r| r.start as u32..r.end as u32).collect();
+                if let Some(last) = found.iter().find(|range| range.end > prior) {
                     return Err(PromptError::NotPrior {
-                        position: found.end as u32 - 1,
+                        position: last.end - 1,
                         prior,
                     });
                 }
-                PositionSet::ranges([found.start as u32..found.end as u32])
+                PositionSet::ranges(found)
             }
         };
         if set.count_below(prior) == 0 {
@@ -62,7 +63,7 @@ impl fmt::Display for TokenSelector {
         match self {
             TokenSelector::Prior => write!(f, "prior"),
             TokenSelector::AllButFirst(n) => write!(f, "skip:{n}"),
-            TokenSelector::Text(text) => write!(f, "text:{text}"),
+            TokenSelector::Text(part) => write!(f, "text{}:{}", part.which, part.text),
             TokenSelector::Ranges(ranges) => {
                 let parts: Vec<_> = ranges.iter().map(|(a, b)| format!("{a}-{b}")).collect();
                 f.write_str(&parts.join(","))
@@ -78,11 +79,17 @@ impl FromStr for TokenSelector {
         if text == "prior" {
             return Ok(TokenSelector::Prior);
         }
-        if let Some(part) = text.strip_prefix("text:") {
-            return Ok(TokenSelector::Text(part.to_string()));
+        let marked = text.strip_prefix("text").and_then(|t| t.split_once(':'));
+        if let Some((mark, part)) = marked
+            && let Some(which) = TextPart::occurrence(mark)
+        {
+            let text = part.to_string();
+            return Ok(TokenSelector::Text(TextPart { text, which }));
         }
         let wrong = || {
-            format!("'{text}' selects no tokens; write prior, skip:N, 3-7, 0,5-9 or 'text: France'")
+            format!(
+                "'{text}' selects no tokens; write prior, skip:N, 3-7, 0,5-9 or 'text: France' ('text#2: France' for the second, 'text#all: France' for all)"
+            )
         };
         if let Some(n) = text.strip_prefix("skip:") {
             return n
@@ -126,6 +133,12 @@ mod tests {
         assert_eq!(positions("skip:1").unwrap().count_below(3), 2);
         assert_eq!(positions("0-1,2").unwrap().count_below(3), 3);
         assert!(positions("text: b").unwrap().contains(1));
+        let spaces = positions("text#all: c").unwrap();
+        assert_eq!((spaces.contains(2), spaces.count_below(3)), (true, 1));
+        assert!(matches!(
+            positions("text#2: b"),
+            Err(PromptError::NoSuchOccurrence { count: 1, .. })
+        ));
     }
 
     #[test]
@@ -145,14 +158,30 @@ mod tests {
             positions("skip:3"),
             Err(PromptError::NothingSelected(_))
         ));
-        for wrong in ["", "x", "5-3", "skip:", "1,,2"] {
+        for wrong in [
+            "",
+            "x",
+            "5-3",
+            "skip:",
+            "1,,2",
+            "text#0: b",
+            "text#x: b",
+            "texts: b",
+        ] {
             assert!(wrong.parse::<TokenSelector>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn displays_as_it_is_written() {
-        for text in ["prior", "skip:4", "3-7,9-9", "text: France"] {
+        for text in [
+            "prior",
+            "skip:4",
+            "3-7,9-9",
+            "text: France",
+            "text#2: a:b",
+            "text#all: c",
+        ] {
             assert_eq!(text.parse::<TokenSelector>().unwrap().to_string(), text);
         }
     }

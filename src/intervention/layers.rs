@@ -85,6 +85,11 @@ pub enum LayerListError {
 }
 
 impl LayerList {
+    /// Whether it is `all`, which names no layer in particular.
+    pub fn is_all(&self) -> bool {
+        self.0 == [Part::All]
+    }
+
     /// The layers, sorted and without repeats, for a model of `n_layer` layers.
     ///
     /// # Errors

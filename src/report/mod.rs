@@ -3,6 +3,7 @@
 //! Exporters are pure, rows in and text out; [`write()`] puts the files into the run's folder.
 
 mod figure;
+mod fit;
 mod grid;
 pub mod html;
 mod overlay;
@@ -14,10 +15,11 @@ mod transition;
 use std::path::{Path, PathBuf};
 
 pub use figure::{injection_svg, panels_svg, score_svg};
+pub use fit::{Column, STYLE, fit, wrap};
 pub use overlay::overlay_svg;
 pub use scaling::{ScalingLine, ScalingPanel, scaling_svg};
 pub use series::{Curve, Point, Share, TaskSeries, series};
-pub use table::{STYLE, markdown, settings, terminal};
+pub use table::{markdown, settings, terminal};
 pub use transition::{
     DifferenceRow, THRESHOLD, TransitionRow, differences, sentences, transitions,
 };

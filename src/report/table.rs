@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-
+use super::fit::{Column, fit, wrap};
 use super::grid::{
     DIFFERENCE_TITLE, Grid, LayerGrid, accuracy_grid, difference_grid, layer_grids, noise_grid,
     percent, transition_grid, transition_title,
@@ -17,12 +16,6 @@ use crate::selftest::{SelfTest, Verdict, worst};
 use crate::shown;
 use crate::store::{StoredRun, StoredVariant};
 use crate::sweep::DataSource;
-
-/// Lines above and below the head and at the end.
-pub const STYLE: TableStyle = TableStyle::new()
-    .top_border(LineStyle::none().fill('─').junction('─'))
-    .header_separator(LineStyle::none().fill('─').junction('─'))
-    .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// Marks numbers of the sets that the program carries.
 pub(super) fn sample_mark(run: &StoredVariant, task: &TaskSeries) -> &'static str {
@@ -50,69 +43,73 @@ fn clean_line(run: &StoredVariant, task: &TaskSeries) -> String {
     )
 }
 
-fn plain(head: Vec<String>, rows: Vec<Vec<String>>) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(STYLE)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(head);
-    table.add_rows(rows);
-    table
-}
+/// Columns of models, tasks and findings, then of numbers.
+const FINDINGS: [Column; 1] = [Column::Words];
 
-/// The tables of a run for a terminal: accuracy in percent, 95% Wilson intervals; a chart; the
-/// transition layers.
-pub fn terminal(run: &StoredRun, threshold: f64) -> String {
+/// The tables of a run for a terminal of `width` columns (any width without): accuracy in
+/// percent, 95% Wilson intervals; a chart; the transition layers.
+pub fn terminal(run: &StoredRun, threshold: f64, width: Option<usize>) -> String {
     let mut text = String::new();
     let mut line = |s: &str| {
         text.push_str(s);
         text.push('\n');
     };
+    let prose = |text: &str| wrap(text, width);
     let several = run.variants.len() > 1;
     for variant in &run.variants {
         if several {
             line(&format!("== {} ==", variant.label));
         }
         for task in series(variant) {
-            let grid = accuracy_grid(&task);
-            let mut table = plain(grid.head, grid.rows);
-            for column in table.column_iter_mut() {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-            line(&format!("{}\n{table}", clean_line(variant, &task)));
-            line(&chart(&task));
+            let Grid { head, rows } = accuracy_grid(&task);
+            line(&prose(&clean_line(variant, &task)));
+            line(&fit(&head, &rows, &[Column::Numbers], width));
+            line(&chart(&task, width));
         }
     }
     let grid = transition_grid(run, threshold);
     if !grid.rows.is_empty() {
-        line(&transition_title(threshold));
-        line(&plain(grid.head, grid.rows).to_string());
+        line(&prose(&transition_title(threshold)));
+        line(&fit(&grid.head, &grid.rows, &FINDINGS, width));
         for sentence in sentences(&transitions(run, threshold), threshold) {
-            line(&sentence.lines());
+            line(&prose(&sentence.lines()));
         }
     }
     let grid = difference_grid(run, threshold);
     if !grid.rows.is_empty() {
-        line(DIFFERENCE_TITLE);
-        line(&plain(grid.head, grid.rows).to_string());
+        line(&prose(DIFFERENCE_TITLE));
+        line(&fit(&grid.head, &grid.rows, &FINDINGS, width));
     }
     for variant in &run.variants {
-        if several {
-            text.push_str(&format!("{}: ", variant.label));
-        }
-        text.push_str(&floor_line(variant));
+        let of = if several {
+            format!("{}: ", variant.label)
+        } else {
+            String::new()
+        };
+        text.push_str(&prose(&format!("{of}{}", floor_line(variant))));
     }
     text
 }
 
-/// A line a manipulation, a block a layer: as high as the score is against the clean one.
-fn chart(task: &TaskSeries) -> String {
+/// A line a manipulation, a block a layer (or several layers, where the terminal has no room
+/// for all): as high as the score is against the clean one.
+fn chart(task: &TaskSeries, width: Option<usize>) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let block = |value: f64| {
         let share = (value / task.clean.value).clamp(0.0, 1.0);
         BLOCKS[(share * 7.0).round() as usize]
     };
-    let width = (task.curves.iter().map(|c| c.kind.to_string().len()).max()).unwrap_or(0);
+    let names = task.curves.iter().map(|c| c.kind.to_string().len());
+    let names = names.max().unwrap_or(0);
+    // Beside the name, the first and the last layer.
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(names + 10).max(1));
+    let most = task
+        .curves
+        .iter()
+        .map(|c| c.points.len())
+        .max()
+        .unwrap_or(0);
+    let together = most.div_ceil(room).max(1);
     let mut lines = Vec::new();
     // Without a clean score there is nothing to measure others by.
     let curves = task.curves.iter().filter(|_| task.clean.value > 0.0);
@@ -122,11 +119,14 @@ fn chart(task: &TaskSeries) -> String {
         };
         let blocks: String = curve
             .points
-            .iter()
-            .map(|p| block(p.accuracy.value))
+            .chunks(together)
+            .map(|points| {
+                let sum: f64 = points.iter().map(|p| p.accuracy.value).sum();
+                block(sum / points.len() as f64)
+            })
             .collect();
         lines.push(format!(
-            " {:>width$}  {:>2} {blocks} {}",
+            " {:>names$}  {:>2} {blocks} {}",
             curve.kind.to_string(),
             first.layer,
             last.layer
@@ -135,10 +135,12 @@ fn chart(task: &TaskSeries) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    format!(
-        "score against layer, full height is the clean score:\n{}\n",
-        lines.join("\n")
-    )
+    let each = match together {
+        1 => String::new(),
+        n => format!(", a block is {n} layers"),
+    };
+    let head = format!("score against layer, full height is the clean score{each}:");
+    format!("{}\n{}\n", wrap(&head, width), lines.join("\n"))
 }
 
 pub(super) fn floor_line(run: &StoredVariant) -> String {

@@ -301,6 +301,9 @@ impl Context {
     /// `llama_decode` with everything checked that it would assert on or read out of bounds.
     pub(super) fn raw_decode(&mut self, rows: &[Row]) -> Result<(), RuntimeError> {
         let options = &self.options;
+        if options.stop.is_asked() {
+            return Err(RuntimeError::Stopped);
+        }
         if rows.is_empty() {
             return Err(RuntimeError::EmptyBatch);
         }

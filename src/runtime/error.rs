@@ -71,6 +71,8 @@ pub enum RuntimeError {
     Anatomy(#[from] AnatomyError),
     #[error("the graph cannot be computed in part: {0}")]
     Cut(#[from] CutError),
+    #[error("stopped")]
+    Stopped,
     #[error("this context was made without a callback")]
     NoCallback,
     #[error("{path} could not be quantized to {level}: {reason}")]

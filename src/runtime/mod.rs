@@ -11,6 +11,7 @@ mod options;
 mod processor;
 mod quantize;
 mod silence;
+mod stop;
 mod synthetic;
 mod weights;
 
@@ -24,5 +25,6 @@ pub use model::{Facts, Model, ModelOptions};
 pub use options::{CacheType, ContextOptions, FlashAttention};
 pub use processor::explain_illegal_instructions;
 pub use quantize::{Level, quantize};
+pub use stop::Stop;
 pub use synthetic::{Architecture, Synthetic, Vocabulary};
 pub use weights::Weights;

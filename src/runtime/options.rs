@@ -6,6 +6,7 @@ use std::str::FromStr;
 use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
+use super::Stop;
 use crate::hook::Sabotage;
 
 /// When flash attention is used (`-fa`).
@@ -102,6 +103,9 @@ pub struct ContextOptions {
     /// A fault to be found by the self-test.
     #[serde(skip)]
     pub sabotage: Option<Sabotage>,
+    /// Asked before every decode.
+    #[serde(skip)]
+    pub stop: Stop,
 }
 
 impl Default for ContextOptions {
@@ -117,6 +121,7 @@ impl Default for ContextOptions {
             cache_k: CacheType::F16,
             cache_v: CacheType::F16,
             sabotage: None,
+            stop: Stop::default(),
         }
     }
 }

@@ -170,6 +170,7 @@ pub fn run(
     tell: &mut dyn FnMut(&str),
 ) -> Result<SelfTest, EngineError> {
     let mut examined = Examined::new(&subject.model, &subject.options, scope)?;
+    let stop = subject.options.stop.clone();
     tell("clean runs");
     examined.callback()?;
     examined.captures()?;
@@ -189,6 +190,10 @@ pub fn run(
     if scope.planned {
         tell("strategies");
         examined.planned()?;
+    }
+    // What was cut short has met with errors that say nothing about the model.
+    if stop.is_asked() {
+        return Err(EngineError::Stopped);
     }
     Ok(examined.found)
 }

@@ -2,18 +2,27 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Engine, EngineError, donor_states, filler_states};
+use crate::engine::{DonorStates, Engine, EngineError, donor_states, filler_states};
 use crate::intervention::{Kind, Site, States};
 use crate::tasks::Item;
 
 /// An item's donor states, captured once.
-#[derive(Default)]
-pub(super) struct Donors {
-    inject: Option<[Arc<States>; 3]>,
-    filler: Option<[Arc<States>; 3]>,
+pub(super) struct Donors<'s> {
+    /// The sites that a sweep rewrites.
+    sites: &'s [Site],
+    inject: Option<DonorStates>,
+    filler: Option<DonorStates>,
 }
 
-impl Donors {
+impl<'s> Donors<'s> {
+    pub fn new(sites: &'s [Site]) -> Self {
+        Self {
+            sites,
+            inject: None,
+            filler: None,
+        }
+    }
+
     /// The states that `kind` puts at `site`; `None` for kinds that need none.
     pub fn states(
         &mut self,
@@ -34,17 +43,11 @@ impl Donors {
                         .swap
                         .as_ref()
                         .expect("inject cells are of items with one");
-                    donor_states(engine, &of.donor, &of.moves)?
+                    donor_states(engine, &of.donor, &of.moves, self.sites)?
                 }
-                _ => filler_states(engine, &item.prompt)?,
+                _ => filler_states(engine, &item.prompt, self.sites)?,
             });
         }
-        let by_site = known.as_ref().expect("made above");
-        let n = match site {
-            Site::Residual => 0,
-            Site::Keys => 1,
-            Site::Values => 2,
-        };
-        Ok(Some(by_site[n].clone()))
+        Ok(known.as_ref().map(|states| states.at(site)))
     }
 }

@@ -337,7 +337,7 @@ impl ItemSweep<'_> {
     ) -> Result<(), EngineError> {
         let spec = self.spec;
         let tokens = self.selector.positions(&item.prompt)?;
-        let mut donors = Donors::default();
+        let mut donors = Donors::new(&spec.sites);
         for (
             cell,
             Cell {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::fold::fold;
 use super::{Answer, Item, ItemSet, Scoring, Swap, answer_after, prompt_for};
-use crate::engine::{Engine, EngineError, Prompt, PromptError};
+use crate::engine::{Engine, EngineError, Prompt, PromptError, TextPart};
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +190,8 @@ fn swap(
 
 /// The tokens of a country's name, with the space before it.
 fn name_at(prompt: &Prompt, name: &str) -> Result<std::ops::Range<usize>, PromptError> {
-    prompt.find(&format!(" {name}"))
+    let found = TextPart::only(format!(" {name}")).find(prompt)?;
+    Ok(found.into_iter().next().expect("one where it is found"))
 }
 
 /// FNV-1a: a fixed order that has nothing to do with the name.

@@ -170,7 +170,7 @@ fn configurations() {
 fn reported(folder: &Path, threshold: f64) -> bool {
     match StoredRun::read(folder) {
         Ok(run) => {
-            assert!(report::terminal(&run, threshold).len() < 100_000_000);
+            assert!(report::terminal(&run, threshold, Some(60)).len() < 100_000_000);
             report::write(&run, threshold).unwrap();
             true
         }

@@ -21,6 +21,8 @@ pub enum BenchCommand {
     Generation(BenchGenerationArgs),
     /// Seconds that sweeps take by the planned and the straightforward strategy
     Sweep(BenchSweepArgs),
+    /// Seconds of one prompt at all layers: midlayer try, and the straightforward strategy
+    Try(BenchTryArgs),
     /// Seconds by number of layers and by length of the prompt, for both strategies
     Scaling(BenchScalingArgs),
     /// Seconds of a prompt and of a token beside busy processes, by number of threads
@@ -28,6 +30,24 @@ pub enum BenchCommand {
     /// Keep one core busy until stdin ends (what bench neighbours runs beside itself)
     #[command(hide = true)]
     Busy,
+}
+
+#[derive(Args)]
+pub struct BenchTryArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: u32,
+    /// Measure only what has this in its name, as freeze
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Rounds; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 #[derive(Args)]

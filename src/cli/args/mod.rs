@@ -14,6 +14,8 @@ pub use bench::*;
 pub use model::*;
 pub use sweep::*;
 
+use super::text;
+use midlayer::engine::{TextPart, TokenSelector};
 use midlayer::intervention::LayerList;
 use midlayer::runtime::{Architecture, Level};
 
@@ -42,6 +44,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Run one prompt, clean and manipulated, and compare the next token
     Try(TryArgs),
+    /// List a prompt's tokens: position, id and text of each
+    Tokens(TokensArgs),
     /// Carry a plan out in a program that brings its own llama.cpp
     Attach(AttachArgs),
     /// Write the tables and figures of a run again
@@ -89,13 +93,40 @@ pub struct RunsArgs {
     pub folder: PathBuf,
 }
 
+/// A prompt and how it is read.
 #[derive(Args)]
+pub struct PromptArgs {
+    /// The prompt. \n is a line end, \t a tab, \\ a backslash, in this and all other texts; @FILE
+    /// reads a file and - reads stdin, as they are (\@ begins a text with @)
+    #[arg(short, long, value_name = "TEXT")]
+    pub prompt: text::Source,
+    /// Put the prompt into the model's chat template
+    #[arg(long)]
+    pub chat: bool,
+}
+
+#[derive(Args)]
+#[command(after_long_help = super::tokens::FIELDS)]
+pub struct TokensArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Mark those that a selector takes: prior, skip:N, positions, 'text: France'
+    #[arg(long, value_name = "SELECTOR", value_parser = text::selector)]
+    pub tokens: Option<TokenSelector>,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Args)]
+#[command(after_long_help = super::try_prompt::FIELDS)]
 pub struct TryArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The prompt; \n and \t are understood
-    #[arg(short, long, value_name = "TEXT")]
-    pub prompt: String,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
     /// What to do: a comma separates runs, + stacks manipulations in one run, @ fixes a layer
     /// (freeze,random or inject@8+freeze@20)
     #[arg(
@@ -106,27 +137,32 @@ pub struct TryArgs {
     )]
     pub manipulate: Vec<super::setup::Stack>,
     /// Layers k for the manipulations without @: all, 15, 0,5,10, 0-29, 0-29+3
-    #[arg(long, value_name = "LAYERS")]
-    pub layers: Option<LayerList>,
+    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    pub layers: LayerList,
     /// Seeds of random and shuffle
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1")]
     pub seed: Vec<u64>,
+    /// An answer whose probability is shown, the space before it included (' Paris'); may be
+    /// given several times [default: the clean run's likeliest token]
+    #[arg(long, value_name = "TEXT", value_parser = text::literal)]
+    pub answer: Vec<String>,
     #[command(flatten)]
     pub place: PlaceArgs,
-    /// inject: the donor prompt, whose last tokens' states are taken
+    /// inject: the donor prompt, whose last tokens' states are taken; written as -p is
     #[arg(long, value_name = "TEXT")]
-    pub inject_from: Option<String>,
-    /// inject: the part of the prompt whose tokens are replaced, spaces included
-    #[arg(long, value_name = "TEXT")]
-    pub inject_at: Option<String>,
+    pub inject_from: Option<text::Source>,
+    /// inject: the part of the prompt whose tokens are replaced, spaces included; '#2: France'
+    /// is its second occurrence, '#all: France' all
+    #[arg(long, value_name = "TEXT", value_parser = text::part)]
+    pub inject_at: Option<TextPart>,
+    /// inject: the part of the donor prompt that is taken instead of its last tokens
+    #[arg(long, value_name = "TEXT", value_parser = text::part, requires_all = ["inject_from", "inject_at"])]
+    pub inject_from_at: Option<TextPart>,
     #[command(flatten)]
     pub generation: GenerationArgs,
     /// Continue the text greedily by up to so many tokens, clean and manipulated
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub generate: Option<u32>,
-    /// Put the prompt into the model's chat template
-    #[arg(long)]
-    pub chat: bool,
     /// Write the run's plan as JSON, for midlayer attach and the C interface
     #[arg(long, value_name = "FILE")]
     pub save_plan: Option<PathBuf>,

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::super::text;
 use midlayer::engine::TokenSelector;
 use midlayer::hook::Sabotage;
 use midlayer::intervention::{Extent, Site};
@@ -75,8 +76,9 @@ impl From<OnOffAuto> for FlashAttention {
 #[command(next_help_heading = "Manipulation")]
 pub struct PlaceArgs {
     /// Which prior tokens: prior (all), skip:N (all but the first N), positions as 3-7 or 0,5-9,
-    /// or 'text: France' (try only). inject has --inject-at
-    #[arg(long, value_name = "SELECTOR", default_value_t = TokenSelector::Prior)]
+    /// or 'text: France' (try only; 'text#2: France' is its second occurrence, 'text#all: France'
+    /// all). inject has --inject-at
+    #[arg(long, value_name = "SELECTOR", value_parser = text::selector, default_value_t = TokenSelector::Prior)]
     pub tokens: TokenSelector,
     /// Which layers, seen from the layer k: paper (freeze and skip-attention from k up, the
     /// others at k alone), from (k up), only (k alone), window:N (k and the N-1 above it)

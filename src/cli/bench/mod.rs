@@ -3,6 +3,7 @@
 mod callback;
 mod generation;
 mod neighbours;
+mod one_prompt;
 mod scaling;
 mod sweep;
 
@@ -26,6 +27,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         BenchCommand::Callback(args) => callback::run(&args),
         BenchCommand::Generation(args) => generation::run(&args),
         BenchCommand::Sweep(args) => sweep::run(&args),
+        BenchCommand::Try(args) => one_prompt::run(&args),
         BenchCommand::Scaling(args) => scaling::run(&args),
         BenchCommand::Neighbours(args) => neighbours::run(&args),
         BenchCommand::Busy => neighbours::busy(),

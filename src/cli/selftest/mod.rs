@@ -7,14 +7,13 @@ mod before;
 use std::fmt::Write;
 use std::path::Path;
 
-use comfy_table::{ContentArrangement, Table};
 use serde_json::json;
 
 use super::args::{Format, SelftestArgs};
-use super::output::{print, spinner};
+use super::output::{print, spinner, table, width};
 use super::setup::{Loaded, load};
 use midlayer::engine::Strategy;
-use midlayer::report::STYLE;
+use midlayer::report::{Column, wrap};
 use midlayer::runtime::{Architecture, ContextOptions, Facts, Model, ModelOptions, RuntimeError};
 use midlayer::selftest::{self, Check, Scope, SelfTest, Silent, Subject, Verdict};
 
@@ -163,27 +162,24 @@ fn text(facts: &Facts, options: &ContextOptions, found: &SelfTest) -> String {
         )
         .expect("as above");
     }
-    let mut table = Table::new();
-    table.load_style(STYLE);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["manipulation", "of", "straightforward", "planned"]);
+    let mut text = wrap(&text, width());
+    let mut rows = Vec::new();
     for (kind, site) in found.manipulations() {
         let of = |strategy| {
             found
                 .verdict(kind, site, strategy)
                 .map_or(String::new(), ToString::to_string)
         };
-        table.add_row([
+        rows.push(vec![
             kind.to_string(),
             site.to_string(),
             of(Strategy::Straightforward),
             of(Strategy::Planned),
         ]);
     }
-    let mut checks = Table::new();
-    checks.load_style(STYLE);
-    checks.set_content_arrangement(ContentArrangement::Dynamic);
-    checks.set_header(["compared", "verdict"]);
+    let head = ["manipulation", "of", "straightforward", "planned"];
+    let manipulations = table(&head, &rows, &[Column::Words]);
+    let mut rows = Vec::new();
     let mut done: Vec<Check> = found.findings.iter().map(|f| f.check).collect();
     done.sort_unstable();
     done.dedup();
@@ -191,9 +187,10 @@ fn text(facts: &Facts, options: &ContextOptions, found: &SelfTest) -> String {
         let verdict = found
             .of_check(check)
             .map_or(String::new(), Verdict::to_string);
-        checks.add_row([check.describe().to_string(), verdict]);
+        rows.push(vec![check.describe().to_string(), verdict]);
     }
-    writeln!(text, "{table}\n\n{checks}").expect("a String takes any text");
+    let checks = table(&["compared", "verdict"], &rows, &[Column::Words]);
+    writeln!(text, "{manipulations}\n\n{checks}").expect("a String takes any text");
     for finding in found.wrong() {
         let of = match (finding.manipulation, finding.site, finding.layer) {
             (Some(kind), Some(site), Some(layer)) => format!("{kind} of {site} at layer {layer}: "),

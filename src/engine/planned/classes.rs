@@ -2,7 +2,7 @@
 //! waves of classes that fit into the cache side by side.
 
 use super::route::Route;
-use super::{Job, TAIL_CELLS, WAVE_CELLS};
+use super::{Job, Pace, TAIL_CELLS, WAVE_CELLS};
 use crate::hook::{CacheFill, Cut};
 
 /// Requests that do the same at the same layers to what their texts have in common, so that it
@@ -98,6 +98,7 @@ pub(super) fn waves<'j>(
     common: usize,
     held: &[usize],
     sequences: u32,
+    pace: Pace,
 ) -> Vec<Vec<Class<'j>>> {
     let mut classes: Vec<Class<'j>> = Vec::new();
     for job in jobs {
@@ -117,8 +118,6 @@ pub(super) fn waves<'j>(
             }),
         }
     }
-    // Requests with the same route stand together, whatever their order was.
-    classes.sort_by_key(Class::route);
     let cells = match classes.iter().any(Class::has_tails) {
         true => TAIL_CELLS,
         false => WAVE_CELLS,
@@ -128,7 +127,14 @@ pub(super) fn waves<'j>(
         sequences: sequences as usize - held.len(),
         cells: cells.saturating_sub(own.sum::<usize>() + common),
     };
-    pack_evenly(&classes, common, room)
+    match pace {
+        Pace::Steady => {
+            // Requests with the same route stand together, whatever their order was.
+            classes.sort_by_key(Class::route);
+            pack_evenly(&classes, common, room)
+        }
+        Pace::Eager => in_small_waves(classes, common, room),
+    }
 }
 
 /// Frozen classes whose keys and values are computed in one batch: neighbouring layers share
@@ -150,6 +156,30 @@ pub(super) fn frozen_batches<'c, 'j>(
         }
     }
     batches
+}
+
+/// Classes that a small wave holds at most: from here on a larger one saves little.
+const SMALL_WAVE: usize = 8;
+
+/// Waves in the order of the classes, each of one kind of route: of one first, then of twice as
+/// many each time.
+fn in_small_waves<'j>(
+    mut classes: Vec<Class<'j>>,
+    common: usize,
+    room: Room,
+) -> Vec<Vec<Class<'j>>> {
+    let mut waves = Vec::new();
+    let mut size = 1;
+    while !classes.is_empty() {
+        let kind = |class: &Class| std::mem::discriminant(&class.route());
+        let same = classes.iter().take_while(|c| kind(c) == kind(&classes[0]));
+        let rest = classes.split_off(size.min(same.count()));
+        classes.sort_by_key(Class::route);
+        waves.extend(pack_evenly(&classes, common, room));
+        classes = rest;
+        size = (2 * size).min(SMALL_WAVE);
+    }
+    waves
 }
 
 /// What a wave has to offer, or a part of it takes.

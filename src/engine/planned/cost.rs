@@ -1,6 +1,7 @@
 //! What the planned strategy computes for requests: the batches that the other modules of this
 //! folder make, without making them. A test holds both against each other.
 
+use super::Pace;
 use super::classes::{Class, bundles, frozen_batches, waves};
 use super::route::{Route, route};
 use super::sorted::{Asked, Job, Sorted, groups, jobs, needed};
@@ -48,7 +49,7 @@ impl Cost {
             .filter(|n| needed(*n, &jobs))
             .map(|n| texts[n].len())
             .collect();
-        for wave in waves(&jobs, common, &held, shape.sequences) {
+        for wave in waves(&jobs, common, &held, shape.sequences, Pace::Steady) {
             self.add_wave(&wave, common, shape);
         }
     }

@@ -35,7 +35,17 @@ use crate::runtime::{Context, ContextOptions, Facts, Model, RuntimeError, Token}
 pub struct Planned {
     inner: Straightforward,
     sequences: Sequences,
+    pace: Pace,
     work: Work,
+}
+
+/// When outcomes are handed over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// After waves as large as fit: the fewest batches.
+    Steady,
+    /// After small waves, in the order of the requests.
+    Eager,
 }
 
 /// The sequences of a context that are not in use.
@@ -93,8 +103,19 @@ impl Planned {
         Ok(Self {
             inner: Straightforward::with_cells(model, options, cells, parallel)?,
             sequences: Sequences::new(parallel),
+            pace: Pace::Steady,
             work: Work::default(),
         })
+    }
+
+    /// The same engine for somebody who waits: outcomes of one text come in the order of the
+    /// requests and in small waves, which costs a few more batches.
+    #[must_use]
+    pub fn eager(self) -> Self {
+        Self {
+            pace: Pace::Eager,
+            ..self
+        }
     }
 
     /// The context.
@@ -336,11 +357,20 @@ impl Planned {
         self.clear();
         let tokens: Vec<Vec<Token>> = group.iter().map(|(tokens, _)| tokens.clone()).collect();
         let mut texts = self.run_clean(&tokens)?;
-        let jobs = jobs(requests, group);
+        let mut jobs = jobs(requests, group);
+        if self.pace == Pace::Eager {
+            jobs.sort_by_key(|job| (job.route != Route::Clean, job.index));
+        }
+        let is_there = |job: &Job| job.route == Route::Clean && !job.has_tails();
+        let (there, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_there);
+        for job in there {
+            let logits = texts.texts[job.text].logits.clone();
+            job.hand_over(logits, Vec::new(), done)?;
+        }
         self.free_texts(&mut texts, &jobs)?;
         let holding = texts.texts.iter().filter(|text| text.sequence.is_some());
         let held: Vec<usize> = holding.map(|text| text.tokens.len()).collect();
-        for wave in waves(&jobs, texts.common, &held, self.sequences.n) {
+        for wave in waves(&jobs, texts.common, &held, self.sequences.n, self.pace) {
             self.run_wave(&wave, &texts, done)?;
         }
         Ok(())

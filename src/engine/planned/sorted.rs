@@ -1,10 +1,11 @@
 //! Requests sorted by text and route, before anything is computed.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use super::WAVE_CELLS;
 use super::route::Route;
-use crate::engine::Request;
+use crate::engine::{EngineError, Outcome, Request};
+use crate::hook::Touched;
 use crate::runtime::Token;
 
 /// A text, and the requests on it: index and route.
@@ -87,6 +88,25 @@ pub(super) struct Job<'r> {
 impl Job<'_> {
     pub fn has_tails(&self) -> bool {
         self.request.longest_tail() > 0
+    }
+
+    /// Hands over what a prompt that nothing follows has given.
+    pub fn hand_over(
+        &self,
+        logits: Vec<f32>,
+        touched: Vec<Touched>,
+        done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let outcome = Outcome {
+            logits,
+            touched,
+            branches: vec![Vec::new(); self.request.continuations.len()],
+            ..Outcome::default()
+        };
+        match done(self.index, outcome) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(EngineError::Stopped),
+        }
     }
 
     /// Whether it builds on the cells of its text's clean run.

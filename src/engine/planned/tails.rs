@@ -7,7 +7,7 @@ use super::route::Route;
 use super::texts::row;
 use super::wave::Started;
 use super::{Job, Planned};
-use crate::engine::{Engine, EngineError, Outcome, Request, argmax};
+use crate::engine::{Engine, EngineError, Outcome, Request, likeliest};
 use crate::hook::{CacheFill, Capture, Cut, Row, Start, Touched};
 use crate::intervention::{Editor, Intervention, States, Target};
 use crate::runtime::Token;
@@ -68,8 +68,8 @@ struct Tail {
     plan: Arc<[Intervention]>,
     /// The states entering every layer that the newest token has left, where they are needed.
     states: Arc<States>,
-    /// The likeliest next token.
-    likeliest: Token,
+    /// The likeliest next token, and by how much it exceeds the second.
+    likeliest: (Token, f32),
 }
 
 impl Planned {
@@ -96,7 +96,7 @@ impl Planned {
                 logits: start.logits,
                 touched: start.touched,
                 branches: vec![Vec::new(); request.continuations.len()],
-                generated: Vec::new(),
+                ..Outcome::default()
             };
             outcomes.push((start.job, outcome));
             own.push((start.sequence, alone, start.states));
@@ -121,7 +121,7 @@ impl Planned {
                 let plan = job.request.plan_at(0);
                 let again = Again::of(job);
                 let last = own[of].2.clone();
-                let likeliest = argmax(&outcomes[of].1.logits);
+                let likeliest = likeliest(&outcomes[of].1.logits);
                 active.push(Tail {
                     of,
                     kind,
@@ -169,8 +169,9 @@ impl Planned {
                 if ending.max_tokens == 0 {
                     return None;
                 }
-                let token = tail.likeliest;
+                let (token, margin) = tail.likeliest;
                 outcome.generated.push(token);
+                outcome.margins.push(margin);
                 let goes_on = outcome.generated.len() < ending.max_tokens
                     && !self.ends_generation(token)
                     && ending.goes_on(&self.text(&outcome.generated));
@@ -222,7 +223,7 @@ impl Planned {
             for ((mut tail, token), at) in now.into_iter().zip(outputs) {
                 let outcome = &mut outcomes[tail.of].1;
                 let logits = self.inspect().logits(at)?;
-                tail.likeliest = argmax(logits);
+                tail.likeliest = likeliest(logits);
                 if let Kind::Forced(n) = tail.kind {
                     outcome.branches[n].push(logits.to_vec());
                 }

@@ -49,6 +49,22 @@ struct Given {
     touched: HashMap<u32, Vec<Touched>>,
 }
 
+/// Hands over what nothing follows, and keeps the rest.
+fn hand_over<'j>(
+    started: Vec<Started<'j>>,
+    following: &mut Vec<Started<'j>>,
+    done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
+) -> Result<(), EngineError> {
+    for start in started {
+        if start.job.has_tails() {
+            following.push(start);
+        } else {
+            start.job.hand_over(start.logits, start.touched, done)?;
+        }
+    }
+    Ok(())
+}
+
 impl Planned {
     /// Computes a wave and hands its outcomes over.
     pub(super) fn run_wave(
@@ -57,36 +73,35 @@ impl Planned {
         texts: &Texts,
         done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
-        let mut started = Vec::new();
+        let mut following = Vec::new();
         let is = |of: fn(Route) -> bool| -> Vec<&Class<'_>> {
             wave.iter().filter(|class| of(class.route())).collect()
         };
+        // Only those that are continued: the others have been handed over.
         for class in is(|route| route == Route::Clean) {
             for &job in &class.jobs {
                 let text = &texts.texts[job.text];
-                let mut sequence = None;
-                if job.has_tails() {
-                    let own = self.sequences.take();
-                    let n = text.tokens.len() as u32;
-                    self.context().share(text.cells(), own, n)?;
-                    sequence = Some(own);
-                }
-                started.push(Started {
+                let own = self.sequences.take();
+                let n = text.tokens.len() as u32;
+                self.context().share(text.cells(), own, n)?;
+                following.push(Started {
                     job,
-                    sequence,
+                    sequence: Some(own),
                     states: text.states.clone(),
                     logits: text.logits.clone(),
                     touched: Vec::new(),
                 });
             }
         }
-        started.extend(self.prefill_silent(&is(|r| matches!(r, Route::Silent { .. })), texts)?);
-        started.extend(self.prefill_frozen(&is(|r| matches!(r, Route::Frozen { .. })), texts)?);
+        let silent = is(|r| matches!(r, Route::Silent { .. }));
+        hand_over(self.prefill_silent(&silent, texts)?, &mut following, done)?;
+        let frozen = is(|r| matches!(r, Route::Frozen { .. }));
+        hand_over(self.prefill_frozen(&frozen, texts)?, &mut following, done)?;
         let rows = is(|r| matches!(r, Route::Rows { .. }));
         for bundle in bundles(&rows, texts.common) {
-            started.extend(self.prefill_rows(bundle, texts)?);
+            hand_over(self.prefill_rows(bundle, texts)?, &mut following, done)?;
         }
-        for (index, outcome) in self.run_tails(started)? {
+        for (index, outcome) in self.run_tails(following)? {
             if done(index, outcome).is_break() {
                 return Err(EngineError::Stopped);
             }

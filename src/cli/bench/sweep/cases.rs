@@ -3,7 +3,7 @@
 use super::{Bench, LONG};
 use midlayer::engine::{Cost, Decode, Engine, Request, Straightforward, donor_states};
 use midlayer::hook::CacheFill;
-use midlayer::intervention::{Extent, Intervention, Kind, PositionSet};
+use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Site};
 use midlayer::sweep::ITEMS_TOGETHER;
 use midlayer::tasks::{Capitals, Item};
 
@@ -117,7 +117,8 @@ impl Bench<'_> {
         let item = item.ok_or_else(|| anyhow::anyhow!("no capital has a donor"))?;
         let swap = item.swap.as_ref().expect("just found");
         let last = swap.moves.last().expect("names have tokens").1;
-        let [states, ..] = donor_states(engine, &swap.donor, &swap.moves)?;
+        let sites = [Site::Residual];
+        let states = donor_states(engine, &swap.donor, &swap.moves, &sites)?.inputs;
         let at = PositionSet::ranges([last..last + 1]);
         let n = item.prompt.tokens.len();
         let n_layer = self.n_layer();

@@ -1,0 +1,96 @@
+//! `midlayer tokens`.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::args::{Format, PromptArgs, TokensArgs};
+use super::output::{print, table};
+use super::setup::load;
+use super::text::{plain, shown};
+use midlayer::engine::{Engine, Prompt};
+use midlayer::intervention::PositionSet;
+use midlayer::report::Column::{Numbers, Words};
+use midlayer::runtime::Model;
+use midlayer::shown::json;
+
+/// What `--help` says of the lines.
+pub const FIELDS: &str = "\
+Fields of -o json, one object a line: position, id, text (bytes that are no text on their own as
+<E3>), prior (whether manipulations act on it: all tokens but the last are), selected (whether
+--tokens takes it).";
+
+/// A token of a prompt.
+#[derive(Serialize)]
+pub struct Listed {
+    position: usize,
+    id: i32,
+    text: String,
+    prior: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selected: Option<bool>,
+}
+
+pub fn run(args: TokensArgs) -> anyhow::Result<()> {
+    let text = args.prompt.prompt.read("-p")?;
+    let loaded = load(&args.model)?;
+    let engine = loaded.engine()?;
+    let prompt = read(&engine, &args.prompt, &text)?;
+    let selected = args.tokens.as_ref().map(|tokens| tokens.positions(&prompt));
+    let selected = selected.transpose()?;
+    let tokens = listed(&loaded.model, &prompt, selected.as_ref());
+    if args.output == Format::Json {
+        let mut lines = String::new();
+        for token in &tokens {
+            writeln!(lines, "{}", json(&serde_json::to_string(token)?))?;
+        }
+        return print(&lines);
+    }
+    let mut head = vec!["position", "id", "text", ""];
+    if selected.is_some() {
+        head.push("selected");
+    }
+    let rows: Vec<Vec<String>> = tokens
+        .iter()
+        .zip(&prompt.tokens)
+        .map(|(listed, token)| {
+            let mut row = vec![
+                listed.position.to_string(),
+                listed.id.to_string(),
+                shown(&loaded.model.piece(*token)),
+                if listed.prior { "prior" } else { "last" }.to_string(),
+            ];
+            if let Some(selected) = listed.selected {
+                row.push(if selected { "*" } else { "" }.to_string());
+            }
+            row
+        })
+        .collect();
+    let columns = [Numbers, Numbers, Words];
+    print(&format!("{}\n", table(&head, &rows, &columns)))
+}
+
+/// The prompt that the arguments give.
+pub fn read(engine: &dyn Engine, args: &PromptArgs, text: &str) -> anyhow::Result<Prompt> {
+    let text = if args.chat {
+        engine.chat(text)?
+    } else {
+        text.to_string()
+    };
+    Ok(engine.prompt(&text)?)
+}
+
+/// The prompt's tokens, and which of them a selector takes.
+pub fn listed(model: &Model, prompt: &Prompt, selected: Option<&PositionSet>) -> Vec<Listed> {
+    let last = prompt.tokens.len() - 1;
+    let tokens = prompt.tokens.iter().enumerate();
+    tokens
+        .map(|(position, token)| Listed {
+            position,
+            id: token.0,
+            text: plain(&model.piece(*token)),
+            prior: position < last,
+            selected: selected.map(|set| position < last && set.contains(position as u32)),
+        })
+        .collect()
+}

@@ -1,0 +1,244 @@
+//! `midlayer try`.
+
+mod answers;
+mod json;
+mod rows;
+mod runs;
+mod single;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use indicatif::ProgressBar;
+
+use super::Usage;
+use super::args::{Format, TryArgs, YesNo};
+use super::output::{print, run_bar, say, width};
+use super::setup::{Loaded, load};
+use super::text::plain;
+use super::tokens::{listed, read};
+use answers::{Answer, follow};
+use json::Line;
+use midlayer::engine::{Ending, Engine, Outcome, Planned, Prompt, Request};
+use midlayer::plan::{Plan, Shape};
+use midlayer::runtime::Model;
+use rows::{Layout, Row};
+use runs::Run;
+
+pub use json::FIELDS;
+
+/// Sequences at once: a small wave and what follows its texts.
+const PARALLEL: u32 = 16;
+
+pub fn run(args: TryArgs) -> anyhow::Result<()> {
+    // Before the model is loaded: what can be known to be wrong without it.
+    runs::check(&args)?;
+    let text = args.prompt.prompt.read("-p")?;
+    let donor = args.inject_from.as_ref();
+    let donor = donor.map(|from| from.read("--inject-from")).transpose()?;
+    let loaded = load(&args.model)?;
+    let mut engine = engine(&loaded)?;
+    let prompt = read(&engine, &args.prompt, &text)?;
+    let runs = runs::runs(&args, &mut engine, &prompt, donor.as_deref())?;
+    if let Some(path) = &args.save_plan {
+        save_plan(path, &engine, &runs)?;
+    }
+    let (asked, continuations) = Answer::of(&engine, &prompt, &args.answer)?;
+    let clean = Request {
+        manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
+        ..Request::new(&prompt)
+    };
+    let streams = args.generate.is_some() && args.output == Format::Text && runs.len() == 1;
+    let ending = args.generate.filter(|_| !streams).map(|max| Ending {
+        max_tokens: max as usize,
+        stop: String::new(),
+    });
+    let requests: Vec<Request> = std::iter::once(&clean)
+        .chain(runs.iter().map(|run| &run.request))
+        .map(|request| Request {
+            generate: ending.clone(),
+            ..follow(request.clone(), &continuations)
+        })
+        .collect();
+    let mut show = Show {
+        args: &args,
+        model: &loaded.model,
+        prompt: &prompt,
+        runs: &runs,
+        answers: asked,
+        clean: None,
+        waiting: BTreeMap::new(),
+        next: 0,
+        bar: run_bar(runs.len() as u64),
+    };
+    let mut failed = None;
+    let result = engine.run_all(&requests, &mut |n, outcome| match show.take(n, outcome) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    });
+    show.bar.finish_and_clear();
+    match (failed, result) {
+        (Some(error), _) => return Err(error),
+        (None, result) => result?,
+    }
+    show.end()?;
+    if let (true, [run], Some(max)) = (streams, &runs[..], args.generate) {
+        drop(engine);
+        let both = (&mut loaded.engine()?, &mut loaded.engine()?);
+        stream::stream(&loaded.model, both, &clean, run, max as usize)?;
+    }
+    Ok(())
+}
+
+/// The engine of somebody who waits.
+pub fn engine(loaded: &Loaded) -> anyhow::Result<Planned> {
+    let planned = Planned::new(loaded.model.clone(), &loaded.options, PARALLEL)?;
+    Ok(planned.eager())
+}
+
+/// Writes the plan of the only run.
+fn save_plan(path: &Path, engine: &dyn Engine, runs: &[Run]) -> anyhow::Result<()> {
+    let [run] = runs else {
+        let text = format!(
+            "a plan is one run, and these are {} (--save-plan, --layers, --manipulate, --seed)",
+            runs.len()
+        );
+        return Err(Usage(text).into());
+    };
+    let facts = engine.facts();
+    let shape = Shape {
+        layers: facts.n_layer,
+        width: facts.n_embd,
+    };
+    Plan::of(&run.request.plan, shape)?.write(path)?;
+    say(&format!("wrote {}", path.display()));
+    Ok(())
+}
+
+/// Shows outcomes as they come: the clean one first, the others in the order of the runs.
+struct Show<'s> {
+    args: &'s TryArgs,
+    model: &'s Model,
+    prompt: &'s Prompt,
+    runs: &'s [Run],
+    answers: Vec<Answer>,
+    /// The clean run's outcome, and where the columns of a list are.
+    clean: Option<(Outcome, Layout)>,
+    /// What came early, by its run.
+    waiting: BTreeMap<usize, String>,
+    next: usize,
+    bar: ProgressBar,
+}
+
+impl Show<'_> {
+    /// The outcome of request `n`; the first is the clean run.
+    fn take(&mut self, n: usize, outcome: Outcome) -> anyhow::Result<()> {
+        let Some(run) = n.checked_sub(1) else {
+            return self.begin(outcome);
+        };
+        let text = self.of_run(run, &outcome)?;
+        self.waiting.insert(run, text);
+        while let Some(text) = self.waiting.remove(&self.next) {
+            self.bar.suspend(|| print(&text))?;
+            self.next += 1;
+            self.bar.inc(1);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, clean: Outcome) -> anyhow::Result<()> {
+        if self.answers.is_empty() {
+            self.answers.push(Answer::likeliest(self.model, &clean));
+        }
+        self.tell_spaces(&clean);
+        let n_vocab = self.model.facts().n_vocab;
+        let layout = Layout::new(self.runs, &self.answers, n_vocab, width());
+        let text = match (self.args.output, self.runs) {
+            (Format::Json, _) => {
+                let selected = self.args.place.tokens.positions(self.prompt)?;
+                let tokens = listed(self.model, self.prompt, Some(&selected));
+                let line = self.line(None, &clean, &clean);
+                line.with_prompt(self.prompt, tokens).text()?
+            }
+            (Format::Text, [_]) => String::new(),
+            (Format::Text, _) => layout.head(&self.answers, &self.row(&clean, &clean)),
+        };
+        self.clean = Some((clean, layout));
+        self.bar.suspend(|| print(&text))
+    }
+
+    fn of_run(&self, n: usize, outcome: &Outcome) -> anyhow::Result<String> {
+        let run = &self.runs[n];
+        let (clean, layout) = self.clean.as_ref().expect("the clean run comes first");
+        let (model, answers) = (self.model, &self.answers);
+        match (self.args.output, self.runs) {
+            (Format::Json, _) => self.line(Some(run), clean, outcome).text(),
+            (Format::Text, [_]) if self.args.generate.is_some() => {
+                Ok(single::findings(run, answers, clean, outcome) + "\n")
+            }
+            (Format::Text, [_]) => Ok(single::side_by_side(model, run, answers, clean, outcome)),
+            (Format::Text, runs) => {
+                let before = n.checked_sub(1).map(|n| (runs[n].stack, runs[n].seed));
+                let title = match before == Some((run.stack, run.seed)) {
+                    true => String::new(),
+                    false => layout.title(run),
+                };
+                let layer = run.layer.map_or(String::new(), |layer| layer.to_string());
+                let row = self.row(clean, outcome);
+                Ok(format!("{title}{}", layout.row(&layer, &row)))
+            }
+        }
+    }
+
+    fn row(&self, clean: &Outcome, outcome: &Outcome) -> Row {
+        let row = Row::of(self.model, &self.answers, clean, outcome);
+        let generated = self.args.generate;
+        Row {
+            generated: generated.map(|_| continued(self.model, outcome)),
+            ..row
+        }
+    }
+
+    fn line(&self, run: Option<&Run>, clean: &Outcome, outcome: &Outcome) -> Line {
+        let line = Line::new(self.model, run, &self.answers, clean, outcome);
+        match self.args.generate {
+            None => line,
+            Some(_) => {
+                let bytes = continued(self.model, outcome);
+                line.with_generated(self.model, plain(&bytes), outcome)
+            }
+        }
+    }
+
+    /// An answer that lacks the space of the likeliest token is hardly what was meant.
+    fn tell_spaces(&self, clean: &Outcome) {
+        let likeliest = plain(&self.model.piece(clean.argmax()));
+        let mut texts = self.answers.iter().map(|answer| &answer.text);
+        if let Some(text) = texts.find(|t| **t != likeliest && t.trim() == likeliest.trim()) {
+            let text = format!(
+                "the likeliest token is {likeliest:?}, and {text:?} is another one (--answer)"
+            );
+            self.bar.suspend(|| say(&text));
+        }
+    }
+
+    fn end(&self) -> anyhow::Result<()> {
+        let list = self.args.output == Format::Text && self.runs.len() != 1;
+        match &self.clean {
+            Some((_, layout)) if list => print(&layout.end(&self.answers)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The bytes of what was generated, without an end token.
+fn continued(model: &Model, outcome: &Outcome) -> Vec<u8> {
+    let spoken = outcome.generated.iter();
+    let spoken = spoken.filter(|token| !model.ends_generation(**token));
+    spoken.flat_map(|token| model.piece(*token)).collect()
+}

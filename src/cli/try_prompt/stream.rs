@@ -1,0 +1,77 @@
+//! `midlayer try --generate` with a single run: both texts side by side, as they come.
+
+use super::runs::Run;
+use crate::cli::output::{print, width};
+use crate::cli::text::{cut, padded, shown};
+use midlayer::engine::{Engine, Request, argmax};
+use midlayer::runtime::{Model, Token};
+
+/// A text being continued token by token.
+struct Stream<'e, E: Engine> {
+    engine: &'e mut E,
+    logits: Vec<f32>,
+    tokens: Vec<Token>,
+    ended: bool,
+}
+
+impl<'e, E: Engine> Stream<'e, E> {
+    fn start(engine: &'e mut E, request: &Request) -> anyhow::Result<Self> {
+        let logits = engine.start(request)?;
+        Ok(Self {
+            engine,
+            logits,
+            tokens: Vec::new(),
+            ended: false,
+        })
+    }
+
+    /// The next token's text, or nothing once the model has ended the text.
+    fn next(&mut self, model: &Model, last: bool) -> anyhow::Result<String> {
+        if self.ended {
+            return Ok(String::new());
+        }
+        let token = argmax(&self.logits);
+        self.tokens.push(token);
+        self.ended = self.engine.ends_generation(token);
+        if !self.ended && !last {
+            self.logits = self.engine.advance(token)?;
+        }
+        Ok(shown(&model.piece(token)))
+    }
+}
+
+/// Columns of a token.
+const TOKEN: usize = 24;
+
+/// The clean and the manipulated continuation, a line a token, then both texts. Each has an
+/// engine of its own, so that they can take turns.
+pub fn stream<E: Engine>(
+    model: &Model,
+    (engine, other): (&mut E, &mut E),
+    clean: &Request,
+    run: &Run,
+    max: usize,
+) -> anyhow::Result<()> {
+    let mut left = Stream::start(engine, clean)?;
+    let mut right = Stream::start(other, &run.request)?;
+    let label = run.label();
+    let room = width().map_or(TOKEN, |width| (width.saturating_sub(10) / 2).min(TOKEN));
+    let column = |text: &str| padded(&cut(text, room), room);
+    print(&format!("{:>4}  {}  {label}\n", "", column("clean")))?;
+    for n in 1..=max {
+        let (a, b) = (left.next(model, n == max)?, right.next(model, n == max)?);
+        let same = if a == b { "" } else { "*" };
+        let line = format!("{n:>4}  {}  {} {same}", column(&a), column(&b));
+        print(&format!("{}\n", line.trim_end()))?;
+        if left.ended && right.ended {
+            break;
+        }
+    }
+    let (clean, manipulated) = (
+        left.engine.text(&left.tokens),
+        right.engine.text(&right.tokens),
+    );
+    print(&format!(
+        "* other than the clean run's\n\nclean:\n{clean}\n\n{label}:\n{manipulated}\n"
+    ))
+}
