@@ -177,6 +177,13 @@ fn layers_have_what_their_architecture_says() {
             assert_eq!(anatomy.keys[l].is_some(), apart, "{what}");
             assert_eq!(anatomy.values[l].is_some(), apart, "{what}");
             assert_eq!(anatomy.joined[l], latent, "{what}");
+            let reads = architecture.has_attention(layer);
+            assert_eq!(anatomy.reads_cache[l], reads, "{what}");
+            let below = l
+                .checked_sub(1)
+                .filter(|_| architecture.is_empty(layer - 1));
+            let shared = below.is_some_and(|below| anatomy.inputs[below] == anatomy.inputs[l]);
+            assert_eq!(shared, below.is_some(), "{what}");
             let borrows = architecture.has_attention(layer) && !architecture.has_cache(layer);
             assert_eq!(anatomy.borrows[l].is_some(), borrows, "{what}");
         }
@@ -210,6 +217,186 @@ fn what_a_layer_has_not_is_refused() {
                 };
                 assert_eq!(fault(zero), expected, "{architecture}");
             }
+        }
+    }
+}
+
+/// Over layers that have none, a span passes: attention is skipped, keys and values rewritten,
+/// where there are any. Where it begins, there must be some.
+#[test]
+fn a_span_passes_over_layers_that_have_nothing() {
+    for architecture in all().filter(|a| (0..N_LAYER).any(|l| !a.has_attention(l))) {
+        let mut engine = engine(architecture);
+        for k in LAYERS {
+            let what = format!("{architecture} {k}");
+            let with = (k..N_LAYER).filter(|layer| architecture.has_attention(*layer));
+            let with: Vec<u32> = with.collect();
+            let actions = [
+                (Action::SkipAttention, Site::Residual),
+                (Action::Random { seed: 3 }, Site::Keys),
+                (Action::Zero, Site::Values),
+            ];
+            for (action, site) in actions {
+                let on = |span| Intervention::new(action.clone(), span).on(site);
+                let span = request(vec![on(LayerSpan::from(k))]);
+                if !architecture.has_attention(k) {
+                    let expected = match site {
+                        Site::Residual => HookFault::NoAttention(k),
+                        Site::Keys => HookFault::NoCache(k, "keys"),
+                        Site::Values => HookFault::NoCache(k, "values"),
+                    };
+                    assert_eq!(fault(engine.run(&span)), expected, "{what}");
+                    continue;
+                }
+                let alone = with.iter().map(|layer| on(LayerSpan::only(*layer)));
+                let alone = request(alone.collect());
+                let (span, alone) = (engine.run(&span).unwrap(), engine.run(&alone).unwrap());
+                assert_eq!(span.logits, alone.logits, "{what} {site}");
+                assert_eq!(span.touched, alone.touched, "{what} {site}");
+            }
+        }
+    }
+}
+
+/// A layer that llama.cpp leaves out of the graph is entered by the state that enters the next
+/// one, in all respects.
+#[test]
+fn a_layer_without_anything_is_its_own_input() {
+    for (architecture, empty) in [(Architecture::Deci, 2), (Architecture::DeciLinear, 1)] {
+        let mut engine = engine(architecture);
+        let clean = engine.run(&request(vec![])).unwrap().logits;
+        let next = empty + 1;
+        let mut of = |plan: Vec<Intervention>| engine.run(&request(plan)).unwrap().logits;
+        let zero = |k| Intervention::new(Action::Zero, LayerSpan::only(k));
+        assert_eq!(
+            of(vec![zero(empty)]),
+            of(vec![zero(next)]),
+            "{architecture}"
+        );
+        assert_ne!(of(vec![zero(empty)]), clean, "{architecture}");
+        // What is done at the empty layer is what the next one meets.
+        let shuffled = of(vec![Intervention::shuffle(empty, 1)]);
+        let twice = of(vec![
+            Intervention::shuffle(empty, 1),
+            Intervention::new(Action::Zero, LayerSpan::only(next)),
+        ]);
+        assert_ne!(shuffled, twice, "{architecture}");
+        assert_eq!(twice, of(vec![zero(next)]), "{architecture}");
+        // Freeze at the layer above copies the state that it has already.
+        let held = of(vec![Intervention::new(
+            Action::Freeze,
+            LayerSpan::only(next),
+        )]);
+        assert_eq!(held, clean, "{architecture}");
+    }
+}
+
+/// Both strategies give the same, layer by layer, where layers share a state, have an MLP alone,
+/// or heads of another number.
+#[test]
+fn uneven_layers_are_the_same_by_both_strategies() {
+    for architecture in [
+        Architecture::Deci,
+        Architecture::DeciLinear,
+        Architecture::Openelm,
+    ] {
+        let model = model(architecture);
+        let mut planned = Planned::new(model.clone(), &options(), 8).unwrap();
+        let mut slow = Straightforward::new(model, &options()).unwrap();
+        let mut plans = vec![vec![]];
+        for k in LAYERS {
+            plans.push(vec![Intervention::random(k, 3)]);
+            plans.push(vec![Intervention::shuffle(k, 3)]);
+            plans.push(vec![Intervention::new(
+                Action::Zero,
+                LayerSpan::window(k, 2),
+            )]);
+            plans.push(vec![
+                Intervention::random(k, 3).at(PositionSet::ranges([8..13])),
+            ]);
+            if k > 0 {
+                plans.push(vec![Intervention::freeze(k)]);
+                let window = LayerSpan::window(k, 2);
+                plans.push(vec![Intervention::new(Action::Freeze, window)]);
+                plans.push(vec![
+                    Intervention::random(k - 1, 3),
+                    Intervention::freeze(k),
+                ]);
+            }
+            if architecture.has_attention(k) {
+                plans.push(vec![Intervention::skip_attention(k)]);
+            }
+        }
+        let follow = |request: Request| Request {
+            continuations: vec![vec![Token(9), Token(17), Token(5)]],
+            ..request
+        };
+        let requests: Vec<Request> = plans.into_iter().map(|p| follow(request(p))).collect();
+        let fast = outcomes(&mut planned, &requests);
+        for (request, fast) in requests.iter().zip(fast) {
+            let slow = slow.run(request).unwrap();
+            let what = format!("{architecture} {:?}", request.plan);
+            let branches = fast
+                .branches
+                .iter()
+                .flatten()
+                .zip(slow.branches.iter().flatten());
+            let apart = branches.map(|(a, b)| distance(a, b)).fold(0.0, f32::max);
+            let apart = apart.max(distance(&fast.logits, &slow.logits));
+            assert!(apart < CLOSE, "{what}: {apart}");
+            assert_eq!(fast.branches[0].len(), 3, "{what}");
+        }
+        assert_eq!(planned.work().fallbacks, 0, "{architecture}");
+    }
+}
+
+#[test]
+fn a_graph_of_one_row_is_refused() {
+    for (n_batch, n_ubatch) in [(64, 1), (1, 64)] {
+        let narrow = ContextOptions {
+            n_batch,
+            n_ubatch,
+            ..options()
+        };
+        let made = Context::new(model(Architecture::Llama), &narrow);
+        let Some(RuntimeError::Anatomy(error)) = made.err() else {
+            panic!("made of one row");
+        };
+        assert_eq!(error, AnatomyError::OneRow);
+        assert!(error.to_string().contains("n_ubatch"), "{error}");
+    }
+    for n_ubatch in [2, 3] {
+        let narrow = ContextOptions {
+            n_ubatch,
+            ..options()
+        };
+        let context = Context::new(model(Architecture::Llama), &narrow).unwrap();
+        let anatomy = context.anatomy().unwrap();
+        let sites = anatomy.keys.iter().chain(&anatomy.values);
+        let heads: Vec<usize> = sites.map(|site| site.as_ref().unwrap().head).collect();
+        assert_eq!(heads, [16; 8]);
+    }
+}
+
+/// The width of heads that the graph shows is the one that the metadata state.
+#[test]
+fn heads_are_as_wide_as_the_metadata_say() {
+    for architecture in all() {
+        let model = model(architecture);
+        let context = Context::new(model.clone(), &options()).unwrap();
+        let anatomy = context.anatomy().unwrap();
+        for layer in LAYERS {
+            let what = format!("{architecture} {layer}");
+            let own = context.anatomy().unwrap().keys[layer as usize].as_ref();
+            let Some(key) = own else { continue };
+            let value = anatomy.values[layer as usize].as_ref().unwrap();
+            let heads = model.heads();
+            let n = |head: usize| (1..64).find(|n| heads.of_keys(layer, n * head) == Some(head));
+            assert!(n(key.head).is_some(), "{what}: {}", key.head);
+            let n = |head: usize| {
+                (1..64).find(|n| heads.of_values(layer, n * head) == Some((head, n * head)))
+            };
+            assert!(n(value.head).is_some(), "{what}: {}", value.head);
         }
     }
 }

@@ -59,6 +59,7 @@ fn spec(name: &str, tasks: &[TaskName]) -> Spec {
         tasks: tasks.iter().map(task).collect(),
         manipulations: KINDS.to_vec(),
         layers: LAYERS.to_vec(),
+        left_out: Vec::new(),
         seeds: vec![1],
         extent: Extent::Paper,
         tokens: "prior".into(),

@@ -121,6 +121,40 @@ fn every_fault_is_found() {
     }
 }
 
+/// Layers with fewer heads than others, with nothing at all, and recurrent ones: no false alarm,
+/// and rows of keys and values checked where there are any.
+#[test]
+fn uneven_models_are_found_sound() {
+    for architecture in [
+        Architecture::Openelm,
+        Architecture::Deci,
+        Architecture::DeciLinear,
+        Architecture::Jamba,
+        Architecture::Lfm2,
+        Architecture::FalconH1,
+    ] {
+        for flash_attention in [FlashAttention::Auto, FlashAttention::Off] {
+            let options = ContextOptions {
+                flash_attention,
+                ..options()
+            };
+            let found = examine(architecture, &options);
+            let wrong: Vec<_> = found.wrong().collect();
+            assert!(wrong.is_empty(), "{architecture:?}: {wrong:#?}");
+            for site in [Site::Residual, Site::Keys, Site::Values] {
+                let mut seen = found.findings.iter();
+                let rows = seen.find(|f| f.check == Check::Rows && f.site == Some(site));
+                let what = format!("{architecture:?} {site}: {rows:?}");
+                assert_eq!(rows.unwrap().verdict, Verdict::Exact, "{what}");
+            }
+            for check in [Check::Capture, Check::Identity, Check::Sequences] {
+                let verdict = found.of_check(check);
+                assert!(passed(verdict), "{architecture:?} {check:?}: {verdict:?}");
+            }
+        }
+    }
+}
+
 /// A recurrent model keeps no keys and values: refused, with the reason.
 #[test]
 fn what_a_model_does_not_have_is_refused() {

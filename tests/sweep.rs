@@ -49,6 +49,7 @@ fn spec(engine: &dyn Engine) -> Spec {
         ],
         manipulations: FIVE.to_vec(),
         layers: vec![0, 2, 3],
+        left_out: Vec::new(),
         seeds: vec![1, 2],
         extent: Extent::Paper,
         tokens: "prior".into(),

@@ -121,7 +121,10 @@ impl Structure {
             return Err(AnatomyError::NoLayerOutput(0).into());
         }
         let width = all[0].shape()[0] as u32;
-        let anatomy = Anatomy::of(&recording, layers, width)?;
+        // The look-up reads a row of the table for each token that there is.
+        let table = all[0].sources().next();
+        let n_vocab = table.map_or(0, |table| table.shape()[1] as u32);
+        let anatomy = Anatomy::of(&recording, layers, width, n_vocab)?;
         let place = |wanted: Tensor<'_>, reader: usize| {
             let index = all.iter().position(|t| t.id() == wanted.id());
             let index = index.or_else(|| original(&all[..reader], wanted))?;

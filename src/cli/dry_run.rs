@@ -65,6 +65,8 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
                 Named::Hub(known) => {
                     spec.model.facts = facts_of(known);
                     spec.layers = args.layers.resolve(known.n_layer)?;
+                    // What its layers lack is not known without its file.
+                    spec.left_out.clear();
                     (buffers_of(known, spec.context.n_ctx), None)
                 }
                 Named::File(_) => {

@@ -9,10 +9,11 @@ use super::args::ModelArgs;
 use super::check::{Settings, check};
 use super::output::{say, spinner};
 use midlayer::engine::{Engine, Planned, Straightforward, Strategy};
+use midlayer::hook::Anatomy;
 use midlayer::hub::{Hub, HubOptions, model_file};
 use midlayer::intervention::Kind;
 use midlayer::models::{CACHE_VARIABLE, HubModel, Manifest, cache_folder, resolve, source};
-use midlayer::runtime::{ContextOptions, Model, ModelOptions};
+use midlayer::runtime::{Context, ContextOptions, Model, ModelOptions};
 
 /// A loaded model and where it came from.
 pub struct Loaded {
@@ -26,6 +27,20 @@ pub struct Loaded {
 impl Loaded {
     pub fn engine(&self) -> anyhow::Result<Straightforward> {
         Ok(Straightforward::new(self.model.clone(), &self.options)?)
+    }
+
+    /// What the model's layers have, in a small context under these settings.
+    pub fn anatomy(&self, options: &ContextOptions) -> anyhow::Result<Anatomy> {
+        let options = ContextOptions {
+            n_ctx: 64,
+            n_batch: 64,
+            n_ubatch: 64,
+            n_seq_max: 1,
+            ..options.clone()
+        };
+        let context = Context::new(self.model.clone(), &options)?;
+        let anatomy = context.anatomy();
+        Ok(anatomy.expect("this context has a callback").clone())
     }
 
     /// An engine by its strategy; `parallel` sequences at once for the planned one.

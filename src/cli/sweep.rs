@@ -165,7 +165,7 @@ pub fn specification(
     let mut seeds = args.seed.clone();
     seeds.sort_unstable();
     seeds.dedup();
-    Ok(Spec {
+    let mut spec = Spec {
         model: ModelIdentity {
             sha256: sha256.to_string(),
             facts,
@@ -183,13 +183,16 @@ pub fn specification(
         tasks,
         manipulations,
         layers,
+        left_out: Vec::new(),
         seeds,
         extent: args.place.extent,
         tokens: args.place.tokens.to_string(),
         sites: args.place.sites(),
         manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
         from_step: args.generation.from_step as usize,
-    })
+    };
+    spec.fit(&loaded.anatomy(&spec.context)?, &args.layers)?;
+    Ok(spec)
 }
 
 /// The task's own limit, or else the one for all.

@@ -1,31 +1,12 @@
 //! Finds, in a recorded graph, where each layer's input and each layer's attention contribution
 //! are, and proves it on the recording.
 
-use crate::ggml as sys;
-
-use super::cut::Edges;
+use super::HookFault;
+use super::graph::Edges;
 use super::recording::Recording;
+use super::site::{AnatomyError, CacheSite, Site};
 use super::view::{Layer, View};
-
-/// Where a node stands in the ask order of an evaluation, with enough to recognise it again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Site {
-    /// Index in ask order.
-    pub index: usize,
-    /// The node's name when it was recorded.
-    pub name: String,
-    /// The node's operation when it was recorded.
-    pub op: sys::ggml_op,
-}
-
-/// Where rows on their way into a cache can be rewritten.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheSite {
-    /// The node that holds them, before the rotation that quantized caches apply.
-    pub site: Site,
-    /// Values of one head.
-    pub head: usize,
-}
+use crate::intervention::{Intervention, Target};
 
 /// The places of a model's graph that interventions need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +17,17 @@ pub struct Anatomy {
     pub tokens: Site,
     /// A node whose second source holds the positions row by row, where the model uses any.
     pub positions: Option<Site>,
-    /// For each layer, the state that enters it.
+    /// The last node: a row of logits for each token asked for.
+    pub logits: Site,
+    /// For each layer, the state that enters it. Where llama.cpp leaves a layer out of the graph
+    /// (it has neither attention nor MLP), this one and the next share a state.
     pub inputs: Vec<Site>,
     /// For each layer, what its attention sub-layer adds to the residual stream; `None` for a
-    /// layer that reads no K/V cache (recurrent layers).
+    /// layer that reads no K/V cache, and where it could not be found.
     pub attention: Vec<Option<Site>>,
+    /// For each layer, whether it reads a K/V cache, be it another layer's. Layers that do not
+    /// have no attention (recurrent layers, layers of an MLP alone).
+    pub reads_cache: Vec<bool>,
     /// For each layer, its keys; `None` for a layer that keeps none (recurrent layers, and
     /// layers that read another layer's).
     pub keys: Vec<Option<CacheSite>>,
@@ -55,44 +42,20 @@ pub struct Anatomy {
     pub edges: Edges,
 }
 
-/// A graph whose residual stream could not be found.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum AnatomyError {
-    /// No node was recorded at all.
-    #[error("llama.cpp evaluated no graph: the callback never fired")]
-    Silent,
-    /// The look-up of token embeddings is not where it should be.
-    #[error("this architecture's graph has no token embedding look-up that could be recognised")]
-    NoTokens,
-    /// A layer's output is not in the graph under its name.
-    #[error("this architecture's graph has no node l_out-{0}, the state leaving layer {0}")]
-    NoLayerOutput(u32),
-    /// The input of the first layer was not found.
-    #[error("the state entering layer 0 could not be told apart in this architecture's graph")]
-    NoFirstInput,
-    /// A path leads around the state entering a layer.
-    #[error(
-        "in this architecture's graph a path leads around the state entering layer {0}, so rewriting it would not reach everything above"
-    )]
-    Bypassed(u32),
-}
-
 impl Anatomy {
-    /// Analyses the recording of a model with `n_layer` layers of width `n_embd`.
+    /// Analyses the recording of a model with `n_layer` layers of width `n_embd`, and logits
+    /// over `n_vocab` tokens.
     ///
     /// # Errors
     /// [`AnatomyError`] says which part of the residual stream is missing.
-    pub fn of(graph: &Recording, n_layer: u32, n_embd: u32) -> Result<Self, AnatomyError> {
-        let view = View::new(graph, i64::from(n_embd))?;
-        let outputs: Vec<usize> = (0..n_layer)
-            .map(|l| view.layer_output(l).ok_or(AnatomyError::NoLayerOutput(l)))
-            .collect::<Result<_, _>>()?;
-        let first = view
-            .first_input(outputs[0])
-            .ok_or(AnatomyError::NoFirstInput)?;
-        let inputs: Vec<usize> = std::iter::once(first)
-            .chain(outputs[..outputs.len() - 1].iter().copied())
-            .collect();
+    pub fn of(
+        graph: &Recording,
+        n_layer: u32,
+        n_embd: u32,
+        n_vocab: u32,
+    ) -> Result<Self, AnatomyError> {
+        let view = View::new(graph, n_embd, n_vocab)?;
+        let (inputs, outputs) = view.states(n_layer)?;
         for (layer, &input) in inputs.iter().enumerate() {
             if view.reaches_embedding_without(view.last(), input) {
                 return Err(AnatomyError::Bypassed(layer as u32));
@@ -116,7 +79,10 @@ impl Anatomy {
         let mut values = Vec::new();
         let mut joined = Vec::new();
         for layer in 0..n_layer {
-            let written = writes.iter().filter(|(_, of)| *of == layer);
+            // What is kept and never read (DeciLM: attention in a layer without an MLP) is left
+            // out of the logits, and so no place to rewrite.
+            let read = |position: usize| view.is_read(graph.nodes[position]);
+            let written = writes.iter().filter(|(p, of)| *of == layer && read(*p));
             let written: Vec<usize> = written.map(|(position, _)| *position).collect();
             let sites = view.cache_sites(&written);
             joined.push(sites.is_none() && !written.is_empty());
@@ -128,8 +94,10 @@ impl Anatomy {
             n_nodes: graph.nodes.len(),
             tokens: view.site(view.embedding),
             positions: view.positions().map(|n| view.site(n)),
+            logits: view.site(view.last()),
             inputs: inputs.iter().map(|n| view.site(*n)).collect(),
             attention,
+            reads_cache: layers.iter().map(|l| view.reads_cache(l)).collect(),
             keys,
             values,
             joined,
@@ -145,6 +113,68 @@ impl Anatomy {
             .zip(&self.borrows)
             .filter_map(|(reader, writer)| Some((reader, (*writer)?)))
             .find(|(reader, writer)| *reader >= layer && *writer < layer)
+    }
+
+    /// Whether a layer has nothing of the kind, so that an intervention on several layers passes
+    /// it over: no attention to skip, no keys and values to rewrite. A layer whose attention or
+    /// cache was not found has not nothing.
+    pub fn is_without(&self, target: Target, layer: u32) -> bool {
+        target != Target::Input && !self.reads_cache[layer as usize]
+    }
+
+    /// Where the target of a layer is.
+    pub(super) fn site(&self, target: Target, layer: u32) -> Result<&Site, HookFault> {
+        let cache = |what| {
+            let site = self.cache_site(target, layer).map(|cache| &cache.site);
+            site.ok_or(match self.joined[layer as usize] {
+                true => HookFault::Joined(layer, what),
+                false => HookFault::NoCache(layer, what),
+            })
+        };
+        match target {
+            Target::Input => Ok(&self.inputs[layer as usize]),
+            Target::Attention => {
+                let site = self.attention[layer as usize].as_ref();
+                site.ok_or(HookFault::NoAttention(layer))
+            }
+            Target::Keys => cache("keys"),
+            Target::Values => cache("values"),
+        }
+    }
+
+    /// Where keys or values are; `None` for the other parts of a layer.
+    pub(super) fn cache_site(&self, target: Target, layer: u32) -> Option<&CacheSite> {
+        let sites = match target {
+            Target::Keys => &self.keys,
+            Target::Values => &self.values,
+            Target::Input | Target::Attention => return None,
+        };
+        sites[layer as usize].as_ref()
+    }
+
+    /// Checks that the graph has a place for an intervention: at its first layer, and above it
+    /// in every layer of its span that has anything of the kind ([`Self::is_without`]).
+    ///
+    /// # Errors
+    /// [`HookFault::NoAttention`], [`HookFault::NoCache`], [`HookFault::Joined`] or
+    /// [`HookFault::Borrowed`].
+    pub fn admits(&self, intervention: &Intervention) -> Result<(), HookFault> {
+        let (target, first) = (intervention.target(), intervention.layers.first);
+        if target == Target::Input {
+            return match self.reads_below(first) {
+                None => Ok(()),
+                Some((reader, writer)) => Err(HookFault::Borrowed {
+                    layer: first,
+                    reader,
+                    writer,
+                }),
+            };
+        }
+        let layers = (0..self.inputs.len() as u32).filter(|l| intervention.layers.contains(*l));
+        for layer in layers.filter(|l| *l == first || !self.is_without(target, *l)) {
+            self.site(target, layer)?;
+        }
+        Ok(())
     }
 
     /// Takes every layer for the one below it ([`super::Sabotage::LayerOffByOne`]).

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::HookFault;
-use super::cut::{Cut, Role};
+use super::cut::Cut;
+use super::graph::Role;
 use crate::intervention::{States, Target};
 
 /// One row of a batch.

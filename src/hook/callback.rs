@@ -19,15 +19,15 @@ enum Mode {
     Idle,
     Recording(Recording),
     Editing(Box<Pass>),
-    /// Output weights of attention in the layers from this one up become zero.
+    /// Output weights of attention become zero in some layers.
     Silencing(Silence),
 }
 
 /// See [`Slot::begin_silencing`].
 #[derive(Default)]
 struct Silence {
-    first: u32,
-    layers: BTreeSet<u32>,
+    wanted: BTreeSet<u32>,
+    done: BTreeSet<u32>,
 }
 
 impl Silence {
@@ -42,10 +42,10 @@ impl Silence {
                 let silenced = part == "attn_output.weight" || part == "attn_output.bias";
                 layer.parse().ok().filter(|_| silenced)
             });
-            if let Some(layer) = layer.filter(|layer| *layer >= self.first) {
+            if let Some(layer) = layer.filter(|layer| self.wanted.contains(layer)) {
                 // SAFETY: `begin_silencing` requires that weights may be written to.
                 unsafe { weight.clear() };
-                self.layers.insert(layer);
+                self.done.insert(layer);
             }
         }
     }
@@ -160,15 +160,15 @@ impl Slot {
         }
     }
 
-    /// From now on the output weights of attention in the layers from `first` up, and their
-    /// biases, become zero as their nodes come by.
+    /// From now on the output weights of attention in these layers, and their biases, become
+    /// zero as their nodes come by.
     ///
     /// # Safety
     /// The model's weights may be written to: they were not mapped from a file, and nothing
     /// else uses the model.
-    pub unsafe fn begin_silencing(&self, first: u32) {
+    pub unsafe fn begin_silencing(&self, layers: BTreeSet<u32>) {
         self.begin(Mode::Silencing(Silence {
-            first,
+            wanted: layers,
             ..Silence::default()
         }));
     }
@@ -180,7 +180,7 @@ impl Slot {
     pub fn end_silencing(&self) -> Result<BTreeSet<u32>, HookFault> {
         match self.end() {
             (_, Some(fault), _) => Err(fault),
-            (Mode::Silencing(silence), None, _) => Ok(silence.layers),
+            (Mode::Silencing(silence), None, _) => Ok(silence.done),
             _ => Ok(BTreeSet::new()),
         }
     }

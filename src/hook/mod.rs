@@ -5,22 +5,27 @@ mod anatomy;
 mod asked;
 mod callback;
 mod cut;
+mod graph;
 mod observed;
+mod parts;
 mod pass;
 mod recording;
 mod sabotage;
+mod site;
 mod tensor;
 mod view;
 mod witness;
 
-pub use anatomy::{Anatomy, AnatomyError, CacheSite, Site};
+pub use anatomy::Anatomy;
 pub use asked::{Capture, Resume, Row, Start};
 pub use callback::{Slot, trampoline};
-pub use cut::{CacheFill, Cut, CutError, Edges, Role};
+pub use cut::{CacheFill, Cut, CutError};
+pub use graph::{Edges, Node, Role};
 pub use observed::{Captured, Observed, Touched};
 pub use pass::Pass;
 pub use recording::{Record, Recording};
 pub use sabotage::Sabotage;
+pub use site::{AnatomyError, CacheSite, Site};
 pub use tensor::Tensor;
 pub use witness::Witness;
 
@@ -84,12 +89,12 @@ pub enum HookFault {
     },
     /// The layer has no attention contribution that could be found.
     #[error(
-        "layer {0} has no attention contribution that could be found in this architecture's graph, so skip-attention cannot work there"
+        "layer {0} has no attention, or none that could be told apart in this architecture's graph, so skip-attention cannot work there"
     )]
     NoAttention(u32),
     /// The layer keeps no keys or values that could be found.
     #[error(
-        "layer {0} keeps no {1} in a cache of its own (recurrent state, or another layer's cache), so they cannot be rewritten there"
+        "layer {0} keeps no {1} in a cache of its own (it has no attention, or reads another layer's cache), so they cannot be rewritten there"
     )]
     NoCache(u32, &'static str),
     /// The layer's keys and values are one and the same rows.

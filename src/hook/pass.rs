@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::HookFault;
-use super::anatomy::{Anatomy, CacheSite, Site};
+use super::anatomy::Anatomy;
 use super::asked::{Capture, Resume, Row};
-use super::cut::Role;
+use super::graph::Role;
 use super::observed::{Observed, Touched};
 use super::sabotage::Sabotage;
+use super::site::Site;
 use super::tensor::{Skipped, Tensor};
 use crate::intervention::{Editor, Target};
 
@@ -55,18 +56,15 @@ impl Pass {
     pub fn new(
         anatomy: Arc<Anatomy>,
         rows: Vec<Row>,
-        editors: HashMap<u32, Editor>,
+        mut editors: HashMap<u32, Editor>,
         capture: Option<Capture>,
         resume: Option<Resume>,
     ) -> Result<Self, HookFault> {
-        for layer in editors.values().flat_map(Editor::first_layers) {
-            if let Some((reader, writer)) = anatomy.reads_below(layer) {
-                return Err(HookFault::Borrowed {
-                    layer,
-                    reader,
-                    writer,
-                });
+        for editor in editors.values_mut() {
+            for intervention in editor.plan() {
+                anatomy.admits(intervention)?;
             }
+            editor.leave_out(|target, layer| anatomy.is_without(target, layer));
         }
         let mut wanted: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
         for layer in 0..anatomy.inputs.len() as u32 {
@@ -74,12 +72,15 @@ impl Pass {
                 let captured = capture.as_ref().is_some_and(|c| c.wants(target, layer));
                 let held = resume.as_ref().is_some_and(|resume| match target {
                     Target::Input => resume.holds(layer),
-                    Target::Attention => resume.cut.silent && layer >= resume.cut.first,
+                    Target::Attention => {
+                        let silent = resume.cut.silent && layer >= resume.cut.first;
+                        silent && !anatomy.is_without(target, layer)
+                    }
                     Target::Keys | Target::Values => false,
                 });
                 let edited = held || editors.values().any(|e| e.needs(target, layer));
                 if captured || edited {
-                    let site = match site(&anatomy, (target, layer)) {
+                    let site = match anatomy.site(target, layer) {
                         Ok(site) => site,
                         // What a layer does not have cannot be kept of it.
                         Err(_) if !edited => continue,
@@ -87,6 +88,11 @@ impl Pass {
                     };
                     let roles = resume.as_ref().map(|resume| &resume.roles);
                     if roles.is_some_and(|roles| roles[site.index] == Role::Dead) {
+                        continue;
+                    }
+                    // A state that a layer below the cut shares with the first one above it.
+                    let below = |r: &Resume| layer < r.cut.first && !r.cut.gives(layer);
+                    if target == Target::Input && resume.as_ref().is_some_and(below) {
                         continue;
                     }
                     wanted.entry(site.index).or_default().push((target, layer));
@@ -138,7 +144,7 @@ impl Pass {
     /// [`HookFault::GraphChanged`].
     pub fn expect(&self, index: usize, node: Tensor<'_>) -> Result<(), HookFault> {
         match self.wanted.get(&index) {
-            Some(places) => recognise(site(&self.anatomy, places[0])?, node),
+            Some(places) => recognise(self.site(places[0])?, node),
             None => Ok(()),
         }
     }
@@ -186,7 +192,7 @@ impl Pass {
         let mut wanted = match self.wanted.get(&index) {
             None => false,
             Some(places) => {
-                recognise(site(&self.anatomy, places[0])?, node)?;
+                recognise(self.site(places[0])?, node)?;
                 true
             }
         };
@@ -284,6 +290,10 @@ impl Pass {
         self.cursor = 0;
     }
 
+    fn site(&self, (target, layer): Place) -> Result<&Site, HookFault> {
+        self.anatomy.site(target, layer)
+    }
+
     fn n_layer(&self) -> u32 {
         self.anatomy.inputs.len() as u32
     }
@@ -330,7 +340,8 @@ impl Pass {
         let mut buffer = std::mem::take(&mut self.buffer);
         let (target, layer) = place;
         let roles = self.resume.as_ref().map(|resume| &resume.roles);
-        let given = roles.is_some_and(|roles| roles[self.cursor - 1] == Role::Given);
+        let given = roles.is_some_and(|roles| roles[self.cursor - 1] == Role::Given)
+            && !self.is_there_already(place);
         let rows = if given {
             let (width, found) = node.rows_f32()?;
             buffer.clear();
@@ -340,7 +351,7 @@ impl Pass {
             self.read(place, node, &mut buffer)?
         };
         let width = buffer.len() / rows.len().max(1);
-        let part = match cache_site(&self.anatomy, place) {
+        let part = match self.anatomy.cache_site(target, layer) {
             Some(cache) => cache.head,
             None => width,
         };
@@ -385,7 +396,7 @@ impl Pass {
         if self.sabotage == Some(Sabotage::SiteSkipped) && layer + 1 == self.n_layer() {
             written.fill(false);
         }
-        if cache_site(&self.anatomy, place).is_some() {
+        if self.anatomy.cache_site(target, layer).is_some() {
             for n in (0..rows.len()).filter(|n| written[*n]) {
                 node.write_strided(n, rows.len(), &buffer[n * width..(n + 1) * width])?;
             }
@@ -396,6 +407,15 @@ impl Pass {
         Ok(())
     }
 
+    /// Whether the state entering a layer is that entering the layer below, and given there.
+    fn is_there_already(&self, (target, layer): Place) -> bool {
+        let inputs = &self.anatomy.inputs;
+        let gives = |below: &u32| self.resume.as_ref().is_some_and(|r| r.cut.gives(*below));
+        let below = layer.checked_sub(1).filter(gives);
+        target == Target::Input
+            && below.is_some_and(|b| inputs[b as usize].index == inputs[layer as usize].index)
+    }
+
     /// Reads a node's rows and says which they are.
     fn read(
         &self,
@@ -403,7 +423,7 @@ impl Pass {
         node: Tensor<'_>,
         buffer: &mut Vec<f32>,
     ) -> Result<Vec<(usize, Row)>, HookFault> {
-        if cache_site(&self.anatomy, place).is_some() {
+        if self.anatomy.cache_site(place.0, place.1).is_some() {
             let rows = self.micro_batch()?.len();
             node.read_strided(rows, buffer)?;
             return self.rows_of(node, rows);
@@ -434,36 +454,6 @@ impl Pass {
                 outputs,
             })
         }
-    }
-}
-
-/// Where keys or values are; `None` for the other parts of a layer.
-fn cache_site(anatomy: &Anatomy, (target, layer): Place) -> Option<&CacheSite> {
-    let sites = match target {
-        Target::Keys => &anatomy.keys,
-        Target::Values => &anatomy.values,
-        Target::Input | Target::Attention => return None,
-    };
-    sites[layer as usize].as_ref()
-}
-
-fn site(anatomy: &Anatomy, place: Place) -> Result<&Site, HookFault> {
-    let (target, layer) = place;
-    let missing = |what| {
-        move || match anatomy.joined[layer as usize] {
-            true => HookFault::Joined(layer, what),
-            false => HookFault::NoCache(layer, what),
-        }
-    };
-    let cache = cache_site(anatomy, place).map(|cache| &cache.site);
-    match target {
-        Target::Input => Ok(&anatomy.inputs[layer as usize]),
-        Target::Attention => {
-            let site = anatomy.attention[layer as usize].as_ref();
-            site.ok_or(HookFault::NoAttention(layer))
-        }
-        Target::Keys => cache.ok_or_else(missing("keys")),
-        Target::Values => cache.ok_or_else(missing("values")),
     }
 }
 

@@ -29,6 +29,18 @@ pub struct Record {
     pub root: Option<usize>,
 }
 
+impl Record {
+    /// Whether it is rows of one piece, without further dimensions.
+    pub(super) fn is_flat(&self) -> bool {
+        self.shape[2] == 1 && self.shape[3] == 1
+    }
+
+    /// Its name, or, of another backend's copy (`backend#name#n`), the name of what was copied.
+    pub(super) fn original_name(&self) -> &str {
+        self.name.split('#').nth(1).unwrap_or(&self.name)
+    }
+}
+
 /// The nodes of one evaluation in the order in which the scheduler asked about them.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
@@ -36,6 +48,8 @@ pub struct Recording {
     pub tensors: Vec<Record>,
     /// Nodes in ask order, as indices into `tensors`.
     pub nodes: Vec<usize>,
+    /// A copy of a node that could not be told: what it is computed from is not known.
+    pub(super) lost: Option<String>,
     by_id: HashMap<usize, usize>,
 }
 
@@ -89,25 +103,33 @@ impl Recording {
 
     /// Whether this is another backend's copy of an input of the graph. Of what no node computes,
     /// only weights and caches are read besides inputs; those of llama.cpp's have a dot or
-    /// `cache_` in their names.
+    /// `cache_` in their names, and what has no name of its own (`leaf_N`) is no input.
     fn is_copied_input(tensor: Tensor<'_>) -> bool {
         let name = tensor.name();
         let original = name.split('#').nth(1).unwrap_or_default();
-        tensor.is_copy() && !original.contains('.') && !original.starts_with("cache_")
+        let other = ["cache_", "leaf_", "node_"];
+        let is_other = original.is_empty() || other.iter().any(|p| original.starts_with(p));
+        tensor.is_copy() && !is_other && !original.contains('.')
     }
 
     /// Between backends the scheduler replaces a source by a copy named `backend#name#n`
-    /// (ggml_backend_sched_split_graph); the edge continues at the node of that name.
-    fn original_of_copy(&self, source: Tensor<'_>) -> Option<usize> {
+    /// (ggml_backend_sched_split_graph); the edge continues at the latest node of that name and
+    /// of the copy's shape: names repeat within a layer.
+    fn original_of_copy(&mut self, source: Tensor<'_>) -> Option<usize> {
         if source.op() != sys::GGML_OP_NONE || self.by_id.contains_key(&source.id()) {
             return None;
         }
         let name = source.name();
         let original = name.split('#').nth(1)?;
-        self.nodes
-            .iter()
-            .rev()
-            .copied()
-            .find(|&n| self.tensors[n].name == original)
+        let nodes = self.nodes.iter().rev().copied();
+        let mut named = nodes
+            .filter(|&n| self.tensors[n].name == original)
+            .peekable();
+        named.peek()?;
+        let found = named.find(|&n| self.tensors[n].shape == source.shape());
+        if found.is_none() {
+            self.lost.get_or_insert(name);
+        }
+        found
     }
 }

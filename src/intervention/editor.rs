@@ -1,6 +1,6 @@
 //! Carries a list of interventions out on the rows of one sequence, and keeps the books.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::{Action, Intervention, States, Target, noise};
@@ -13,6 +13,8 @@ pub struct Editor {
     n_layer: u32,
     /// The layer above which prior tokens' own states are held, and the states.
     pins: Option<(u32, Arc<States>)>,
+    /// Parts of layers that the model does not have.
+    absent: HashSet<(Target, u32)>,
     /// For each freeze, the saved state of each position.
     saved: Vec<BTreeMap<u32, Vec<f32>>>,
     /// For each intervention, rows touched at each layer.
@@ -76,6 +78,7 @@ impl Editor {
             plan,
             n_layer,
             pins: None,
+            absent: HashSet::new(),
             saved: vec![BTreeMap::new(); n],
             touched: vec![BTreeMap::new(); n],
         }
@@ -91,6 +94,9 @@ impl Editor {
 
     /// Whether it must see this part of `layer`.
     pub fn needs(&self, target: Target, layer: u32) -> bool {
+        if self.absent.contains(&(target, layer)) {
+            return false;
+        }
         let pinned = self.pins.as_ref().is_some_and(|(first, _)| layer > *first);
         (target == Target::Input && pinned)
             || self.plan.iter().any(|i| {
@@ -99,10 +105,19 @@ impl Editor {
             })
     }
 
-    /// The first layer of each intervention on the residual stream.
-    pub fn first_layers(&self) -> impl Iterator<Item = u32> {
-        let on_stream = self.plan.iter().filter(|i| i.target() == Target::Input);
-        on_stream.map(|i| i.layers.first)
+    /// The interventions.
+    pub fn plan(&self) -> &[Intervention] {
+        &self.plan
+    }
+
+    /// Leaves parts of layers out that a model does not have: they are not asked for, and not
+    /// missed.
+    pub fn leave_out(&mut self, is_without: impl Fn(Target, u32) -> bool) {
+        let targets: HashSet<Target> = self.plan.iter().map(Intervention::target).collect();
+        for target in targets {
+            let without = (0..self.n_layer).filter(|layer| is_without(target, *layer));
+            self.absent.extend(without.map(|layer| (target, layer)));
+        }
     }
 
     /// Rewrites one row of a layer, made of parts of `part` values each (heads; the whole row
@@ -171,7 +186,9 @@ impl Editor {
                     (*prior || all) && intervention.tokens.contains(*position)
                 })
                 .count();
-            for layer in (0..self.n_layer).filter(|l| intervention.layers.contains(*l)) {
+            let has = |layer: &u32| !self.absent.contains(&(intervention.target(), *layer));
+            let layers = (0..self.n_layer).filter(|l| intervention.layers.contains(*l));
+            for layer in layers.filter(has) {
                 let touched = touched.get(&layer).copied().unwrap_or(0);
                 let last_layer = all && layer + 1 == self.n_layer;
                 let expected = if last_layer { named.min(1) } else { named };

@@ -116,6 +116,14 @@ impl LayerList {
     }
 }
 
+impl LayerList {
+    /// Whether the list names the layer by itself, not within a range or as one of all.
+    pub fn names(&self, layer: u32) -> bool {
+        let alone = |part: &Part| matches!(part, Part::Range { first, last, .. } if first == last && *first == layer);
+        self.0.iter().any(alone)
+    }
+}
+
 impl std::str::FromStr for LayerList {
     type Err = LayerListError;
 
@@ -176,6 +184,13 @@ mod tests {
                 n_layer: 30
             })
         );
+    }
+
+    #[test]
+    fn a_layer_is_named_by_its_number_alone() {
+        let list: LayerList = "0-5,7,all".parse().unwrap();
+        assert!(list.names(7));
+        assert!(!list.names(3) && !list.names(0) && !list.names(9));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::backend::{backend, forget_log, reason, reported_buffers};
 use super::options::{ContextOptions, FlashAttention};
-use super::{Model, RuntimeError};
+use super::{Facts, Model, RuntimeError};
 use crate::hook::{
     Anatomy, Capture, Cut, CutError, Observed, Pass, Resume, Role, Row, Sabotage, Slot, Start,
     Witness, trampoline,
@@ -187,7 +187,13 @@ impl Context {
         let recording = self.slot().end_recording();
         self.clear();
         decoded?;
-        Ok(Anatomy::of(&recording?, facts.n_layer, facts.n_embd)?)
+        let Facts {
+            n_layer,
+            n_embd,
+            n_vocab,
+            ..
+        } = facts;
+        Ok(Anatomy::of(&recording?, n_layer, n_embd, n_vocab)?)
     }
 
     pub(super) fn slot(&self) -> &Slot {

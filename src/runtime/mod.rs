@@ -5,6 +5,7 @@
 mod backend;
 mod context;
 mod error;
+mod heads;
 mod memory;
 mod model;
 mod options;
@@ -20,6 +21,7 @@ pub use backend::{
 };
 pub use context::Context;
 pub use error::RuntimeError;
+pub use heads::Heads;
 pub use llama_cpp_2::token::LlamaToken as Token;
 pub use model::{Facts, Model, ModelOptions};
 pub use options::{CacheType, ContextOptions, FlashAttention};

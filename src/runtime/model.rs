@@ -9,6 +9,7 @@ use llama_cpp_2::model::{LlamaChatMessage, LlamaModel};
 use llama_cpp_sys_2 as sys;
 
 use super::backend::{backend, forget_log, reason};
+use super::heads::Heads;
 use super::quantize::{Level, type_name};
 use super::weights::Weights;
 use super::{RuntimeError, Token};
@@ -72,6 +73,7 @@ impl Facts {
 pub struct Model {
     inner: LlamaModel,
     facts: Facts,
+    heads: Heads,
     has_vocabulary: bool,
     /// Whether weights lie in memory of their own.
     writable: bool,
@@ -124,6 +126,12 @@ impl Model {
             .unwrap_or_default();
         let mut model = Self::describe(inner, file_name);
         model.facts.weights = Weights::of_file(path).unwrap_or_default();
+        let Facts {
+            architecture,
+            n_layer,
+            ..
+        } = &model.facts;
+        model.heads = Heads::of_file(path, architecture, *n_layer);
         model.writable = options.unmapped;
         if model.is_encoder() {
             return Err(RuntimeError::Encoder {
@@ -138,10 +146,15 @@ impl Model {
     ///
     /// # Safety
     /// `pointer` is a non-null model that nothing else frees.
-    pub(super) unsafe fn from_pointer(pointer: *mut sys::llama_model, name: &str) -> Self {
+    pub(super) unsafe fn from_pointer(
+        pointer: *mut sys::llama_model,
+        name: &str,
+        heads: Heads,
+    ) -> Self {
         // SAFETY: the caller's promise.
         let inner = unsafe { model_of(pointer) };
         let mut model = Self::describe(inner, name.to_string());
+        model.heads = heads;
         model.writable = true;
         model
     }
@@ -173,6 +186,7 @@ impl Model {
         };
         Self {
             facts,
+            heads: Heads::default(),
             has_vocabulary: vocab_type != sys::LLAMA_VOCAB_TYPE_NONE,
             writable: false,
             inner,
@@ -230,6 +244,11 @@ impl Model {
     /// What the model says of itself.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The heads of keys and values, as the metadata state them.
+    pub fn heads(&self) -> &Heads {
+        &self.heads
     }
 
     /// Number of layers.

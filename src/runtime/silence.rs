@@ -33,9 +33,14 @@ impl Model {
             prior: false,
             output: true,
         };
+        let anatomy = context.anatomy().ok_or(RuntimeError::NoCallback)?;
+        // A layer without attention may have a projection of the same name (DeciLM).
+        let reading = (0..).zip(&anatomy.reads_cache).skip(first as usize);
+        let layers = reading.filter_map(|(layer, reads)| reads.then_some(layer));
+        let layers = layers.collect();
         // SAFETY: the weights may be written to (checked above), and `model` came in by value,
         // so nothing else uses it.
-        unsafe { context.slot().begin_silencing(first) };
+        unsafe { context.slot().begin_silencing(layers) };
         let decoded = context.raw_decode(&[row]);
         let silenced = context.slot().end_silencing();
         decoded?;

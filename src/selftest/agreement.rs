@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use super::examined::{Examined, SHARED, apart, distance, failed};
+use super::examined::{Examined, NOISE_FACTOR, SHARED, apart, distance, failed};
 use super::noise::COPIES;
-use super::{Check, Finding, Silent, Verdict};
+use super::{Check, Finding, Silent, Verdict, worst};
 use crate::engine::{Engine, EngineError, Outcome, Planned, Request, Straightforward, Strategy};
 use crate::hook::Row;
 use crate::intervention::{Editor, Intervention, Kind, Site};
@@ -170,34 +170,46 @@ impl Examined<'_> {
         } else {
             &plans[..1]
         };
-        let texts = [text, &text[..text.len() - 2], &text[..text.len() - 1]];
-        let mut rows = Vec::new();
-        let mut ends = Vec::new();
-        for position in 0..text.len() {
-            for (sequence, text) in (0..).zip(texts.iter().take(plans.len())) {
-                if position < text.len() {
-                    let row = rows_of(sequence, text)[position];
-                    ends.extend(row.output.then_some((sequence as usize, rows.len())));
-                    rows.push(row);
-                }
-            }
-        }
+        let texts = self.texts_in_turns(text);
+        let texts = &texts[..plans.len()];
+        let rows = in_turns(texts, !self.model.has_recurrence());
         let mut context = Context::new(self.model.clone(), options)?;
         let editor = |plan: &Vec<Intervention>| Editor::new(plan.clone().into(), self.n_layer());
         let editors = (0..).zip(plans.iter().map(editor)).collect();
         context.decode(&rows, editors, None)?;
-        let (mut worst, mut allowed) = (0.0, self.clean_tolerance());
-        for (sequence, end) in ends {
+        let mut verdicts = Vec::new();
+        let mut most: f64 = 0.0;
+        for (n, row) in rows.iter().enumerate().filter(|(_, row)| row.output) {
+            let sequence = row.sequence as usize;
             let alone = Request {
-                tokens: texts[sequence].to_vec(),
+                tokens: texts[sequence].clone(),
                 plan: plans[sequence].clone(),
                 ..Request::default()
             };
             let logits = self.slow.start(&alone)?;
-            allowed = self.tolerance(&alone, &logits).max(allowed);
-            worst = distance(context.logits(end)?, &logits).max(worst);
+            let off = distance(context.logits(n)?, &logits);
+            verdicts.push(self.judge(&alone, &logits, off));
+            most = most.max(off);
         }
-        Ok(Verdict::of(worst, allowed))
+        let verdict = worst(verdicts.iter()).cloned().unwrap_or(Verdict::Exact);
+        if !verdict.is_wrong() {
+            return Ok(verdict);
+        }
+        let own = self.noise_in_turns(options, texts, &rows)?;
+        let tolerance = (NOISE_FACTOR * own).max(self.clean_tolerance());
+        let again = Verdict::of(most, tolerance);
+        Ok(if again.is_wrong() { verdict } else { again })
+    }
+
+    /// Three texts. llama.cpp regroups the rows of a recurrent model unless sequences are as
+    /// long as each other, and come one after the other.
+    fn texts_in_turns(&self, text: &[Token]) -> [Vec<Token>; 3] {
+        if self.model.has_recurrence() {
+            let donor = self.donor.tokens.clone();
+            return [text.to_vec(), donor, self.sibling()];
+        }
+        let shorter = |by: usize| text[..text.len() - by].to_vec();
+        [text.to_vec(), shorter(2), shorter(1)]
     }
 
     /// The planned strategy, on two prompts that begin alike, with tokens that follow.
@@ -308,6 +320,16 @@ impl Examined<'_> {
         tokens.extend(&self.donor.tokens[SHARED..]);
         tokens
     }
+}
+
+/// The rows of several texts in a batch: by position, or one text after the other.
+fn in_turns(texts: &[Vec<Token>], by_position: bool) -> Vec<Row> {
+    let texts = (0..).zip(texts);
+    let mut rows: Vec<Row> = texts.flat_map(|(n, text)| rows_of(n, text)).collect();
+    if by_position {
+        rows.sort_by_key(|row| row.position);
+    }
+    rows
 }
 
 /// The rows of a text in a batch, logits wanted of the last.

@@ -1,20 +1,24 @@
 //! The model on the table: its engines, its prompts, its clean runs, and how findings are noted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::agreement::rows_of;
 use super::noise::Crowd;
 use super::{Check, Finding, Scope, SelfTest, Verdict};
 use crate::engine::{Engine, EngineError, Outcome, Prompt, Request, Straightforward, Strategy};
-use crate::hook::{Captured, HookFault, Witness};
+use crate::hook::{Captured, HookFault, Row, Witness};
 use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site, Target};
-use crate::runtime::{CacheType, ContextOptions, FlashAttention, Model, RuntimeError, Token};
+use crate::runtime::{
+    CacheType, Context, ContextOptions, FlashAttention, Model, RuntimeError, Token,
+};
 
 /// Tokens of a prompt.
 const LENGTH: usize = 12;
 /// How many of them two prompts have in common.
 pub(super) const SHARED: usize = 8;
 /// Tolerances are so many times the noise, and never less than what F32 leaves.
-const NOISE_FACTOR: f64 = 6.0;
+pub(super) const NOISE_FACTOR: f64 = 6.0;
 const LEAST_TOLERANCE: f64 = 1e-3;
 /// More measures than the usual one are made of so many cells: a model with which all is wrong
 /// should not take forever.
@@ -152,6 +156,28 @@ impl<'s> Examined<'s> {
         cut.map_or(0.0, |l| distance(&l, logits))
     }
 
+    /// What clean texts differ by between a batch of them all in turns and each alone, where
+    /// there is no callback at all: the model's own noise in that very shape.
+    pub fn noise_in_turns(
+        &self,
+        options: &ContextOptions,
+        texts: &[Vec<Token>],
+        rows: &[Row],
+    ) -> Result<f64, EngineError> {
+        let mut together = Context::without_callback(self.model.clone(), options)?;
+        together.decode(rows, HashMap::new(), None)?;
+        let mut alone = Context::without_callback(self.model.clone(), options)?;
+        let mut most: f64 = 0.0;
+        for (n, row) in rows.iter().enumerate().filter(|(_, row)| row.output) {
+            let text = rows_of(0, &texts[row.sequence as usize]);
+            alone.clear();
+            alone.decode(&text, HashMap::new(), None)?;
+            let off = distance(together.logits(n)?, alone.logits(text.len() - 1)?);
+            most = most.max(off);
+        }
+        Ok(most)
+    }
+
     /// Judges what two computations of a cell differ by, one of which gave these logits. Where
     /// it is more than the usual measure of noise allows, noise is measured in more batch
     /// shapes before anything is called wrong.
@@ -249,7 +275,7 @@ impl Clean {
             ..Request::default()
         };
         engine.start(&request)?;
-        let witness = engine.context().testimony();
+        let witness = without_padding(engine.context());
         let targets = [Target::Input, Target::Keys, Target::Values];
         let captured = engine.captured(&tokens, 0, &targets)?;
         Ok(Self {
@@ -258,6 +284,27 @@ impl Clean {
             captured,
         })
     }
+}
+
+/// What the witness saw, without the zeros by which llama.cpp fills rows of values up where the
+/// heads of layers differ in number.
+pub(super) fn without_padding(context: &Context) -> Witness {
+    let mut witness = context.testimony();
+    let heads = context.model().heads();
+    for (layer, rows) in &mut witness.values {
+        let width = rows.len() / LENGTH;
+        let Some((_, own)) = heads.of_values(*layer, width) else {
+            continue;
+        };
+        let zeros = |row: &[f32]| row[own..].iter().all(|value| *value == 0.0);
+        if own < width && rows.chunks(width).all(zeros) {
+            *rows = rows
+                .chunks(width)
+                .flat_map(|row| row[..own].to_vec())
+                .collect();
+        }
+    }
+    witness
 }
 
 /// Two prompts of the same length that begin alike.
@@ -289,7 +336,9 @@ pub(super) fn distance(a: &[f32], b: &[f32]) -> f64 {
     if a.len() != b.len() {
         return f64::INFINITY;
     }
-    let differences = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()));
+    // Logits may be infinite, alike in both.
+    let differing = a.iter().zip(b).filter(|(a, b)| a != b);
+    let differences = differing.map(|(a, b)| f64::from((a - b).abs()));
     differences.fold(0.0, |most, d| {
         if d.is_nan() {
             f64::INFINITY
@@ -307,7 +356,8 @@ pub(super) fn apart(a: &Outcome, b: &Outcome) -> f64 {
     distance(&a.logits, &b.logits).max(after)
 }
 
-/// What an error says of a manipulation: refused with a reason, or gone wrong.
+/// What an error says of a manipulation: refused, since the model has no place for it, or gone
+/// wrong. A graph or an order of rows that is not the analysed one is a fault of the analysis.
 pub(super) fn failed(error: &EngineError) -> Verdict {
     let refused = match error {
         EngineError::Runtime(error) => matches!(
@@ -317,8 +367,6 @@ pub(super) fn failed(error: &EngineError) -> Verdict {
                     | HookFault::NoCache(..)
                     | HookFault::Joined(..)
                     | HookFault::Borrowed { .. }
-                    | HookFault::RowOrder { .. }
-                    | HookFault::GraphChanged { .. }
             ) | RuntimeError::Cut(_)
                 | RuntimeError::CannotRewind
                 | RuntimeError::Mapped

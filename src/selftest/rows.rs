@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::examined::{Examined, SEED, distance, failed};
+use super::examined::{Examined, SEED, distance, failed, without_padding};
 use super::{Check, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::hook::Witness;
@@ -37,12 +37,44 @@ impl Examined<'_> {
                 Verdict::NotSupported {
                     reason: format!("no layer's {site} go by llama.cpp's usual names"),
                 }
+            } else if let Some(reason) = self.other_heads(site) {
+                Verdict::Wrong { reason }
             } else {
                 Verdict::of(worst, 0.0)
             };
             self.note_all(Check::Capture, Some(site), verdict);
         }
         Ok(())
+    }
+
+    /// Where the analysis takes heads to be of another width than the metadata say.
+    fn other_heads(&self, site: Site) -> Option<String> {
+        let anatomy = self.exact.context().anatomy()?;
+        let n = self.prompt.tokens.len();
+        (0..self.n_layer()).find_map(|layer| {
+            let sites = match site {
+                Site::Residual => return None,
+                Site::Keys => &anatomy.keys,
+                Site::Values => &anatomy.values,
+            };
+            let found = sites[layer as usize].as_ref()?.head;
+            let row = seen(&self.prompt.witness, site, layer)?.len() / n;
+            let stated = self.head(site, layer, row)?;
+            (found != stated).then(|| {
+                format!("a head of layer {layer}'s {site} is {stated} wide, {found} were found")
+            })
+        })
+    }
+
+    /// The width of a head in rows of `row` values, by the metadata and not by the analysis that
+    /// is examined.
+    fn head(&self, site: Site, layer: u32, row: usize) -> Option<usize> {
+        let heads = self.model.heads();
+        match site {
+            Site::Residual => None,
+            Site::Keys => heads.of_keys(layer, row),
+            Site::Values => heads.of_values(layer, row).map(|(head, _)| head),
+        }
     }
 
     /// The state that another token enters layer 0 with, put in place of the prompt's own, must
@@ -117,7 +149,7 @@ impl Examined<'_> {
                 Site::Residual => (&self.clean_rows, self.slow.context().testimony()),
                 Site::Keys | Site::Values => {
                     self.exact.start(&request)?;
-                    (&self.prompt.witness, self.exact.context().testimony())
+                    (&self.prompt.witness, without_padding(self.exact.context()))
                 }
             };
             let off = match site {
@@ -143,17 +175,21 @@ impl Examined<'_> {
         let width = self.model.facts().n_embd as usize;
         let prior = (self.prompt.tokens.len() - 1) * width;
         let mut worst = None;
-        for layer in 1..self.n_layer() {
-            let (Some(own), Some(found)) = (
-                clean.outputs.get(&(layer - 1)),
-                after.outputs.get(&(layer - 1)),
-            ) else {
+        for (output, own) in &clean.outputs {
+            let Some(found) = after.outputs.get(output) else {
                 continue;
             };
+            // A layer that llama.cpp leaves out of the graph shares the state that enters it
+            // with the next one.
+            let next = clean.outputs.range(output + 1..).next();
+            let entered = output + 1..=next.map_or(self.n_layer() - 1, |(next, _)| *next);
+            if entered.is_empty() {
+                continue; // the state that leaves the last layer is nobody's input
+            }
             let manipulated = match kind {
                 Kind::SkipAttention => false,
-                Kind::Freeze => layer >= k,
-                _ => layer == k,
+                Kind::Freeze => *entered.end() >= k,
+                _ => entered.contains(&k),
             };
             let mut should = own.clone();
             if manipulated {
@@ -164,7 +200,7 @@ impl Examined<'_> {
             // Above the manipulation the last token's own state is its consequence, and so are
             // prior tokens' where they are not held.
             let end = match () {
-                () if layer <= k => should.len(),
+                () if *entered.start() <= k => should.len(),
                 () if manipulated => prior,
                 () => 0,
             };
@@ -181,7 +217,7 @@ impl Examined<'_> {
     fn rewrite(&self, kind: Kind, k: u32, position: usize, row: &mut [f32]) -> Option<()> {
         let width = row.len();
         let of = |witness: &Witness, layer: u32| {
-            let rows = witness.outputs.get(&(layer.checked_sub(1)?))?;
+            let (_, rows) = witness.outputs.range(..layer).next_back()?;
             rows.get(position * width..(position + 1) * width)
                 .map(<[f32]>::to_vec)
         };
@@ -254,13 +290,16 @@ impl Examined<'_> {
         position: usize,
         row: &mut [f32],
     ) -> Option<()> {
-        let anatomy = self.exact.context().anatomy()?;
-        let (sites, first) = match site {
-            Site::Values => (&anatomy.values, 2 << 16),
-            _ => (&anatomy.keys, 1 << 16),
-        };
-        let head = sites[k as usize].as_ref()?.head;
         let width = row.len();
+        let first = if site == Site::Values {
+            2 << 16
+        } else {
+            1 << 16
+        };
+        let head = match kind {
+            Kind::Random | Kind::Shuffle => self.head(site, k, width)?,
+            _ => width,
+        };
         if kind == Kind::Inject {
             let rows = seen(&self.donor.witness, site, k)?;
             row.copy_from_slice(rows.get(position * width..(position + 1) * width)?);

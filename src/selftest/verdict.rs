@@ -174,8 +174,8 @@ pub struct Finding {
 /// The most serious of several verdicts.
 pub fn worst<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Option<&'a Verdict> {
     verdicts.max_by(|a, b| {
-        let order = a.gravity().partial_cmp(&b.gravity());
-        order.expect("differences were compared before")
+        let ((a, how_near), (b, other)) = (a.gravity(), b.gravity());
+        a.cmp(&b).then(how_near.total_cmp(&other))
     })
 }
 
@@ -203,5 +203,8 @@ mod tests {
         assert_eq!(of(&[&refused, &Verdict::Exact]), Some(Verdict::Exact));
         assert_eq!(of(&[&far, &near, &Verdict::Exact]), Some(far.clone()));
         assert_eq!(of(&[&wrong, &far]), Some(wrong.clone()));
+        // A model whose own noise has no bounds.
+        let boundless = Verdict::of(f64::INFINITY, f64::INFINITY);
+        assert_eq!(of(&[&boundless, &far, &wrong]), Some(wrong.clone()));
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Spec;
-use crate::intervention::Kind;
+use super::{LeftOut, Spec};
+use crate::intervention::{Kind, Site};
 use crate::tasks::TaskName;
 
 /// What is done to a prompt.
@@ -83,6 +83,14 @@ pub enum GridError {
         /// Its lowest layer.
         first: u32,
     },
+    /// A manipulation that the model has no place for, at a layer named or at all layers.
+    #[error("{kind} has no place in this model: {why}; choose other layers (--layers)")]
+    NoPlace {
+        /// The manipulation.
+        kind: Kind,
+        /// What a layer lacks.
+        why: String,
+    },
     /// A task without a manipulation.
     #[error(
         "task {0} knows no donors, so inject alone leaves nothing to run; add another manipulation (--manipulate)"
@@ -109,6 +117,7 @@ impl Grid {
                 ));
             }
         }
+        notes.extend(spec.left_out.iter().map(|out| left_out(out, &spec.sites)));
         let mut tasks = Vec::new();
         for task in &spec.tasks {
             let clean = [Treatment::Clean, Treatment::CleanAgain];
@@ -126,7 +135,7 @@ impl Grid {
                     continue;
                 }
                 let seeds: &[u64] = if kind.has_seed() { &spec.seeds } else { &[0] };
-                for &layer in spec.layers.iter().filter(|l| **l >= kind.first_layer()) {
+                for layer in spec.layers_of(kind) {
                     cells.extend(seeds.iter().map(|&seed| Cell {
                         treatment: Treatment::Manipulated(kind),
                         layer,
@@ -141,6 +150,21 @@ impl Grid {
         }
         Ok(Self { tasks, notes })
     }
+}
+
+/// Says at which layers a manipulation is left out for the model's sake, and why.
+fn left_out(out: &LeftOut, sites: &[Site]) -> String {
+    let layers: Vec<String> = out.layers.iter().map(ToString::to_string).collect();
+    let (layers, kind) = (layers.join(", "), out.manipulation);
+    let why = match kind {
+        Kind::SkipAttention => "this model has no attention there that could be skipped",
+        _ if sites.contains(&Site::Residual) => {
+            "layers from there up read keys and values of layers below, which stay as they are"
+        }
+        _ => "this model keeps no keys and values of their own there",
+    };
+    let plural = if out.layers.len() == 1 { "" } else { "s" };
+    format!("{kind} is left out at layer{plural} {layers}: {why}")
 }
 
 impl Grid {

@@ -11,4 +11,4 @@ mod spec;
 pub use estimate::{Effort, estimate, layer_weights};
 pub use grid::{Cell, Grid, GridError, Treatment};
 pub use run::{ITEMS_TOGETHER, Progress, Summary, SweepError, run};
-pub use spec::{DataSource, ModelIdentity, Spec, TaskSpec, Variant, labels};
+pub use spec::{DataSource, LeftOut, ModelIdentity, Spec, TaskSpec, Variant, labels};

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Grid, GridError, SweepError};
 use crate::engine::{Engine, Strategy};
-use crate::intervention::{Extent, Kind, Site};
+use crate::hook::Anatomy;
+use crate::intervention::{Extent, Kind, LayerList, PositionSet, Site};
 use crate::runtime::{ContextOptions, Facts};
 use crate::tasks::{Capitals, CnnDailymail, ItemSet, Math, Squad, TaskName, data};
 
@@ -55,6 +56,9 @@ pub struct Spec {
     pub manipulations: Vec<Kind>,
     /// The layers `k`, before those at which a manipulation is not defined are left out.
     pub layers: Vec<u32>,
+    /// Layers of these that the model has no place for a manipulation at ([`Spec::fit`]).
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub left_out: Vec<LeftOut>,
     /// Seeds of the manipulations that have one.
     pub seeds: Vec<u64>,
     /// Which layers each manipulation acts on.
@@ -67,6 +71,16 @@ pub struct Spec {
     pub manipulate_generated: bool,
     /// How many tokens follow the prompt when manipulation begins.
     pub from_step: usize,
+}
+
+/// A manipulation, and the layers at which the model has no place for it: no attention to skip,
+/// no keys and values of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The manipulation.
+    pub manipulation: Kind,
+    /// The layers.
+    pub layers: Vec<u32>,
 }
 
 /// Which model a run used.
@@ -181,6 +195,61 @@ impl TaskSpec {
 }
 
 impl Spec {
+    /// Leaves out the layers at which the model has no place for a manipulation. `asked` is the
+    /// list that the layers come from.
+    ///
+    /// # Errors
+    /// [`GridError::NoPlace`] where such a layer was named by itself, and where no layer is left
+    /// for a manipulation.
+    pub fn fit(&mut self, anatomy: &Anatomy, asked: &LayerList) -> Result<(), GridError> {
+        self.left_out.clear();
+        for &manipulation in &self.manipulations {
+            let mut layers = Vec::new();
+            let mut reason = None;
+            let defined = |layer: &&u32| **layer >= manipulation.first_layer();
+            for &layer in self.layers.iter().filter(defined) {
+                let tokens = PositionSet::all();
+                let intervention = manipulation.intervention(layer, 0, self.extent, tokens, None);
+                let mut sites = self.sites.iter();
+                let refused =
+                    sites.find_map(|site| anatomy.admits(&intervention.clone().on(*site)).err());
+                let Some(why) = refused else { continue };
+                let why = why.to_string();
+                if asked.names(layer) {
+                    return Err(GridError::NoPlace {
+                        kind: manipulation,
+                        why,
+                    });
+                }
+                layers.push(layer);
+                reason.get_or_insert(why);
+            }
+            let Some(why) = reason else { continue };
+            if layers.len() == self.layers.iter().filter(defined).count() {
+                return Err(GridError::NoPlace {
+                    kind: manipulation,
+                    why,
+                });
+            }
+            self.left_out.push(LeftOut {
+                manipulation,
+                layers,
+            });
+        }
+        Ok(())
+    }
+
+    /// The layers at which a manipulation is carried out.
+    pub fn layers_of(&self, kind: Kind) -> impl Iterator<Item = u32> {
+        let left_out = self
+            .left_out
+            .iter()
+            .filter(move |out| out.manipulation == kind);
+        let left_out: Vec<u32> = left_out.flat_map(|out| out.layers.clone()).collect();
+        let layers = self.layers.iter().copied();
+        layers.filter(move |l| *l >= kind.first_layer() && !left_out.contains(l))
+    }
+
     /// The first difference between this specification and another, as
     /// `seeds: stored [1,2], now [1]`; `None` when they are the same.
     pub fn difference(&self, now: &Spec) -> Option<String> {

@@ -5,3 +5,4 @@ mod common;
 
 mod inject_from_newline;
 mod inject_long_donor;
+mod layers;

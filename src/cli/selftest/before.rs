@@ -66,7 +66,16 @@ fn scope(spec: &Spec) -> Scope {
         spec.manipulations.iter().any(asked)
     });
     scope.sites.clone_from(&spec.sites);
-    let layers = &spec.layers;
+    // Where every manipulation has its place, if there is such a layer.
+    let everywhere = |layer: &&u32| {
+        let kinds = &mut spec.manipulations.iter();
+        kinds
+            .all(|kind| **layer < kind.first_layer() || spec.layers_of(*kind).any(|l| l == **layer))
+    };
+    let mut layers: Vec<u32> = spec.layers.iter().filter(everywhere).copied().collect();
+    if layers.is_empty() {
+        layers.clone_from(&spec.layers);
+    }
     let last = layers.len().saturating_sub(1);
     scope.layers = (0..LAYERS)
         .filter_map(|n| layers.get(n * last / (LAYERS - 1)).copied())

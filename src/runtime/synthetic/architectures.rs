@@ -1,7 +1,7 @@
 //! Which architectures a synthetic model can have: for each its name, what it stands for, and
 //! the metadata that llama.cpp wants of it.
 
-use super::metadata::Value::{Bool, F32, LayersBut, Odd, U32};
+use super::metadata::Value::{Bool, Each, F32, LayersBut, Odd, U32};
 use super::metadata::WIDTH;
 use super::recipe::{Caches, Heads, Recipe, layer_norms, rms_norms};
 
@@ -265,6 +265,45 @@ supported {
             ("expert_feed_forward_length", U32(WIDTH)),
         ],
         ..rms_norms("deepseek2")
+    },
+    /// As llama, with heads and MLPs of other numbers and widths in every layer, queries, keys and values in one projection.
+    Openelm => Recipe {
+        metadata: &[
+            ("attention.head_count", Each(|l| [4, 4, 8, 8][l as usize % 4])),
+            ("attention.head_count_kv", Each(|l| [1, 1, 2, 2][l as usize % 4])),
+            ("feed_forward_length", Each(|l| WIDTH + 32 * (l % 4))),
+            ("attention.key_length", U32(16)),
+            ("attention.value_length", U32(16)),
+            ("rope.dimension_count", U32(16)),
+        ],
+        ..rms_norms("openelm")
+    },
+    /// As llama, but of every four layers the second has an MLP alone and the third nothing at all: the graph goes around it.
+    Deci => Recipe {
+        caches: Caches::Outer,
+        metadata: &[
+            ("attention.head_count", Each(|l| [4, 0, 0, 4][l as usize % 4])),
+            ("attention.head_count_kv", Each(|l| [2, 0, 0, 2][l as usize % 4])),
+            ("feed_forward_length", Each(|l| [128, 128, 0, 128][l as usize % 4])),
+            ("attention.key_length", U32(16)),
+            ("attention.value_length", U32(16)),
+            ("rope.dimension_count", U32(16)),
+        ],
+        ..rms_norms("deci")
+    },
+    /// As deci, but of every four layers the second has nothing at all and the third a projection in place of attention.
+    DeciLinear => Recipe {
+        name: "deci-linear",
+        caches: Caches::Outer,
+        metadata: &[
+            ("attention.head_count", Each(|l| [4, 0, 4, 4][l as usize % 4])),
+            ("attention.head_count_kv", Each(|l| [2, 0, 0, 2][l as usize % 4])),
+            ("feed_forward_length", Each(|l| [128, 0, 128, 128][l as usize % 4])),
+            ("attention.key_length", U32(16)),
+            ("attention.value_length", U32(16)),
+            ("rope.dimension_count", U32(16)),
+        ],
+        ..rms_norms("deci")
     },
     /// Recurrent (selective state space): no K/V cache at all.
     Mamba => Recipe {

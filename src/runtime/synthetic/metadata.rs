@@ -15,6 +15,8 @@ pub(super) enum Value {
     Bool(bool),
     /// A truth for each layer: this for odd numbers, the opposite for even ones.
     Odd(bool),
+    /// A number for each layer.
+    Each(fn(u32) -> u32),
     /// So many fewer than there are layers.
     LayersBut(u32),
 }
@@ -98,6 +100,7 @@ impl Metadata {
             Value::U32(value) => self.u32(key, value),
             Value::F32(value) => self.f32(key, value),
             Value::Bool(value) => self.bool(key, value),
+            Value::Each(of) => self.by_layer(key, &(0..n_layer).map(of).collect::<Vec<_>>()),
             Value::LayersBut(n) => self.u32(key, n_layer.saturating_sub(n)),
             Value::Odd(value) => {
                 let values: Vec<bool> = (0..n_layer).map(|l| (l % 2 == 1) == value).collect();

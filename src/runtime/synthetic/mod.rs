@@ -14,11 +14,10 @@ use llama_cpp_sys_2 as sys;
 
 pub use architectures::Architecture;
 use metadata::{Metadata, WIDTH};
-use recipe::Heads;
 use weights::{Filling, fill};
 
 use super::backend::{backend, forget_log, reason};
-use super::{Model, RuntimeError};
+use super::{Heads, Model, RuntimeError};
 
 /// Whether a synthetic model can read text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +88,7 @@ impl Synthetic {
         let filling = Filling {
             seed: self.seed,
             silent_from: self.silent_from,
+            architecture: self.architecture,
         };
         forget_log();
         // SAFETY: the metadata outlives the call; `fill` matches the callback's type, never
@@ -105,8 +105,11 @@ impl Synthetic {
             return Err(RuntimeError::Synthetic(reason()));
         }
         let name = format!("synthetic-{}", self.architecture);
+        let architecture = self.architecture.llama_cpp_name();
+        // SAFETY: the metadata are live.
+        let heads = unsafe { Heads::of(metadata.raw, architecture, self.n_layer) };
         // SAFETY: not null, and nothing else frees it.
-        Ok(unsafe { Model::from_pointer(raw, &name) })
+        Ok(unsafe { Model::from_pointer(raw, &name, heads) })
     }
 
     fn describe(&self, m: &Metadata) {
@@ -137,14 +140,14 @@ impl Synthetic {
         }
     }
 
-    fn describe_heads(&self, m: &Metadata, heads: Heads) {
+    fn describe_heads(&self, m: &Metadata, heads: recipe::Heads) {
         let key = "attention.head_count_kv";
         match heads {
-            Heads::None => return m.u32("attention.head_count", 0),
-            Heads::Paired => m.u32(key, self.n_head / 2),
-            Heads::Own => m.u32(key, self.n_head),
-            Heads::Single => m.u32(key, 1),
-            Heads::PairedInOdd => {
+            recipe::Heads::None => return m.u32("attention.head_count", 0),
+            recipe::Heads::Paired => m.u32(key, self.n_head / 2),
+            recipe::Heads::Own => m.u32(key, self.n_head),
+            recipe::Heads::Single => m.u32(key, 1),
+            recipe::Heads::PairedInOdd => {
                 let of = |layer| layer % 2 * (self.n_head / 2);
                 let by_layer: Vec<u32> = (0..self.n_layer).map(of).collect();
                 m.by_layer(key, &by_layer);

@@ -29,6 +29,8 @@ pub(super) enum Caches {
     All,
     Odd,
     None,
+    /// The first and the last of every four.
+    Outer,
     /// The lowest so many; the others read theirs.
     Lowest(u32),
 }
@@ -83,6 +85,7 @@ impl Architecture {
             Caches::All => true,
             Caches::Odd => layer % 2 == 1,
             Caches::None => false,
+            Caches::Outer => matches!(layer % 4, 0 | 3),
             Caches::Lowest(n) => layer < n,
         }
     }
@@ -90,6 +93,15 @@ impl Architecture {
     /// Whether `layer` has attention.
     pub fn has_attention(self, layer: u32) -> bool {
         matches!(self.recipe().caches, Caches::Lowest(_)) || self.has_cache(layer)
+    }
+
+    /// Whether llama.cpp leaves `layer` out of the graph: it has neither attention nor MLP.
+    pub fn is_empty(self, layer: u32) -> bool {
+        match self {
+            Architecture::Deci => layer % 4 == 2,
+            Architecture::DeciLinear => layer % 4 == 1,
+            _ => false,
+        }
     }
 
     /// Whether some layer carries a state from token to token that is no list of keys and

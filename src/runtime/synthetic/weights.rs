@@ -7,11 +7,14 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::Architecture;
+
 /// How tensors are filled.
 pub(super) struct Filling {
     pub(super) seed: u64,
     /// The layer from which the projection after attention is zero.
     pub(super) silent_from: Option<u32>,
+    pub(super) architecture: Architecture,
 }
 
 impl Filling {
@@ -24,7 +27,9 @@ impl Filling {
         };
         let from = self.silent_from.unwrap_or(u32::MAX);
         let is_output = ["attn_output.weight", "attn_output.bias"].contains(&part);
-        is_output && layer.parse::<u32>().is_ok_and(|layer| layer >= from)
+        let layer = layer.parse::<u32>();
+        let attends = |layer: u32| layer >= from && self.architecture.has_attention(layer);
+        is_output && layer.is_ok_and(attends)
     }
 }
 
