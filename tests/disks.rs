@@ -42,16 +42,59 @@ fn assert_whole(run: &Path, expected: &Copy) {
     assert!(run.dump() == expected.dump(), "other rows");
 }
 
+/// A cache without room for a requantized copy says so, leaves nothing, and is used later.
+#[test]
+fn a_full_cache_is_an_error_that_speaks_of_space() {
+    const NAME: &str = "a_full_cache_is_an_error_that_speaks_of_space";
+    if !in_namespace(NAME, DISKS, tmpfs) {
+        return;
+    }
+    let place = Place::new();
+    let disk = place.path("cache");
+    std::fs::create_dir(&disk).unwrap();
+    let line = "try -m tiny.gguf:q8_0 -p abc --layers 1";
+    for kilobytes in [4, 16, 64, 100] {
+        let size = format!("size={kilobytes}k");
+        must("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", text(&disk)]);
+        one_line_error(1, "no space is left in cache")(place.run(line));
+        let left = walk(&disk).into_iter().filter(|file| {
+            let name = file.to_string_lossy().into_owned();
+            name.ends_with(".part") || name.ends_with(".gguf")
+        });
+        assert_eq!(left.count(), 0, "half a copy is left");
+        must("mount", &["-o", "remount,size=32m", text(&disk)]);
+        place.run(line).success();
+        must("umount", &[text(&disk)]);
+    }
+}
+
+/// All files below a folder.
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                walk(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}
+
+/// Whether a tmpfs can be mounted.
+fn tmpfs(way: &[&str]) -> Result<(), String> {
+    let script = "mount -t tmpfs tmpfs /mnt";
+    let mounts = works("unshare", &[way, &["sh", "-c", script]].concat());
+    mounts
+        .then_some(())
+        .ok_or("tmpfs cannot be mounted".to_string())
+}
+
 #[test]
 fn a_full_disk_is_an_error_at_any_size_and_the_run_goes_on_later() {
     const NAME: &str = "a_full_disk_is_an_error_at_any_size_and_the_run_goes_on_later";
-    let tmpfs = |way: &[&str]| {
-        let script = "mount -t tmpfs tmpfs /mnt";
-        let mounts = works("unshare", &[way, &["sh", "-c", script]].concat());
-        mounts
-            .then_some(())
-            .ok_or("tmpfs cannot be mounted".to_string())
-    };
     if !in_namespace(NAME, DISKS, tmpfs) {
         return;
     }

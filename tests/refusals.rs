@@ -9,7 +9,9 @@ use common::tiny::{FAR, distance, engine, options, request, run, tokens};
 use midlayer::engine::{Engine, EngineError, Request, Straightforward};
 use midlayer::hook::{HookFault, Row};
 use midlayer::intervention::{Intervention, PlanError};
-use midlayer::runtime::{Architecture, Context, ContextOptions, RuntimeError, Synthetic, Token};
+use midlayer::runtime::{
+    Architecture, Context, ContextOptions, Model, ModelOptions, RuntimeError, Synthetic, Token,
+};
 
 #[test]
 fn interventions_that_cannot_be_are_errors() {
@@ -117,4 +119,24 @@ fn what_llama_cpp_would_abort_on_is_an_error() {
         Context::new(model, &bad).err().unwrap(),
         RuntimeError::QuantizedV
     ));
+}
+
+/// llama.cpp's writer says nothing of a failure, and ends the process on what it does not know.
+#[test]
+fn a_model_is_written_whole_or_it_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Synthetic::new(Architecture::Llama).build().unwrap();
+    for path in [folder.path().join("not/there/x.gguf"), "/dev/full".into()] {
+        let error = model.save(&path).unwrap_err();
+        assert!(matches!(error, RuntimeError::Save { .. }), "{error}");
+    }
+    let file = folder.path().join("x.gguf");
+    let unknown = Synthetic::new(Architecture::Gemma3n).build().unwrap();
+    let error = unknown.save(&file).unwrap_err();
+    assert!(matches!(&error, RuntimeError::CannotSave(name) if name == "gemma3n"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    model.save(&file).unwrap();
+    model.save(&file).unwrap();
+    Model::load(&file, &ModelOptions::default()).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

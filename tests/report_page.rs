@@ -34,6 +34,8 @@ fn spec(name: &str, tasks: &[TaskName]) -> Spec {
     Spec {
         model: ModelIdentity {
             sha256: "0".repeat(64),
+            parts: vec![],
+            hub: None,
             facts: Facts {
                 architecture: "llama".into(),
                 name: name.into(),
@@ -48,6 +50,7 @@ fn spec(name: &str, tasks: &[TaskName]) -> Spec {
                     requantized_from: Some("Q4_1".into()),
                     ..Weights::default()
                 },
+                guesses_splitting: false,
             },
         },
         llama_cpp: "b1".into(),

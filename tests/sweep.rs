@@ -35,6 +35,8 @@ fn spec(engine: &dyn Engine) -> Spec {
     Spec {
         model: ModelIdentity {
             sha256: "0".repeat(64),
+            parts: vec![],
+            hub: None,
             facts: engine.facts().clone(),
         },
         llama_cpp: "none".into(),

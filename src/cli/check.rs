@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ use super::args::CheckModelArgs;
 use super::output::{print, say};
 use midlayer::engine::{Engine, EngineError, Request, Straightforward};
 use midlayer::intervention::Intervention;
-use midlayer::models::cache_folder;
+use midlayer::models::{ModelFiles, cache_folder};
 use midlayer::runtime::{ContextOptions, Model, ModelOptions, Token, llama_cpp_version};
 
 /// Why a file is not loaded. Refusals of the loader are among them, in its own words.
@@ -47,17 +47,13 @@ pub struct Settings {
 /// What the process says when the file loads; what else it says is an error's text.
 const LOADS: &str = "loads";
 
-/// Loads a file in a process of its own, unless that went well before. A missing file is left to
-/// the loader.
+/// Loads a file in a process of its own, unless a model of the same contents went well before.
 ///
 /// # Errors
 /// [`CheckError`].
-pub fn check(path: &Path, settings: &Settings) -> Result<(), CheckError> {
-    let settings = serde_json::to_string(settings).expect("plain data");
-    let Some((stamp, bytes)) = stamp(path, &settings) else {
-        return Ok(());
-    };
-    if stamp.is_file() {
+pub fn check(path: &Path, files: &ModelFiles, settings: &Settings) -> Result<(), CheckError> {
+    let stamp = Stamp::of(files, settings);
+    if stamp.is_there() {
         return Ok(());
     }
     let Ok(program) = std::env::current_exe() else {
@@ -67,38 +63,56 @@ pub fn check(path: &Path, settings: &Settings) -> Result<(), CheckError> {
     command
         .arg("check-model")
         .arg(path)
-        .args(["--settings", &settings])
+        .args(["--settings", &json(settings)])
         // No debugger is to be started on a crash, which is expected here.
         .env("GGML_NO_BACKTRACE", "1");
     // A slow disk gives 20 MB a second.
-    let limit = Duration::from_secs(60 + bytes / 20_000_000);
-    if loads(path, &mut command, limit)? {
-        // Without a stamp the next time takes longer, which is all.
-        let folder = stamp.parent().unwrap_or(Path::new("."));
-        let _ = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&stamp, ""));
+    let limit = Duration::from_secs(60 + files.bytes() / 20_000_000);
+    if loads(path, &mut command, limit)? && files.check_paths().is_ok() {
+        stamp.leave();
     }
     Ok(())
 }
 
-/// Where it is noted that this very file loads, and the file's size. `None` for what is no file.
-fn stamp(path: &Path, settings: &str) -> Option<(PathBuf, u64)> {
-    let whole = path.canonicalize().ok()?;
-    let about = whole.metadata().ok().filter(|about| about.is_file())?;
-    let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let mut hash = Sha256::new();
-    for part in [
-        whole.as_os_str().as_encoded_bytes(),
-        &about.len().to_le_bytes(),
-        &changed.as_nanos().to_le_bytes(),
-        settings.as_bytes(),
-        llama_cpp_version().as_bytes(),
-        midlayer::REVISION.as_bytes(),
-    ] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
+/// A note that a model of these contents loads under these settings.
+struct Stamp {
+    file: PathBuf,
+    text: String,
+}
+
+impl Stamp {
+    fn of(files: &ModelFiles, settings: &Settings) -> Self {
+        let text = [
+            files.sha256(),
+            &json(settings),
+            &llama_cpp_version(),
+            midlayer::REVISION,
+        ]
+        .join("\n");
+        let name: String = Sha256::digest(&text)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        Self {
+            file: cache_folder().join("checked").join(name),
+            text,
+        }
     }
-    let name: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    Some((cache_folder().join("checked").join(name), about.len()))
+
+    fn is_there(&self) -> bool {
+        std::fs::read_to_string(&self.file).is_ok_and(|text| text == self.text)
+    }
+
+    /// Without a stamp the next time takes longer, which is all.
+    fn leave(&self) {
+        let folder = self.file.parent().unwrap_or(Path::new("."));
+        let made = std::fs::create_dir_all(folder);
+        let _ = made.and_then(|()| std::fs::write(&self.file, &self.text));
+    }
+}
+
+fn json(settings: &Settings) -> String {
+    serde_json::to_string(settings).expect("plain data")
 }
 
 /// Whether the process says that the file loads; `false` where it could not be asked.

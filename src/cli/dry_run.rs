@@ -14,7 +14,7 @@ use midlayer::engine::{Engine, Planned, Request, Straightforward, Strategy};
 use midlayer::models::{HubModel, Manifest, cache_folder};
 use midlayer::report::STYLE;
 use midlayer::runtime::Facts;
-use midlayer::sweep::{Effort, Variant, estimate, labels, layer_weights};
+use midlayer::sweep::{Effort, Spec, Variant, alike, estimate, labels, layer_weights};
 use midlayer::tasks::{ItemSet, TaskName};
 
 /// What this machine computes in a second, in products of a weight and a value.
@@ -60,7 +60,7 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
         let loaded = other.as_ref().unwrap_or(&reference);
         let mut engine = loaded.engine()?;
         for cache in cache_types(args) {
-            let mut spec = specification(args, loaded, "", cache)?;
+            let mut spec = specification(args, loaded, cache)?;
             let (buffers, speed) = match &name {
                 Named::Hub(known) => {
                     spec.model.facts = facts_of(known);
@@ -99,7 +99,9 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
     };
     tell_samples(&variants[0].spec);
     variants[0].grid.notes.iter().for_each(|note| say(note));
-    let labels = labels(&variants.iter().map(|v| &v.spec).collect::<Vec<_>>());
+    let specs: Vec<&Spec> = variants.iter().map(|v| &v.spec).collect();
+    alike(&specs).iter().for_each(|notice| say(notice));
+    let labels = labels(&specs);
     let mut table = Table::new();
     table.load_style(STYLE);
     table.set_header([
@@ -217,6 +219,7 @@ fn facts_of(known: &HubModel) -> Facts {
         bytes: known.bytes,
         n_params: known.n_params,
         weights: Default::default(),
+        guesses_splitting: false,
     }
 }
 

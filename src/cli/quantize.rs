@@ -8,18 +8,20 @@ use super::args::QuantizeArgs;
 use super::check::{Settings, check};
 use super::output::{print, say, table, tensor_bar};
 use super::setup::{check_caches, find};
+use midlayer::models::{ModelFiles, requantize};
 use midlayer::report::Column::{Numbers, Words};
 use midlayer::runtime::{
-    ContextOptions, Facts, Level, Model, ModelOptions, quantize, quantize_progress,
+    ContextOptions, Facts, Model, ModelOptions, model_name, quantize_progress,
 };
 
 pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
     check_caches()?;
     let source = find(&args.model)?;
-    check(&source, &Settings::default())?;
+    let files = ModelFiles::open(&source)?;
+    check(&source, &files, &Settings::default())?;
     std::fs::create_dir_all(&args.out)
         .map_err(|e| anyhow::anyhow!("{} cannot be made: {e} (--out)", args.out.display()))?;
-    let stem = source.file_stem().unwrap_or_default().to_string_lossy();
+    let stem = model_name(&source);
     let threads = args.threads.unwrap_or(ContextOptions::default().threads);
     let head = ["file", "MB", "bits a weight", "types of the matrices"];
     let mut rows = Vec::new();
@@ -27,16 +29,12 @@ pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
     for level in &args.levels {
         let target = args.out.join(format!("{stem}.requantized-{level}.gguf"));
         with_bar(&format!("requantizing {stem} to {level}"), || {
-            quantize(&source, &target, *level, threads)
+            requantize(&files, &source, *level, &target, threads)
         })?;
         let facts = facts(&target)?;
-        if !facts.weights.is_mostly(*level) {
-            say(&format!(
-                "{}: the model's widths do not admit {level} everywhere (k-quants need multiples of 256); it holds {}",
-                target.display(),
-                facts.weights.shares()
-            ));
-        }
+        // That the source is quantized is said once, below.
+        let quantized = usize::from(facts.is_from_quantized());
+        facts.notices().iter().skip(quantized).for_each(|n| say(n));
         rows.push(vec![
             target.display().to_string(),
             format!("{:.0}", facts.bytes as f64 / 1e6),
@@ -47,8 +45,8 @@ pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
     }
     let columns = [Words, Numbers, Numbers, Words];
     print(&format!("{}\n", table(&head, &rows, &columns)))?;
-    let from = last.and_then(|facts| facts.weights.requantized_from);
-    if let Some(from) = from.filter(|from| from.parse() != Ok(Level::F32) && from != "F16") {
+    let from = last.filter(Facts::is_from_quantized);
+    if let Some(from) = from.and_then(|facts| facts.weights.requantized_from) {
         say(&format!(
             "{stem} is itself quantized ({from}): its losses are in every file above, and the base of a comparison is the dequantized file (f32), not the original"
         ));

@@ -12,12 +12,16 @@ use midlayer::engine::{Engine, Planned, Straightforward, Strategy};
 use midlayer::hook::Anatomy;
 use midlayer::hub::{Hub, HubOptions, model_file};
 use midlayer::intervention::Kind;
-use midlayer::models::{CACHE_VARIABLE, HubModel, Manifest, cache_folder, resolve, source};
+use midlayer::models::{
+    CACHE_VARIABLE, HubModel, Manifest, ModelFiles, cache_folder, resolve, source,
+};
 use midlayer::runtime::{Context, ContextOptions, Model, ModelOptions};
 
 /// A loaded model and where it came from.
 pub struct Loaded {
     pub path: PathBuf,
+    /// What the model is by its contents.
+    pub files: Arc<ModelFiles>,
     pub model: Arc<Model>,
     pub options: ContextOptions,
     /// Layers put on a GPU, where asked for.
@@ -123,33 +127,43 @@ pub fn named_models(args: &ModelArgs) -> anyhow::Result<Vec<Named>> {
 /// Finds and loads the model.
 pub fn load(args: &ModelArgs) -> anyhow::Result<Loaded> {
     match &model_files(args)?[..] {
-        [path] => load_file(path.clone(), args),
+        [path] => {
+            let loaded = load_file(path.clone(), args)?;
+            if let Some(notice) = loaded.model.facts().splitting_notice() {
+                say(&notice);
+            }
+            Ok(loaded)
+        }
         _ => Err(Usage("one model at a time here; sweep takes several (-m)".into()).into()),
     }
 }
 
-/// Loads a model's file, after it was tried.
+/// Loads a model's file, after it was tried. What is loaded is what was hashed.
 pub fn load_file(path: PathBuf, args: &ModelArgs) -> anyhow::Result<Loaded> {
     let waiting = spinner(format!("loading {}", path.display()));
+    let loaded = load_checked(path, args);
+    waiting.finish_and_clear();
+    loaded
+}
+
+fn load_checked(path: PathBuf, args: &ModelArgs) -> anyhow::Result<Loaded> {
     let gpu_layers = args.n_gpu_layers;
     let context = context_options(args);
+    let files = ModelFiles::open(&path)?;
     let settings = Settings {
         gpu_layers,
         context: context.clone(),
     };
-    let checked = check(&path, &settings);
-    let model = checked.map(|()| {
-        Model::load(
-            &path,
-            &ModelOptions {
-                gpu_layers,
-                ..ModelOptions::default()
-            },
-        )
-    });
-    waiting.finish_and_clear();
+    check(&path, &files, &settings)?;
+    let options = ModelOptions {
+        gpu_layers,
+        ..ModelOptions::default()
+    };
+    let model = Model::load(&path, &options)?;
+    files.check_paths()?;
     Ok(Loaded {
-        model: Arc::new(model??),
+        model: Arc::new(model),
+        files: Arc::new(files),
         path,
         options: context,
         gpu_layers,
@@ -172,7 +186,7 @@ fn from_hub(repo: &str) -> anyhow::Result<PathBuf> {
 /// Finds a model's file, requantizing where the name asks for it.
 pub fn find(name: &str) -> anyhow::Result<PathBuf> {
     if let (file, Some(_)) = source(name)? {
-        check(&file, &Settings::default())?;
+        check(&file, &ModelFiles::open(&file)?, &Settings::default())?;
     }
     Ok(resolve(name, &mut say)?)
 }
@@ -187,7 +201,6 @@ pub fn context_options(args: &ModelArgs) -> ContextOptions {
         flash_attention: args.flash_attn.into(),
         cache_k: args.cache_type_k,
         cache_v: args.cache_type_v,
-        sabotage: args.sabotage,
         ..defaults
     }
 }

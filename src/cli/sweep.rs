@@ -13,11 +13,14 @@ use super::pull::pulled_dataset;
 use super::selftest::before_sweep;
 use super::setup::{Loaded, load_file, model_files};
 use midlayer::engine::Strategy;
-use midlayer::models::sha256;
+use midlayer::hub::Origin;
+use midlayer::models::{Held, HeldError, ModelFiles};
 use midlayer::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
 use midlayer::shown::visible;
 use midlayer::store::{Store, StoredRun};
-use midlayer::sweep::{DataSource, ModelIdentity, Progress, Spec, TaskSpec, Variant, labels};
+use midlayer::sweep::{
+    DataSource, ModelIdentity, Progress, Spec, TaskSpec, Variant, alike, labels,
+};
 use midlayer::tasks::TaskName;
 use midlayer::{report, sweep};
 
@@ -31,12 +34,11 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     let mut last = None;
     for file in &files {
         let loaded = load_file(file.clone(), &args.model)?;
-        let hash = sha256(&loaded.path)?;
         for notice in loaded.model.facts().notices() {
             say(&notice);
         }
         for cache in cache_types(&args) {
-            let spec = specification(&args, &loaded, &hash, cache)?;
+            let spec = specification(&args, &loaded, cache)?;
             variants.push(Variant::new(spec)?);
             sources.push(file);
         }
@@ -62,7 +64,9 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
             noted.push(note);
         }
     }
-    let labels = labels(&variants.iter().map(|v| &v.spec).collect::<Vec<_>>());
+    let specs: Vec<&Spec> = variants.iter().map(|v| &v.spec).collect();
+    alike(&specs).iter().for_each(|notice| say(notice));
+    let labels = labels(&specs);
     let mut resumed = 0;
     for (n, (variant, file)) in variants.iter().zip(sources).enumerate() {
         if variants.len() > 1 {
@@ -73,6 +77,8 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
             Some(loaded) if loaded.path == *file => loaded,
             _ => load_file(file.clone(), &args.model)?,
         };
+        loaded.files.expect(&variant.spec.model.sha256)?;
+        progress.model = Some(loaded.files.clone());
         loaded.options = variant.spec.context.clone();
         let strategy = args.strategy.into();
         let examined = before_sweep(&loaded, &variant.spec, &mut store.part(n), args.force);
@@ -130,7 +136,6 @@ pub fn cache_types(args: &SweepArgs) -> Vec<(CacheType, CacheType)> {
 pub fn specification(
     args: &SweepArgs,
     loaded: &Loaded,
-    sha256: &str,
     (cache_k, cache_v): (CacheType, CacheType),
 ) -> anyhow::Result<Spec> {
     let facts = loaded.model.facts().clone();
@@ -167,7 +172,9 @@ pub fn specification(
     seeds.dedup();
     let mut spec = Spec {
         model: ModelIdentity {
-            sha256: sha256.to_string(),
+            sha256: loaded.files.sha256().to_string(),
+            parts: loaded.files.parts(),
+            hub: Origin::of(&loaded.path),
             facts,
         },
         llama_cpp: llama_cpp_version(),
@@ -224,9 +231,10 @@ fn data_source(args: &SweepArgs, task: TaskName) -> anyhow::Result<Option<DataSo
     Ok(Some(DataSource {
         sha256: path
             .as_deref()
-            .map(sha256)
+            .map(Held::open)
             .transpose()
-            .map_err(|error| anyhow::anyhow!("{error} (--data {task}=FILE)"))?,
+            .map_err(|error| anyhow::anyhow!("{error} (--data {task}=FILE)"))?
+            .map(|held| held.sha256().to_string()),
         path,
     }))
 }
@@ -234,6 +242,8 @@ fn data_source(args: &SweepArgs, task: TaskName) -> anyhow::Result<Option<DataSo
 /// A bar with the time left; Ctrl-C asks the sweep to stop, a second one stops at once.
 struct Terminal {
     bar: ProgressBar,
+    /// The files of the model that runs.
+    model: Option<Arc<ModelFiles>>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -248,6 +258,7 @@ impl Terminal {
         })?;
         Ok(Self {
             bar: ProgressBar::hidden(),
+            model: None,
             stopped,
         })
     }
@@ -268,6 +279,11 @@ impl Progress for Terminal {
 
     fn note(&mut self, text: &str) {
         self.bar.suspend(|| say(text));
+    }
+
+    fn check(&self) -> Result<(), HeldError> {
+        let model = self.model.as_ref();
+        model.map_or(Ok(()), |files| files.check_contents())
     }
 
     fn stopped(&self) -> bool {

@@ -35,6 +35,7 @@ impl Mock {
                 bytes: 0,
                 n_params: 0,
                 weights: Weights::default(),
+                guesses_splitting: false,
             },
             words: Mutex::default(),
             runs: 0,

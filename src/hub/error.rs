@@ -132,18 +132,25 @@ pub enum HubError {
         /// The files.
         files: String,
     },
-    /// A model in several files.
-    #[error(
-        "{file} is one of {parts} parts, and models in parts are not read; choose another quant: \
-         {known}"
-    )]
-    Split {
+    /// A model in several files, not all of which are there.
+    #[error("{repo} holds {found} of the {parts} parts of {file}; choose another quant")]
+    PartsMissing {
+        /// The repository.
+        repo: String,
+        /// The first part that is there.
+        file: String,
+        /// How many there should be.
+        parts: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// The repository changed while the parts of a model were fetched.
+    #[error("{repo} changed while the parts of {file} were fetched; run it again")]
+    ChangedMeanwhile {
+        /// The repository.
+        repo: String,
         /// The first part.
         file: String,
-        /// How many there are.
-        parts: u32,
-        /// The quants that are in one file.
-        known: String,
     },
     /// A file could not be read or written.
     #[error("{path}: {source}; free some space or set HF_HUB_CACHE to another folder")]

@@ -11,30 +11,62 @@ use std::path::{Component, Path, PathBuf};
 
 use hf_hub::api::sync::{ApiError, ApiRepo, Metadata};
 use hf_hub::{Cache, Repo};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use super::{Hub, HubError, Progress};
 
 /// The path of a file in the cache, downloaded first unless it is there.
 pub(super) fn file(hub: &Hub, repo: &Repo, name: &str, file: &str) -> Result<PathBuf, HubError> {
-    // The hub names files, and what it names must stay inside the cache.
-    let plain = |c| matches!(c, Component::Normal(_));
-    if file.is_empty() || !Path::new(file).components().all(plain) {
-        return Err(HubError::FileNotFound {
-            repo: name.into(),
-            file: file.into(),
-        });
+    files(hub, repo, name, std::slice::from_ref(&file.to_string()))
+}
+
+/// The path of the first of several files of one commit, which are downloaded first unless all
+/// of them are there.
+pub(super) fn files(
+    hub: &Hub,
+    repo: &Repo,
+    name: &str,
+    files: &[String],
+) -> Result<PathBuf, HubError> {
+    for file in files {
+        // The hub names files, and what it names must stay inside the cache.
+        let plain = |c| matches!(c, Component::Normal(_));
+        if file.is_empty() || !Path::new(file).components().all(plain) {
+            return Err(HubError::FileNotFound {
+                repo: name.into(),
+                file: file.into(),
+            });
+        }
     }
     let cached = hub.cache.repo(repo.clone());
-    if let Some(path) = cached.get(file) {
+    let here: Option<Vec<PathBuf>> = files.iter().map(|file| cached.get(file)).collect();
+    if let Some(path) = here.and_then(|paths| paths.into_iter().next()) {
         return Ok(path);
     }
     if let Some(variable) = hub.options.offline {
         return Err(HubError::Offline {
-            what: format!("{file} of {name}"),
+            what: format!("{} of {name}", files.join(", ")),
             variable,
         });
     }
+    let fetched = files.iter().map(|file| fetch(hub, repo, name, file));
+    let fetched: Vec<(String, PathBuf)> = fetched.collect::<Result<_, _>>()?;
+    let (commit, path) = &fetched[0];
+    if fetched.iter().any(|(other, _)| other != commit) {
+        return Err(HubError::ChangedMeanwhile {
+            repo: name.into(),
+            file: files[0].clone(),
+        });
+    }
+    let folder = hub.options.cache.join(repo.folder_name());
+    cached.create_ref(commit).map_err(io(&folder))?;
+    Ok(path.clone())
+}
+
+/// Puts the newest version of a file into the cache: its commit, and its path there.
+fn fetch(hub: &Hub, repo: &Repo, name: &str, file: &str) -> Result<(String, PathBuf), HubError> {
+    let cached = hub.cache.repo(repo.clone());
     let metadata = metadata(hub, repo, name, file)?;
     let (etag, commit) = (metadata.etag(), metadata.commit_hash());
     let blob = cached.blob_path(etag);
@@ -52,9 +84,22 @@ pub(super) fn file(hub: &Hub, repo: &Repo, name: &str, file: &str) -> Result<Pat
     }
     let pointer = cached.pointer_path(commit).join(file);
     link(&blob, &pointer, Path::new(file).components().count())?;
-    cached.create_ref(commit).map_err(io(&folder))?;
-    Ok(pointer)
+    Ok((commit.to_string(), pointer))
 }
+
+/// A file's path as addresses spell it. hf-hub puts into them what it is given.
+fn encoded(file: &str) -> String {
+    let parts = file.split('/');
+    let encoded = parts.map(|part| utf8_percent_encode(part, UNSAFE).to_string());
+    encoded.collect::<Vec<_>>().join("/")
+}
+
+/// Everything but what RFC 3986 calls unreserved.
+const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The files of a repository, as the hub lists them.
 pub(super) fn listing(hub: &Hub, repo: &Repo, name: &str) -> Result<Vec<String>, HubError> {
@@ -91,7 +136,7 @@ pub(super) fn cached_listing(hub: &Hub, repo: &Repo) -> Vec<String> {
 fn metadata(hub: &Hub, repo: &Repo, name: &str, file: &str) -> Result<Metadata, HubError> {
     let api = hub.api(hub.options.cache.clone())?;
     let remote = api.repo(repo.clone());
-    let url = remote.url(file);
+    let url = remote.url(&encoded(file));
     let metadata = api.metadata(&url).map_err(|error| {
         if status(&error) != Some(404) {
             return refusal(hub, name, &url, error);
@@ -179,14 +224,18 @@ fn receive(
         total,
         reason,
     };
-    match remote.download_with_progress(file, meter) {
+    match remote.download_with_progress(&encoded(file), meter) {
         Ok(_) => Ok(()),
         Err(ApiError::IoError(source)) if is_ours(&source) => Err(io(part)(source)),
         Err(ApiError::IoError(source)) => Err(interrupted(source.to_string())),
-        Err(error) => Err(match refusal(hub, name, &remote.url(file), error) {
-            HubError::NoConnection { reason, .. } if length(part) > Some(0) => interrupted(reason),
-            other => other,
-        }),
+        Err(error) => Err(
+            match refusal(hub, name, &remote.url(&encoded(file)), error) {
+                HubError::NoConnection { reason, .. } if length(part) > Some(0) => {
+                    interrupted(reason)
+                }
+                other => other,
+            },
+        ),
     }
 }
 

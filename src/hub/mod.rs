@@ -7,7 +7,9 @@
 
 mod error;
 mod fetch;
+mod names;
 mod options;
+mod origin;
 mod quant;
 
 use std::fmt;
@@ -18,6 +20,7 @@ use hf_hub::{Cache, Repo};
 
 pub use error::HubError;
 pub use options::HubOptions;
+pub use origin::Origin;
 
 /// A dataset's file on the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,10 +125,11 @@ pub fn dataset_file(client: &Hub, repo: &str, file: &str) -> Result<PathBuf, Hub
     fetch::file(client, &Repo::dataset(repo.to_string()), repo, file)
 }
 
-/// The GGUF file of a model given as `user/repo` or `user/repo:quant`, downloaded unless it is
-/// in the cache.
+/// The GGUF file of a model given as `user/repo` or `user/repo:quant`, or the first of its parts,
+/// downloaded unless it is in the cache; so are its other parts, all from one commit.
 ///
-/// The quant is matched regardless of case as a whole tag of the file's name; where no tag is
+/// What is behind the colon is the name of a file, with or without its folder and `.gguf`, or a
+/// quant: it is matched regardless of case as a whole tag of the file's name; where no tag is
 /// the quant, one that begins with it is taken if it is the only one (`Q4_K` for `Q4_K_M`).
 /// Without a quant it is `Q4_K_M`, else `Q8_0`, else the only GGUF file there is.
 ///
@@ -141,13 +145,15 @@ pub fn model_file(client: &Hub, spec: &str) -> Result<PathBuf, HubError> {
         return Err(malformed(spec, "there is no quant after the colon"));
     }
     let repo = Repo::model(name.to_string());
-    let file = match client.options.offline {
+    let files = match client.options.offline {
         None => quant::choose(name, &fetch::listing(client, &repo, name)?, quant)?,
         Some(variable) => {
             let here = fetch::cached_listing(client, &repo);
             quant::choose(name, &here, quant).map_err(|error| match error {
                 // What is missing here may well be on the hub.
-                HubError::NoGguf { .. } | HubError::NoQuant { .. } => HubError::Offline {
+                HubError::NoGguf { .. }
+                | HubError::NoQuant { .. }
+                | HubError::PartsMissing { .. } => HubError::Offline {
                     what: spec.to_string(),
                     variable,
                 },
@@ -155,7 +161,7 @@ pub fn model_file(client: &Hub, spec: &str) -> Result<PathBuf, HubError> {
             })?
         }
     };
-    fetch::file(client, &repo, name, &file)
+    fetch::files(client, &repo, name, &files)
 }
 
 fn malformed(spec: &str, reason: &'static str) -> HubError {

@@ -1,39 +1,25 @@
-//! Which of a repository's files a quant means.
+//! Which of a repository's files a quant, or a file's name, means.
 
 use std::collections::BTreeSet;
 
 use super::HubError;
+use super::names::{Candidate, Hold, all, candidates, hold, label};
 
 /// Taken in this order when no quant is given.
 const DEFAULTS: [&str; 2] = ["Q4_K_M", "Q8_0"];
 
-/// A model in the listing, of one file or several.
-#[derive(Debug)]
-struct Candidate<'a> {
-    /// The only file, or the first part.
-    file: &'a str,
-    /// The path without what all candidates end in, in lower case.
-    stem: String,
-    parts: u32,
-}
-
-/// How a name holds a quant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
-    /// As a tag.
-    Exact,
-    /// As a tag after the `UD-` of another way to quantize to the same type.
-    Variant,
-    /// As the beginning of a tag, cut at an underscore.
-    Beginning,
-}
-
-/// The file that `quant` means, or that is meant without one.
+/// The files that `quant` means, or that are meant without one: one, or all parts in order.
+/// `quant` may be the whole name of a file, which then counts before anything else.
 pub(super) fn choose(
     repo: &str,
     files: &[String],
     quant: Option<&str>,
-) -> Result<String, HubError> {
+) -> Result<Vec<String>, HubError> {
+    if let Some(name) = quant
+        && let Some(named) = named(repo, &all(files), name)?
+    {
+        return whole(repo, &named);
+    }
     let candidates = candidates(files);
     if candidates.is_empty() {
         return Err(HubError::NoGguf { repo: repo.into() });
@@ -47,28 +33,85 @@ pub(super) fn choose(
                     chosen = pick(repo, &candidates, default, false)?;
                 }
             }
-            match &candidates[..] {
-                [only] if chosen.is_none() => Some(only),
-                _ => chosen,
+            let mut models = candidates.iter().filter(|c| !c.aside);
+            match (chosen, models.next(), models.next()) {
+                (None, Some(only), None) => Some(only),
+                (None, None, _) if candidates.len() == 1 => candidates.first(),
+                (chosen, ..) => chosen,
             }
         }
     };
     let chosen = chosen.ok_or_else(|| HubError::NoQuant {
         repo: repo.into(),
         wanted: quant.map_or_else(|| DEFAULTS.join(" and no "), String::from),
-        known: known(&candidates, |_| true),
+        known: known(&candidates),
     })?;
-    if chosen.parts > 1 {
-        return Err(HubError::Split {
-            file: chosen.file.into(),
-            parts: chosen.parts,
-            known: known(&candidates, |c| c.parts == 1),
-        });
-    }
-    Ok(chosen.file.into())
+    whole(repo, chosen)
 }
 
-/// The candidate that `quant` means, tags before beginnings of tags.
+/// The files of a candidate, if none of its parts is missing.
+fn whole(repo: &str, of: &Candidate<'_>) -> Result<Vec<String>, HubError> {
+    if of.files.len() != of.parts {
+        return Err(HubError::PartsMissing {
+            repo: repo.into(),
+            file: of.files[0].into(),
+            parts: of.parts,
+            found: of.files.len(),
+        });
+    }
+    Ok(of.files.iter().map(ToString::to_string).collect())
+}
+
+/// The candidate one of whose files has that name, with or without its folder and its ending: as
+/// it is written, or else in other letters.
+fn named<'a>(
+    repo: &str,
+    candidates: &[Candidate<'a>],
+    name: &str,
+) -> Result<Option<Candidate<'a>>, HubError> {
+    let same = |file: &str, folded: bool| {
+        let fold = |text: &str| {
+            if folded {
+                text.to_lowercase()
+            } else {
+                text.into()
+            }
+        };
+        let (file, name) = (fold(file), fold(name.trim()));
+        let ending = |text: &str| {
+            text.len()
+                - if text.to_lowercase().ends_with(".gguf") {
+                    5
+                } else {
+                    0
+                }
+        };
+        let stem = &file[..ending(&file)];
+        let base = |text: &str| text.rsplit('/').next().unwrap_or_default().to_string();
+        [file.clone(), stem.into(), base(&file), base(stem)].contains(&name)
+    };
+    for folded in [false, true] {
+        let found: Vec<_> = candidates
+            .iter()
+            .filter(|c| c.files.iter().any(|file| same(file, folded)))
+            .collect();
+        match found[..] {
+            [] => {}
+            [one] => {
+                return Ok(Some(Candidate {
+                    files: one.files.clone(),
+                    stem: one.stem.clone(),
+                    ..*one
+                }));
+            }
+            _ => return Err(ambiguous(repo, name, &found)),
+        }
+    }
+    Ok(None)
+}
+
+/// The candidate that `quant` means, tags before beginnings of tags, models before what goes
+/// with them.
 fn pick<'c, 'a>(
     repo: &str,
     candidates: &'c [Candidate<'a>],
@@ -87,122 +130,33 @@ fn pick<'c, 'a>(
             .iter()
             .filter(|c| hold(&c.stem, tag) == Some(*level))
             .collect();
-        if found.iter().any(|c| c.parts == 1) {
-            found.retain(|c| c.parts == 1);
+        for better in [
+            |c: &Candidate<'_>| !c.aside,
+            |c: &Candidate<'_>| c.parts == 1,
+        ] {
+            if found.iter().any(|c| better(c)) {
+                found.retain(|c| better(c));
+            }
         }
         match found[..] {
             [] => {}
             [one] => return Ok(Some(one)),
-            _ => {
-                let files: Vec<_> = found.iter().map(|c| c.file).collect();
-                return Err(HubError::Ambiguous {
-                    repo: repo.into(),
-                    wanted: quant.into(),
-                    files: files.join(", "),
-                });
-            }
+            _ => return Err(ambiguous(repo, quant, &found)),
         }
     }
     Ok(None)
 }
 
-fn candidates(files: &[String]) -> Vec<Candidate<'_>> {
-    let mut candidates: Vec<Candidate<'_>> = Vec::new();
-    let mut files: Vec<&str> = files.iter().map(String::as_str).collect();
-    files.sort_unstable();
-    for file in files {
-        let lower = file.to_lowercase();
-        let base = lower.rsplit('/').next().unwrap_or(&lower);
-        let Some(stem) = lower.strip_suffix(".gguf") else {
-            continue;
-        };
-        // Projectors of images and matrices of importance come in GGUF files, too.
-        if base.contains("mmproj") || base.starts_with("imatrix") {
-            continue;
-        }
-        let (stem, parts) = part(stem).unwrap_or((stem, 1));
-        // Of a model in parts, the first stands for all.
-        if parts == 1
-            || !candidates
-                .iter()
-                .any(|c| c.stem == stem && c.parts == parts)
-        {
-            candidates.push(Candidate {
-                file,
-                stem: stem.into(),
-                parts,
-            });
-        }
+fn ambiguous(repo: &str, wanted: &str, found: &[&Candidate<'_>]) -> HubError {
+    let files: Vec<_> = found.iter().map(|c| c.files[0]).collect();
+    HubError::Ambiguous {
+        repo: repo.into(),
+        wanted: wanted.into(),
+        files: files.join(", "),
     }
-    candidates
 }
 
-/// Takes `-00001-of-00003` off: the rest, and how many parts there are.
-fn part(stem: &str) -> Option<(&str, u32)> {
-    let number = |digits: &str| {
-        let fits = digits.len() == 5 && digits.bytes().all(|b| b.is_ascii_digit());
-        fits.then(|| digits.parse().ok())?
-    };
-    let (rest, parts) = stem.rsplit_once("-of-")?;
-    let (rest, this) = rest.rsplit_once('-')?;
-    let _: u32 = number(this)?;
-    Some((rest, number(parts)?))
-}
-
-/// How a lower case `stem` holds a lower case `quant`, at best.
-fn hold(stem: &str, quant: &str) -> Option<Hold> {
-    let found = stem.match_indices(quant).filter_map(|(at, _)| {
-        let (before, after) = (&stem[..at], &stem[at + quant.len()..]);
-        // An underscore before it ends a name only where a tag starts: Q4_K_M has no tag K_M.
-        let starts = before.is_empty()
-            || before.ends_with(['-', '.', '/'])
-            || (before.ends_with('_') && begins_tag(quant));
-        match after.chars().next() {
-            _ if !starts => None,
-            None | Some('-' | '.' | '/') if before.ends_with("ud-") => Some(Hold::Variant),
-            None | Some('-' | '.' | '/') => Some(Hold::Exact),
-            Some('_') => Some(Hold::Beginning),
-            Some(_) => None,
-        }
-    });
-    found.min_by_key(|hold| *hold as u8)
-}
-
-/// Whether a lower case text begins like the name of a tensor type.
-fn begins_tag(text: &str) -> bool {
-    ["iq", "tq", "q", "mxfp", "nvfp", "bf", "fp", "f"]
-        .iter()
-        .filter_map(|prefix| text.strip_prefix(prefix))
-        .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// What to call a candidate in a list: its last tag, or all of its name.
-fn label(stem: &str) -> String {
-    let mut starts = stem.char_indices().filter(|&(at, _)| {
-        (at == 0 || stem[..at].ends_with(['-', '.', '/', '_'])) && begins_tag(&stem[at..])
-    });
-    let Some((at, _)) = starts.next_back() else {
-        return stem.into();
-    };
-    let end = stem[at..]
-        .find(['-', '.', '/'])
-        .map_or(stem.len(), |n| at + n);
-    let start = if stem[..at].ends_with("ud-") {
-        at - 3
-    } else {
-        at
-    };
-    stem[start..end].to_uppercase()
-}
-
-fn known(candidates: &[Candidate<'_>], which: impl Fn(&Candidate<'_>) -> bool) -> String {
-    let labels: BTreeSet<_> = candidates
-        .iter()
-        .filter(|c| which(c))
-        .map(|c| label(&c.stem))
-        .collect();
-    if labels.is_empty() {
-        return "none".into();
-    }
+fn known(candidates: &[Candidate<'_>]) -> String {
+    let labels: BTreeSet<_> = candidates.iter().map(|c| label(&c.stem)).collect();
     labels.into_iter().collect::<Vec<_>>().join(", ")
 }

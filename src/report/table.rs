@@ -325,6 +325,12 @@ pub fn settings(run: &StoredVariant) -> Vec<(String, String)> {
         ),
     );
     item("model SHA-256", spec.model.sha256.clone());
+    if let Some(hub) = &spec.model.hub {
+        item(
+            "from the hub",
+            format!("{}, revision {}", hub.repo, hub.revision),
+        );
+    }
     item("llama.cpp", spec.llama_cpp.clone());
     item("devices", spec.devices.join(", "));
     let mut strategy = spec.strategy.to_string();

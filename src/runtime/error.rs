@@ -19,6 +19,18 @@ pub enum RuntimeError {
     NotGguf(PathBuf),
     #[error("{0} holds a vocabulary only, no weights: give a full model (-m)")]
     VocabularyOnly(PathBuf),
+    #[error("{path} is a part of a model in several files: give the first of them, {first} (-m)")]
+    NotFirstPart { path: PathBuf, first: PathBuf },
+    #[error(
+        "{path} is part of a model in several files, which find each other by their names: its own must end in {suffix} (-m)"
+    )]
+    PartName { path: PathBuf, suffix: String },
+    #[error("{path} is the first of {count} parts of a model, and {missing} is not there (-m)")]
+    PartMissing {
+        path: PathBuf,
+        count: u64,
+        missing: PathBuf,
+    },
     #[error("{path} could not be loaded (-m): {reason}")]
     Load { path: PathBuf, reason: String },
     #[error(
@@ -81,6 +93,10 @@ pub enum RuntimeError {
         level: String,
         reason: String,
     },
+    #[error("llama.cpp cannot write models of the architecture {0}")]
+    CannotSave(String),
+    #[error("the model could not be written to {path}: {reason}")]
+    Save { path: PathBuf, reason: String },
     #[error("the synthetic model could not be made: {0}")]
     Synthetic(String),
 }

@@ -1,18 +1,20 @@
 //! Models: loaded from a GGUF file, or made in memory.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::ffi::CString;
+use std::path::Path;
 
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::model::{LlamaChatMessage, LlamaModel};
 use llama_cpp_sys_2 as sys;
 
+use crate::files::{beside, lacks_space};
+
 use super::backend::{backend, forget_log, reason};
+use super::header::Header;
 use super::heads::Heads;
-use super::quantize::{Level, type_name};
-use super::weights::Weights;
-use super::{RuntimeError, Token};
+use super::level::type_name;
+use super::parts::{model_name, model_parts};
+use super::{Facts, RuntimeError, Token, Weights};
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
@@ -21,51 +23,6 @@ pub struct ModelOptions {
     pub gpu_layers: Option<u32>,
     /// Read the weights into memory instead of mapping the file.
     pub unmapped: bool,
-}
-
-/// What a model says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Facts {
-    /// `general.architecture`.
-    pub architecture: String,
-    /// The file's name without its ending: what the user knows the model by.
-    pub name: String,
-    /// Number of layers.
-    pub n_layer: u32,
-    /// Width of the residual stream.
-    pub n_embd: u32,
-    /// Vocabulary size.
-    pub n_vocab: u32,
-    /// Context length of its training.
-    pub n_ctx_train: u32,
-    /// Quantization as the file states it, such as `Q8_0`.
-    pub quantization: String,
-    /// Size of all tensors in bytes.
-    pub bytes: u64,
-    /// Number of weights.
-    pub n_params: u64,
-    /// The types that they have.
-    #[serde(default)]
-    pub weights: Weights,
-}
-
-impl Facts {
-    /// Bits that a weight takes, scales included.
-    pub fn bits_per_weight(&self) -> f64 {
-        8.0 * self.bytes as f64 / self.n_params.max(1) as f64
-    }
-
-    /// The quantization in a word: the level's name where it is one that midlayer makes.
-    pub fn level(&self) -> String {
-        let level = Level::stated(&self.quantization);
-        level.map_or_else(|| self.quantization.clone(), |level| level.to_string())
-    }
-
-    /// What a reader of results should know of the file.
-    pub fn notices(&self) -> Vec<String> {
-        self.weights
-            .notices(&self.name, Level::stated(&self.quantization))
-    }
 }
 
 /// A model with its weights.
@@ -99,13 +56,13 @@ unsafe fn model_of(pointer: *mut sys::llama_model) -> LlamaModel {
 }
 
 impl Model {
-    /// Loads a GGUF file.
+    /// Loads a GGUF file, with its other parts where it is the first of several.
     ///
     /// # Errors
     /// [`RuntimeError`] for a file that is missing, not GGUF, without weights, refused by
     /// llama.cpp, or not a decoder.
     pub fn load(path: &Path, options: &ModelOptions) -> Result<Self, RuntimeError> {
-        check_header(path)?;
+        let parts = model_parts(path)?;
         let backend = backend()?;
         let mut params = LlamaModelParams::default();
         if let Some(layers) = options.gpu_layers {
@@ -120,12 +77,8 @@ impl Model {
                 path: path.to_path_buf(),
                 reason: reason(),
             })?;
-        let file_name = path
-            .file_stem()
-            .map(|s| s.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let mut model = Self::describe(inner, file_name);
-        model.facts.weights = Weights::of_file(path).unwrap_or_default();
+        let mut model = Self::describe(inner, model_name(path));
+        model.facts.weights = Weights::of_files(&parts).unwrap_or_default();
         let Facts {
             architecture,
             n_layer,
@@ -183,6 +136,8 @@ impl Model {
             bytes: inner.size(),
             n_params: inner.n_params(),
             weights: Weights::default(),
+            guesses_splitting: meta("tokenizer.ggml.model").as_deref() == Some("gpt2")
+                && meta("tokenizer.ggml.pre").is_none_or(|pre| pre.is_empty()),
         };
         Self {
             facts,
@@ -305,46 +260,43 @@ impl Model {
             .map_err(|e| fail(e.to_string()))
     }
 
-    /// Writes the model to a GGUF file.
+    /// Writes the model to a GGUF file, which is there whole or not at all.
     ///
     /// # Errors
-    /// [`RuntimeError::Synthetic`] for a path that cannot be passed to llama.cpp.
+    /// [`RuntimeError::CannotSave`] for an architecture on which llama.cpp's writer would end
+    /// the process; [`RuntimeError::Save`] where nothing, or not all, could be written.
     pub fn save(&self, path: &Path) -> Result<(), RuntimeError> {
-        let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())
-            .map_err(|e| RuntimeError::Synthetic(e.to_string()))?;
-        // SAFETY: the model is live and the path NUL-terminated.
+        let architecture = &self.facts.architecture;
+        if NOT_SAVED.contains(&&**architecture) {
+            return Err(RuntimeError::CannotSave(architecture.clone()));
+        }
+        let fail = |reason: String| RuntimeError::Save {
+            path: path.to_path_buf(),
+            reason,
+        };
+        if path.exists() && !path.is_file() {
+            return Err(fail("it is no regular file".into()));
+        }
+        let part = beside(path).map_err(|e| fail(e.to_string()))?;
+        let part = part.into_temp_path();
+        let name = CString::new(part.as_os_str().as_encoded_bytes());
+        let name = name.map_err(|e| fail(e.to_string()))?;
+        forget_log();
+        // SAFETY: the model is live, of an architecture that the writer knows, and the path
+        // NUL-terminated.
         unsafe { sys::llama_model_save_to_file(self.pointer(), name.as_ptr()) };
-        Ok(())
+        // It does not say whether it went well.
+        match Header::read(&part) {
+            Ok(header) if header.is_whole() => {}
+            _ => {
+                let why = lacks_space(&part).map_or_else(reason, |full| full.to_string());
+                return Err(fail(why));
+            }
+        }
+        part.persist(path).map_err(|e| fail(e.to_string()))
     }
 }
 
-/// The first 24 bytes of a GGUF file: magic, version, number of tensors, number of keys.
-fn check_header(path: &Path) -> Result<(), RuntimeError> {
-    let unreadable = |source: std::io::Error| RuntimeError::UnreadableModel {
-        path: path.to_path_buf(),
-        source,
-    };
-    if !path.exists() {
-        return Err(RuntimeError::NoSuchModel(path.to_path_buf()));
-    }
-    let mut header = Vec::new();
-    File::open(path)
-        .map_err(unreadable)?
-        .take(24)
-        .read_to_end(&mut header)
-        .map_err(unreadable)?;
-    let path: PathBuf = path.to_path_buf();
-    if !header.starts_with(b"GGUF") {
-        return Err(RuntimeError::NotGguf(path));
-    }
-    if header.len() < 24 {
-        return Err(RuntimeError::Load {
-            path,
-            reason: "the file is truncated within its header".into(),
-        });
-    }
-    if header[8..16] == [0; 8] {
-        return Err(RuntimeError::VocabularyOnly(path));
-    }
-    Ok(())
-}
+/// Architectures that llama.cpp's writer asserts not to meet (`llama_model_saver_supports_arch`
+/// of the version that is pinned).
+const NOT_SAVED: [&str; 6] = ["gemma3n", "bitnet", "t5", "apertus", "step35", "clef"];

@@ -100,8 +100,8 @@ pub struct ContextOptions {
     pub cache_k: CacheType,
     /// Type of the V cache (`-ctv`).
     pub cache_v: CacheType,
-    /// A fault to be found by the self-test.
-    #[serde(skip)]
+    /// A fault to be found by the self-test; a run with one is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sabotage: Option<Sabotage>,
     /// Asked before every decode.
     #[serde(skip)]

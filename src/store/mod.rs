@@ -18,6 +18,7 @@ pub use part::{ItemRow, Part, Row, Unit};
 pub use read::{ResultRow, StoredItem, StoredRun, StoredVariant};
 pub use write::Store;
 
+use crate::hook::Sabotage;
 use file_system::FileSystem;
 
 /// The database's file name within a run's folder.
@@ -70,6 +71,8 @@ pub enum StoreError {
         "{folder} holds another run: {difference}; choose another folder (--out), or repeat the command it was begun with"
     )]
     AnotherRun { folder: PathBuf, difference: String },
+    #[error("a manipulation is broken on purpose ({0}): its results are not stored")]
+    Sabotaged(Sabotage),
     #[error("{0} is not empty and holds no run of midlayer; choose another folder (--out)")]
     Foreign(PathBuf),
     #[error(

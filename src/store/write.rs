@@ -30,6 +30,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing is left behind when a new run cannot be begun.
     pub fn open(folder: &Path, variants: &[Variant]) -> Result<Self, StoreError> {
+        let mut faults = variants.iter().filter_map(|v| v.spec.context.sabotage);
+        if let Some(fault) = faults.next() {
+            return Err(StoreError::Sabotaged(fault));
+        }
         let io = |source| StoreError::of_io(folder, source);
         let existed = folder.exists();
         fs::create_dir_all(folder).map_err(io)?;

@@ -4,11 +4,13 @@
 mod donors;
 mod estimate;
 mod grid;
+mod levels;
 mod run;
 mod seen;
 mod spec;
 
 pub use estimate::{Effort, estimate, layer_weights};
 pub use grid::{Cell, Grid, GridError, Treatment};
+pub use levels::alike;
 pub use run::{ITEMS_TOGETHER, Progress, Summary, SweepError, run};
 pub use spec::{DataSource, LeftOut, ModelIdentity, Spec, TaskSpec, Variant, labels};

@@ -7,6 +7,7 @@ use super::donors::Donors;
 use super::seen::{Seen, tails};
 use super::{Cell, Grid, GridError, Spec, Treatment, Variant};
 use crate::engine::{Engine, EngineError, Request, TokenSelector};
+use crate::files::HeldError;
 use crate::intervention::{Kind, PositionSet};
 use crate::store::{ItemRow, Part, StoreError, Unit};
 use crate::tasks::data::DataError;
@@ -37,6 +38,9 @@ pub enum SweepError {
     /// The user stopped it. Everything committed stays.
     #[error("interrupted; repeat the command to go on where it stopped")]
     Interrupted,
+    /// What results are computed from is not what it was.
+    #[error(transparent)]
+    Changed(#[from] HeldError),
     /// A task's data file cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -58,6 +62,13 @@ pub trait Progress {
     /// Something the user should know.
     fn note(&mut self, text: &str) {
         let _ = text;
+    }
+    /// Asked before anything is stored: whether what was computed from is still what it was.
+    ///
+    /// # Errors
+    /// Nothing is stored then.
+    fn check(&self) -> Result<(), HeldError> {
+        Ok(())
     }
     /// Whether to stop.
     fn stopped(&self) -> bool {
@@ -100,7 +111,7 @@ pub fn run(
     for task in &spec.tasks {
         work.push((task.task, task.items(engine, spec.context.n_ctx)?));
     }
-    measure_noise_floor(&work, engine, store)?;
+    measure_noise_floor(&work, engine, store, progress)?;
     let mut summary = Summary {
         items: 0,
         resumed: 0,
@@ -136,6 +147,7 @@ pub fn run(
             task,
         };
         let units = sweep.run(items, engine, progress)?;
+        progress.check()?;
         store.commit(&units)?;
         summary.items += items.len();
         let work = engine.work();
@@ -185,6 +197,7 @@ fn measure_noise_floor(
     work: &[(TaskName, ItemSet)],
     engine: &mut dyn Engine,
     store: &mut Part<'_>,
+    progress: &dyn Progress,
 ) -> Result<(), SweepError> {
     if store.has_noise_floor()? {
         return Ok(());
@@ -195,6 +208,7 @@ fn measure_noise_floor(
         .map(|item| item.prompt.clone())
         .collect();
     let floors = engine.noise_floor(&prompts)?;
+    progress.check()?;
     store.put_noise_floor(&floors)?;
     Ok(())
 }

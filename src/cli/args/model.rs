@@ -4,7 +4,6 @@ use clap::{Args, ValueEnum};
 
 use super::super::text;
 use midlayer::engine::TokenSelector;
-use midlayer::hook::Sabotage;
 use midlayer::intervention::{Extent, Site};
 use midlayer::runtime::{CacheType, FlashAttention};
 
@@ -48,10 +47,6 @@ pub struct ModelArgs {
     /// Type of the V cache [also -ctv]
     #[arg(long, value_name = "TYPE", default_value_t = CacheType::F16)]
     pub cache_type_v: CacheType,
-    /// Break manipulations on purpose, to see that the self-test notices: layer-off-by-one,
-    /// rows-shifted, site-skipped, stale-cell
-    #[arg(long, value_name = "FAULT", hide = true)]
-    pub sabotage: Option<Sabotage>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

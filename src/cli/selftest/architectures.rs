@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::args::ModelArgs;
 use super::super::setup::context_options;
 use midlayer::engine::Strategy;
+use midlayer::hook::Sabotage;
 use midlayer::intervention::{Kind, Site};
 use midlayer::runtime::{Architecture, Context, ContextOptions, Facts, Synthetic};
 use midlayer::selftest::{self, Scope, SelfTest, Silent, Subject, Verdict};
@@ -77,7 +78,11 @@ pub fn page(examined: &[(Architecture, SelfTest)]) -> anyhow::Result<String> {
 }
 
 /// Examines a tiny model of an architecture at all its layers.
-pub fn examine(architecture: Architecture, args: &ModelArgs) -> anyhow::Result<(Facts, SelfTest)> {
+pub fn examine(
+    architecture: Architecture,
+    args: &ModelArgs,
+    sabotage: Option<Sabotage>,
+) -> anyhow::Result<(Facts, SelfTest)> {
     let recipe = Synthetic {
         gpu_layers: args.n_gpu_layers,
         ..Synthetic::new(architecture)
@@ -89,6 +94,7 @@ pub fn examine(architecture: Architecture, args: &ModelArgs) -> anyhow::Result<(
         model,
         options: ContextOptions {
             threads: 1,
+            sabotage,
             ..context_options(args)
         },
         silent: Some(Silent::new(move || recipe.build())),

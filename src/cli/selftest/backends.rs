@@ -44,10 +44,11 @@ pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
         };
         let found = match &file {
             Some(file) => {
-                let loaded = load_file(file.clone(), &model)?;
+                let mut loaded = load_file(file.clone(), &model)?;
+                loaded.options.sabotage = args.sabotage;
                 examine(&loaded, &Scope::spread(n_layer, LAYERS), true, &mut |_| {})?
             }
-            None => architectures::examine(TINY, &model)?.1,
+            None => architectures::examine(TINY, &model, args.sabotage)?.1,
         };
         if found.wrong().next().is_some() {
             wrong.push(placement.name.clone());

@@ -37,6 +37,7 @@ pub fn before_sweep(
             });
             waiting.finish_and_clear();
             let found = found?;
+            loaded.files.check_contents()?;
             part.put_selftest(midlayer::REVISION, &found)?;
             found
         }

@@ -5,7 +5,6 @@ mod backends;
 mod before;
 
 use std::fmt::Write;
-use std::path::Path;
 
 use serde_json::json;
 
@@ -34,7 +33,8 @@ pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
     if args.backends {
         return backends::run(args);
     }
-    let loaded = load(&args.model)?;
+    let mut loaded = load(&args.model)?;
+    loaded.options.sabotage = args.sabotage;
     let facts = loaded.model.facts();
     let mut scope = Scope::spread(facts.n_layer, LAYERS);
     if let Some(layers) = &args.layers {
@@ -63,7 +63,7 @@ fn of_architectures(args: &SelftestArgs, named: &[Architecture]) -> anyhow::Resu
     let mut examined = Vec::new();
     for &architecture in all {
         waiting.set_message(format!("examining {architecture}"));
-        let (facts, found) = architectures::examine(architecture, &args.model)?;
+        let (facts, found) = architectures::examine(architecture, &args.model, args.sabotage)?;
         if args.output == Format::Json {
             waiting.suspend(|| print(&lines(&facts, &found)))?;
         }
@@ -104,7 +104,7 @@ pub fn examine(
     tell: &mut dyn FnMut(&str),
 ) -> anyhow::Result<SelfTest> {
     let again = || {
-        if !fits_again(&loaded.path) {
+        if !fits_again(loaded.files.bytes()) {
             return Err(RuntimeError::NoRoom);
         }
         let options = ModelOptions {
@@ -118,11 +118,15 @@ pub fn examine(
         options: loaded.options.clone(),
         silent: twice.then(|| Silent::new(again)),
     };
-    Ok(selftest::run(subject, scope, tell)?)
+    let found = selftest::run(subject, scope, tell)?;
+    // It was loaded again meanwhile, and must have been the same.
+    loaded.files.check_paths()?;
+    Ok(found)
 }
 
-/// Whether there is memory for a file's weights. Where the system does not tell, there is none.
-fn fits_again(path: &Path) -> bool {
+/// Whether there is memory for so many bytes of weights. Where the system does not tell, there is
+/// none.
+fn fits_again(needed: u64) -> bool {
     let available = std::fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|info| {
@@ -130,7 +134,6 @@ fn fits_again(path: &Path) -> bool {
             let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
             Some(kilobytes * 1024)
         });
-    let needed = path.metadata().map_or(u64::MAX, |file| file.len());
     available.is_some_and(|available| available > needed.saturating_mul(5) / 4)
 }
 

@@ -79,7 +79,7 @@ impl Bench<'_> {
                 .push("peak memory is read from /proc, which is not here".into());
             return Ok(());
         };
-        let file = fs::metadata(&self.loaded.path)?.len();
+        let file = self.loaded.files.bytes();
         let buffers = self.planned.inspect().buffers();
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
         self.remarks.push(format!(

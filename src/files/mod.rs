@@ -1,10 +1,63 @@
-//! Files that are there whole or not at all.
+//! Files that are there whole or not at all, and that are what they were.
+
+mod held;
+mod lock;
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
+
+pub use held::{Held, HeldError};
+pub(crate) use held::{copy_hashed, hex};
+pub(crate) use lock::lock;
+
+/// The environment variable that overrides the cache folder.
+pub const CACHE_VARIABLE: &str = "MIDLAYER_MODELS";
+
+/// The cache folder: `MIDLAYER_MODELS`, or `midlayer/models` in the user's cache folder.
+pub fn cache_folder() -> PathBuf {
+    match std::env::var_os(CACHE_VARIABLE) {
+        Some(folder) if !folder.is_empty() => folder.into(),
+        _ => dirs::cache_dir()
+            .unwrap_or_else(std::env::temp_dir)
+            .join("midlayer")
+            .join("models"),
+    }
+}
+
+/// What the name of a file begins and ends with as long as it is being written.
+const PART: (&str, &str) = (".midlayer-", ".part");
+
+/// Removes what writers that were killed have left in a folder. Nobody may be writing there.
+pub(crate) fn remove_parts(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PART.0) && name.ends_with(PART.1) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Why a file could not be written further, if that is for lack of space: of the disk, or of the
+/// quota. For writers that do not say why themselves; appends to the file to find out.
+pub(crate) fn lacks_space(part: &Path) -> Option<io::Error> {
+    let mut file = File::options().append(true).open(part).ok()?;
+    let tried = file
+        .write_all(&vec![0; 1 << 20])
+        .and_then(|()| file.sync_all());
+    tried.err().filter(is_full)
+}
+
+/// Whether an error is that of a full disk.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    )
+}
 
 /// A temporary file in the folder of `target`, to be persisted there. It gets the permissions
 /// that an ordinary new file would have.
@@ -14,7 +67,7 @@ pub fn beside(target: &Path) -> io::Result<NamedTempFile> {
         _ => Path::new("."),
     };
     let mut builder = Builder::new();
-    builder.prefix(".midlayer-").suffix(".part");
+    builder.prefix(PART.0).suffix(PART.1);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
