@@ -158,16 +158,17 @@ fn of_two_makers_one_makes_and_the_other_waits() {
     let (begun, has_begun) = channel();
     let (waits, is_waiting) = channel();
     let (first, second) = std::thread::scope(|scope| {
-        let first = scope.spawn(|| {
+        let (cache, source) = (&cache, &source);
+        let first = scope.spawn(move || {
             // Half-way: the other one is let in, and goes on only when that one waits.
-            requantized(&cache, &source, Level::Q8_0, &mut |text| {
+            requantized(cache, source, Level::Q8_0, &mut |text| {
                 assert!(text.starts_with("requantizing model to q8_0"), "{text}");
                 begun.send(()).unwrap();
-                is_waiting.recv().unwrap();
+                is_waiting.recv_timeout(Duration::from_secs(60)).unwrap();
             })
         });
         has_begun.recv().unwrap();
-        let second = requantized(&cache, &source, Level::Q8_0, &mut |text| {
+        let second = requantized(cache, source, Level::Q8_0, &mut |text| {
             assert_eq!(
                 text,
                 "another midlayer is requantizing model; waiting for it"
@@ -208,7 +209,7 @@ fn what_a_killed_maker_left_blocks_nobody_and_goes() {
 }
 
 #[test]
-fn the_name_of_a_source_that_cannot_be_quantized_leaves_nothing() {
+fn a_source_that_cannot_be_quantized_leaves_nothing() {
     let place = Place::new();
     let cache = place.path("cache");
     let file = place.path("not.gguf");

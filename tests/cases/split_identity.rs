@@ -122,9 +122,6 @@ fn a_damaged_part_is_noticed_after_the_whole_has_loaded() {
     place.run(&line).success();
     place.run(&line).success();
     assert_eq!(stamps(), 1);
-    let mut other = model(&place, 7);
-    other.tensors.reverse();
-    split(&whole, &[5], &place.path("n"));
     let second = place.path("m").join(&names[1]);
     let bytes = fs::read(&second).unwrap();
     fs::write(&second, &bytes[..bytes.len() - 4096]).unwrap();
