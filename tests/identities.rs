@@ -232,8 +232,7 @@ fn several_sequences_equal_one_at_a_time() {
             let editor = |plan: &Vec<Intervention>| Editor::new(plan.clone().into(), N_LAYER);
             (0..).zip(plans.iter().map(editor)).collect()
         };
-        let observed = context.decode(&rows, editors(&plans), None).unwrap();
-        assert!(observed.tokens_proved, "{architecture:?}");
+        context.decode(&rows, editors(&plans), None).unwrap();
         let together: Vec<Vec<f32>> = ends
             .iter()
             .map(|end| context.logits(*end).unwrap().to_vec())
@@ -305,11 +304,9 @@ fn rows_in_another_order_are_refused() {
             "{architecture:?}: {error:?}"
         );
         let mut unified = Context::new(model, &options).unwrap();
-        let observed = unified.decode(&rows, editors(), None).unwrap();
-        assert!(observed.tokens_proved);
+        unified.decode(&rows, editors(), None).unwrap();
         // ALiBi alone needs no positions in the graph.
         let has_positions = unified.anatomy().unwrap().positions.is_some();
-        assert_eq!(observed.positions_proved, has_positions, "{architecture:?}");
         assert_eq!(has_positions, architecture != Architecture::Bloom);
     }
 }

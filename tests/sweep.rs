@@ -8,13 +8,11 @@ use std::sync::Arc;
 
 use common::exact_options;
 use midlayer::engine::{
-    Engine, EngineError, Mock, Planned, Prompt, Request, Straightforward, Strategy,
+    Engine, EngineError, Mock, Planned, Request, Session, Straightforward, Strategy, Tokenizer,
 };
-use midlayer::hook::{Captured, Touched};
+use midlayer::hook::Captured;
 use midlayer::intervention::{Extent, Kind, Site, Target};
-use midlayer::runtime::{
-    Architecture, ContextOptions, Facts, RuntimeError, Synthetic, Token, Vocabulary,
-};
+use midlayer::runtime::{Architecture, ContextOptions, RuntimeError, Synthetic, Token, Vocabulary};
 use midlayer::store::{ResultRow, Store, StoredRun};
 use midlayer::sweep::{
     Grid, GridError, ModelIdentity, Progress, Spec, SweepError, TaskSpec, Treatment, Variant, run,
@@ -158,39 +156,15 @@ struct Fragile {
 }
 
 impl Engine for Fragile {
-    fn facts(&self) -> &Facts {
-        self.mock.facts()
+    fn tokenizer(&self) -> &dyn Tokenizer {
+        self.mock.tokenizer()
     }
-    fn prompt(&self, text: &str) -> Result<Prompt, EngineError> {
-        self.mock.prompt(text)
-    }
-    fn piece(&self, token: Token) -> String {
-        self.mock.piece(token)
-    }
-    fn text(&self, tokens: &[Token]) -> String {
-        self.mock.text(tokens)
-    }
-    fn ends_generation(&self, token: Token) -> bool {
-        self.mock.ends_generation(token)
-    }
-    fn chat(&self, message: &str) -> Result<String, EngineError> {
-        self.mock.chat(message)
-    }
-    fn start(&mut self, request: &Request) -> Result<Vec<f32>, EngineError> {
+    fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
         self.left = self
             .left
             .checked_sub(1)
             .ok_or(RuntimeError::CacheFull { n_ctx: 7 })?;
         self.mock.start(request)
-    }
-    fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError> {
-        self.mock.advance(token)
-    }
-    fn back(&mut self) -> Result<(), EngineError> {
-        self.mock.back()
-    }
-    fn touched(&self) -> Vec<Touched> {
-        self.mock.touched()
     }
     fn captured(
         &mut self,

@@ -142,12 +142,3 @@ pub unsafe fn ggml_backend_tensor_set(
     // SAFETY: the caller's promise.
     unsafe { (current().tensor_set)(tensor, data, offset, size) }
 }
-
-/// `ggml_backend_buffer_is_host` of the host.
-///
-/// # Safety
-/// `buffer` is a live buffer.
-pub unsafe fn ggml_backend_buffer_is_host(buffer: *mut ggml_backend_buffer) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe { (current().buffer_is_host)(buffer) }
-}

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::SessionError;
 use crate::ggml::{self, ggml_tensor};
 use crate::graph::{Structure, looks_up_tokens, lookups, tensors};
-use crate::hook::{Observed, Tensor};
+use crate::hook::{Node, Observed, Tensor};
 use crate::host::Host;
 use crate::intervention::States;
 use crate::plan::write_states;
@@ -176,8 +176,8 @@ impl Session {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             assert!(!state.panics, "on purpose");
             ggml::with(host, || {
-                // SAFETY: ggml passes a live node.
-                match unsafe { Tensor::from_raw(node) } {
+                // SAFETY: ggml passes a live node of the graph that it evaluates.
+                match unsafe { Node::from_raw(node) } {
                     Some(node) if ask => state.ask(node),
                     Some(node) => state.computed(node).map(|()| true),
                     None => Ok(false),
@@ -217,12 +217,12 @@ impl State {
         }
     }
 
-    fn ask(&mut self, node: Tensor<'_>) -> Result<bool, SessionError> {
-        if looks_up_tokens(node) && !self.is_other_lookup(node) {
+    fn ask(&mut self, node: Node<'_>) -> Result<bool, SessionError> {
+        if looks_up_tokens(*node) && !self.is_other_lookup(*node) {
             if let Some(early) = self.running.take() {
                 self.note(&SessionError::Early(early.text()));
             }
-            self.begin(node)?;
+            self.begin(*node)?;
         }
         let Some(running) = &self.running else {
             return Ok(false);
@@ -240,7 +240,7 @@ impl State {
         Ok(true)
     }
 
-    fn computed(&mut self, node: Tensor<'_>) -> Result<(), SessionError> {
+    fn computed(&mut self, node: Node<'_>) -> Result<(), SessionError> {
         let Some(running) = &mut self.running else {
             return Ok(());
         };

@@ -33,12 +33,14 @@ pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
 }
 
 /// Kullback-Leibler divergence KL(P_a || P_b) of the next-token distributions, in nats:
-/// the sum over tokens of P_a ln(P_a / P_b).
+/// the sum over tokens of P_a ln(P_a / P_b). Infinite where P_b rules out what P_a does not.
 pub fn kl(a: &[f32], b: &[f32]) -> f64 {
     let (a, b) = (log_softmax(a), log_softmax(b));
-    let sum: f64 = a.iter().zip(&b).map(|(a, b)| a.exp() * (a - b)).sum();
-    // Rounding can make the divergence of near-equal distributions a tiny negative number.
-    sum.max(0.0)
+    let possible = a.iter().zip(&b).filter(|(a, _)| a.exp() > 0.0);
+    let sum: f64 = possible.map(|(a, b)| a.exp() * (a - b)).sum();
+    // Rounding can make the divergence of near-equal distributions a tiny negative number; what
+    // is no number stays none (`f64::max` would make it 0).
+    if sum < 0.0 { 0.0 } else { sum }
 }
 
 /// The `n` tokens with the largest logits, largest first.
@@ -75,6 +77,12 @@ mod tests {
         // P = (3/4, 1/4), Q = (1/2, 1/2): 3/4 ln(3/2) + 1/4 ln(1/2).
         let expected = 0.75 * 1.5f64.ln() + 0.25 * 0.5f64.ln();
         assert!((kl(&[3f32.ln(), 0.0], &[0.0, 0.0]) - expected).abs() < 1e-7);
+        // A token that is ruled out by both, by the second alone, by the first alone.
+        let out = f32::NEG_INFINITY;
+        assert!((kl(&[3f32.ln(), 0.0, out], &[0.0, 0.0, out]) - expected).abs() < 1e-7);
+        assert_eq!(kl(&[0.0, 0.0], &[0.0, out]), f64::INFINITY);
+        assert!((kl(&[0.0, out], &[0.0, 0.0]) - 2f64.ln()).abs() < 1e-7);
+        assert!(kl(&[0.0, f32::NAN], &[0.0, 0.0]).is_nan());
     }
 
     proptest! {

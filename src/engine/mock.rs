@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::{Engine, EngineError, Prompt, PromptError, Request};
+use super::{Engine, EngineError, Prompt, PromptError, Request, Session, Tokenizer};
 use crate::hook::{Captured, Touched};
 use crate::intervention::Target;
 use crate::runtime::{Facts, Token, Weights};
@@ -16,8 +16,6 @@ pub struct Mock {
     words: Mutex<Vec<String>>,
     /// Requests started so far.
     pub runs: usize,
-    request: Request,
-    tokens: Vec<Token>,
 }
 
 impl Mock {
@@ -39,19 +37,7 @@ impl Mock {
             },
             words: Mutex::default(),
             runs: 0,
-            request: Request::default(),
-            tokens: Vec::new(),
         }
-    }
-
-    fn logits(&self) -> Vec<f32> {
-        let produced = self.tokens.len() - self.request.tokens.len();
-        let plan = format!("{:?}", self.request.plan_at(produced));
-        let text = self.tokens.iter().flat_map(|t| t.0.to_le_bytes());
-        let key = hash(text.chain(plan.bytes()));
-        (0..VOCABULARY as u64)
-            .map(|id| (hash((key ^ id).to_le_bytes()) % 1000) as f32 / 100.0)
-            .collect()
     }
 
     fn word(&self, word: &str) -> Token {
@@ -74,7 +60,7 @@ fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
     })
 }
 
-impl Engine for Mock {
+impl Tokenizer for Mock {
     fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -93,7 +79,9 @@ impl Engine for Mock {
             }
         }
         let tokens = words.iter().map(|w| self.word(w)).collect();
-        Ok(Prompt::new(text, tokens, |t| self.piece(t).into_bytes()))
+        Ok(Prompt::new(text, tokens, |t| {
+            Tokenizer::piece(self, t).into_bytes()
+        }))
     }
 
     fn piece(&self, token: Token) -> String {
@@ -102,43 +90,37 @@ impl Engine for Mock {
     }
 
     fn text(&self, tokens: &[Token]) -> String {
-        tokens.iter().map(|t| self.piece(*t)).collect()
+        tokens.iter().map(|t| Tokenizer::piece(self, *t)).collect()
     }
 
     fn ends_generation(&self, token: Token) -> bool {
-        self.piece(token) == "."
+        Tokenizer::piece(self, token) == "."
     }
 
     fn chat(&self, message: &str) -> Result<String, EngineError> {
         Ok(format!("user: {message} assistant:"))
     }
+}
 
-    fn start(&mut self, request: &Request) -> Result<Vec<f32>, EngineError> {
+impl Engine for Mock {
+    fn tokenizer(&self) -> &dyn Tokenizer {
+        self
+    }
+
+    fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
         self.runs += 1;
-        for intervention in &request.plan {
-            intervention.check(self.facts.n_layer)?;
-        }
-        self.request = request.clone();
-        self.tokens = request.tokens.clone();
-        Ok(self.logits())
-    }
-
-    fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError> {
-        self.tokens.push(token);
-        Ok(self.logits())
-    }
-
-    fn back(&mut self) -> Result<(), EngineError> {
-        self.tokens.truncate(self.request.tokens.len());
-        Ok(())
-    }
-
-    fn touched(&self) -> Vec<Touched> {
-        let touched = self.request.plan.iter().map(|i| Touched {
+        request.check(self.facts.n_layer, self.facts.n_ctx_train)?;
+        let touched = request.plan.iter().map(|i| Touched {
             tensor: format!("mock-{}", i.layers.first),
             rows: 1,
         });
-        touched.collect()
+        Ok(Box::new(Mocked {
+            mock: self,
+            touched: touched.collect(),
+            logits: logits_of(request, &request.tokens),
+            tokens: request.tokens.clone(),
+            request: request.clone(),
+        }))
     }
 
     fn captured(
@@ -155,5 +137,50 @@ impl Engine for Mock {
             }
         }
         Ok(states)
+    }
+}
+
+/// A text under way.
+struct Mocked<'e> {
+    mock: &'e Mock,
+    request: Request,
+    tokens: Vec<Token>,
+    logits: Vec<f32>,
+    touched: Vec<Touched>,
+}
+
+fn logits_of(request: &Request, tokens: &[Token]) -> Vec<f32> {
+    let produced = tokens.len() - request.tokens.len();
+    let plan = format!("{:?}", request.plan_at(produced));
+    let text = tokens.iter().flat_map(|t| t.0.to_le_bytes());
+    let key = hash(text.chain(plan.bytes()));
+    (0..VOCABULARY as u64)
+        .map(|id| (hash((key ^ id).to_le_bytes()) % 1000) as f32 / 100.0)
+        .collect()
+}
+
+impl Session for Mocked<'_> {
+    fn tokenizer(&self) -> &dyn Tokenizer {
+        self.mock
+    }
+
+    fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    fn advance(&mut self, token: Token) -> Result<&[f32], EngineError> {
+        self.tokens.push(token);
+        self.logits = logits_of(&self.request, &self.tokens);
+        Ok(&self.logits)
+    }
+
+    fn back(&mut self) -> Result<(), EngineError> {
+        self.tokens.truncate(self.request.tokens.len());
+        self.logits = logits_of(&self.request, &self.tokens);
+        Ok(())
+    }
+
+    fn touched(&self) -> &[Touched] {
+        &self.touched
     }
 }

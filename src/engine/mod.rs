@@ -16,7 +16,9 @@ mod prompt;
 mod request;
 mod rerun;
 mod select;
+mod session;
 mod straightforward;
+mod tokenizer;
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -34,9 +36,11 @@ pub use prompt::{Prompt, PromptError};
 pub use request::{Ending, Request};
 pub use rerun::Rerun;
 pub use select::TokenSelector;
+pub use session::Session;
 pub use straightforward::Straightforward;
+pub use tokenizer::Tokenizer;
 
-use crate::hook::{Captured, Touched};
+use crate::hook::Captured;
 use crate::intervention::{PlanError, States, Target};
 use crate::runtime::{Facts, RuntimeError, Token};
 
@@ -52,6 +56,17 @@ pub enum EngineError {
     /// A prompt or a part of it cannot be used.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// An earlier error left the text's cells as nobody knows.
+    #[error("an earlier error broke this text off; start it again")]
+    Broken,
+    /// One of several requests failed.
+    #[error("{error}")]
+    Request {
+        /// Its index among them.
+        index: usize,
+        /// Why.
+        error: Box<EngineError>,
+    },
     /// The caller wanted no more outcomes, or asked to stop (see [`crate::runtime::Stop`]).
     #[error("stopped")]
     Stopped,
@@ -62,6 +77,27 @@ impl From<RuntimeError> for EngineError {
         match error {
             RuntimeError::Stopped => EngineError::Stopped,
             error => EngineError::Runtime(error),
+        }
+    }
+}
+
+impl EngineError {
+    /// The error as that of one of several requests.
+    fn of(self, index: usize) -> Self {
+        match self {
+            Self::Stopped | Self::Request { .. } => self,
+            error => Self::Request {
+                index,
+                error: Box::new(error),
+            },
+        }
+    }
+
+    /// Which of several requests failed, and why. An error of them all has no index.
+    pub fn request(self) -> (Option<usize>, EngineError) {
+        match self {
+            Self::Request { index, error } => (Some(index), *error),
+            error => (None, error),
         }
     }
 }
@@ -103,77 +139,141 @@ pub struct Work {
 
 /// Runs prompts under interventions.
 pub trait Engine {
-    /// The model's facts.
-    fn facts(&self) -> &Facts;
+    /// The model's facts and tokenizer.
+    fn tokenizer(&self) -> &dyn Tokenizer;
 
-    /// Tokenizes a text.
+    /// Runs a request's prompt, to be continued token by token. The context must have room for
+    /// what the request says may follow.
     ///
-    /// # Errors
-    /// A model without vocabulary, an empty text.
-    fn prompt(&self, text: &str) -> Result<Prompt, EngineError>;
-
-    /// The text of a token.
-    fn piece(&self, token: Token) -> String;
-
-    /// The text of several tokens, without those that end a generation.
-    fn text(&self, tokens: &[Token]) -> String;
-
-    /// Whether a token ends a generation.
-    fn ends_generation(&self, token: Token) -> bool;
-
-    /// The model's chat template around a user's message, up to where the answer begins.
+    /// The session borrows the engine: nothing else can run in the cells that it stands on.
     ///
-    /// # Errors
-    /// A model without a template.
-    fn chat(&self, message: &str) -> Result<String, EngineError>;
-
-    /// Runs a request's prompt and returns the logits that follow it.
+    /// ```
+    /// # use midlayer::engine::{Engine, EngineError, Prompt, Request};
+    /// # use midlayer::runtime::Token;
+    /// fn continued(engine: &mut dyn Engine, a: &Request, b: &Prompt) -> Result<(), EngineError> {
+    ///     let mut session = engine.start(a)?;
+    ///     session.advance(Token(1))?;
+    ///     engine.states(b)?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail,E0499
+    /// # use midlayer::engine::{Engine, EngineError, Prompt, Request};
+    /// # use midlayer::runtime::Token;
+    /// fn mixed_up(engine: &mut dyn Engine, a: &Request, b: &Prompt) -> Result<(), EngineError> {
+    ///     let mut session = engine.start(a)?;
+    ///     engine.states(b)?;
+    ///     session.advance(Token(1))?;
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`EngineError`]; an intervention that did not touch what it names is one.
-    fn start(&mut self, request: &Request) -> Result<Vec<f32>, EngineError>;
+    fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError>;
 
-    /// Appends a token to the text that was started and returns the logits that follow it.
+    /// What a clean run of `tokens`, the first of them at `first_position`, leaves in every
+    /// layer: the states entering it, its keys, its values, as far as `targets` names them.
+    /// Keys carry their position within them, so a donor's must be computed where they are to
+    /// be put.
     ///
     /// # Errors
     /// [`EngineError`].
-    fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError>;
+    fn captured(
+        &mut self,
+        tokens: &[Token],
+        first_position: u32,
+        targets: &[Target],
+    ) -> Result<Captured, EngineError>;
 
-    /// Forgets the tokens appended after the prompt.
+    /// Runs requests, sharing between them what an engine can share, and hands each outcome
+    /// over as soon as it is there, with the request's index. A request without a plan comes
+    /// before later ones on the same text; beyond that the order is the engine's.
     ///
     /// # Errors
-    /// [`EngineError`].
-    fn back(&mut self) -> Result<(), EngineError>;
+    /// [`EngineError::Request`] where one of them is at fault, [`EngineError::Stopped`] when
+    /// `done` wants no more, others.
+    fn run_all(
+        &mut self,
+        requests: &[Request],
+        done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        for (n, request) in requests.iter().enumerate() {
+            let session = self.start(request);
+            let outcome = session.and_then(|mut s| session::outcome(s.as_mut(), request));
+            let outcome = outcome.map_err(|error| error.of(n))?;
+            if done(n, outcome).is_break() {
+                return Err(EngineError::Stopped);
+            }
+        }
+        Ok(())
+    }
 
-    /// Tensors written to since the request was started.
-    fn touched(&self) -> Vec<Touched>;
-
-    /// Runs a request with its continuations.
+    /// Runs one request with its continuations.
     ///
     /// # Errors
     /// [`EngineError`].
     fn run(&mut self, request: &Request) -> Result<Outcome, EngineError> {
-        let mut outcome = Outcome::default();
-        if let Some(ending) = &request.generate {
-            let mut go_on = |text: &str| ending.goes_on(text);
-            let generation = self.generate(request, ending.max_tokens, &mut go_on)?;
-            outcome.logits = generation.logits;
-            outcome.generated = generation.tokens;
-            outcome.margins = generation.margins;
-        } else {
-            outcome.logits = self.start(request)?;
-        }
-        let mut appended = outcome.generated.len() > 1;
-        for continuation in &request.continuations {
-            if appended && !continuation.is_empty() {
-                self.back()?;
-            }
-            appended |= !continuation.is_empty();
-            let steps = continuation.iter().map(|token| self.advance(*token));
-            outcome.branches.push(steps.collect::<Result<_, _>>()?);
-        }
-        outcome.touched = self.touched();
-        Ok(outcome)
+        let mut outcome = None;
+        self.run_all(std::slice::from_ref(request), &mut |_, made| {
+            outcome = Some(made);
+            ControlFlow::Continue(())
+        })
+        .map_err(|error| error.request().1)?;
+        Ok(outcome.expect("every request has its outcome"))
+    }
+
+    /// The logits that follow a request's prompt; what should follow the prompt is left out.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn logits(&mut self, request: &Request) -> Result<Vec<f32>, EngineError> {
+        let prompt_alone = Request {
+            continuations: Vec::new(),
+            generate: None,
+            ..request.clone()
+        };
+        Ok(self.run(&prompt_alone)?.logits)
+    }
+
+    /// Continues a request's prompt greedily, by at most `max` tokens, until the model ends the
+    /// text or `go_on`, shown the text so far, says no.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn generate(
+        &mut self,
+        request: &Request,
+        max: usize,
+        go_on: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Generation, EngineError> {
+        let with_room = Request {
+            generate: Some(Ending {
+                max_tokens: max,
+                stop: String::new(),
+            }),
+            ..request.clone()
+        };
+        session::generation(self.start(&with_room)?.as_mut(), max, go_on)
+    }
+
+    /// The states entering every layer, of every token, in a clean run of the prompt.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {
+        let captured = self.captured(&prompt.tokens, 0, &[Target::Input])?;
+        Ok(Arc::new(captured.inputs))
+    }
+
+    /// Measures the noise floor on `prompts`, for a cut after the seventh token (or the middle
+    /// of a shorter prompt) and for one before the last token.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] with the index of the prompt at fault.
+    fn noise_floor(&mut self, prompts: &[Prompt]) -> Result<Vec<NoiseFloor>, EngineError> {
+        noise::floor(self, prompts)
     }
 
     /// Whether requests on different texts cost less together.
@@ -198,86 +298,39 @@ pub trait Engine {
         decode.rows as f64 * f64::from(decode.cut.layers(self.facts().n_layer))
     }
 
-    /// Runs requests, sharing between them what an engine can share, and hands each outcome
-    /// over as soon as it is there, with the request's index. A request without a plan comes
-    /// before later ones on the same text; beyond that the order is the engine's.
-    ///
-    /// # Errors
-    /// [`EngineError`]; [`EngineError::Stopped`] when `done` wants no more.
-    fn run_all(
-        &mut self,
-        requests: &[Request],
-        done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
-    ) -> Result<(), EngineError> {
-        for (n, request) in requests.iter().enumerate() {
-            let outcome = self.run(request)?;
-            if done(n, outcome).is_break() {
-                return Err(EngineError::Stopped);
-            }
-        }
-        Ok(())
+    /// [`Tokenizer::facts`].
+    fn facts(&self) -> &Facts {
+        self.tokenizer().facts()
     }
 
-    /// Continues a request's prompt greedily, by at most `max` tokens, until the model ends the
-    /// text or `go_on`, shown the text so far, says no.
+    /// [`Tokenizer::prompt`].
     ///
     /// # Errors
-    /// [`EngineError`].
-    fn generate(
-        &mut self,
-        request: &Request,
-        max: usize,
-        go_on: &mut dyn FnMut(&str) -> bool,
-    ) -> Result<Generation, EngineError> {
-        let mut logits = self.start(request)?;
-        let mut generation = Generation {
-            logits: logits.clone(),
-            ..Generation::default()
-        };
-        while generation.tokens.len() < max {
-            let (token, margin) = likeliest(&logits);
-            generation.tokens.push(token);
-            generation.margins.push(margin);
-            let text = self.text(&generation.tokens);
-            let end = self.ends_generation(token) || !go_on(&text);
-            if end || generation.tokens.len() == max {
-                break;
-            }
-            logits = self.advance(token)?;
-        }
-        generation.touched = self.touched();
-        Ok(generation)
+    /// A model without vocabulary, an empty text.
+    fn prompt(&self, text: &str) -> Result<Prompt, EngineError> {
+        self.tokenizer().prompt(text)
     }
 
-    /// What a clean run of `tokens`, the first of them at `first_position`, leaves in every
-    /// layer: the states entering it, its keys, its values, as far as `targets` names them.
-    /// Keys carry their position within them, so a donor's must be computed where they are to
-    /// be put.
-    ///
-    /// # Errors
-    /// [`EngineError`].
-    fn captured(
-        &mut self,
-        tokens: &[Token],
-        first_position: u32,
-        targets: &[Target],
-    ) -> Result<Captured, EngineError>;
-
-    /// The states entering every layer, of every token, in a clean run of the prompt.
-    ///
-    /// # Errors
-    /// [`EngineError`].
-    fn states(&mut self, prompt: &Prompt) -> Result<Arc<States>, EngineError> {
-        let captured = self.captured(&prompt.tokens, 0, &[Target::Input])?;
-        Ok(Arc::new(captured.inputs))
+    /// [`Tokenizer::piece`].
+    fn piece(&self, token: Token) -> String {
+        self.tokenizer().piece(token)
     }
 
-    /// Measures the noise floor on `prompts`, for a cut after the seventh token (or the middle
-    /// of a shorter prompt) and for one before the last token.
+    /// [`Tokenizer::text`].
+    fn text(&self, tokens: &[Token]) -> String {
+        self.tokenizer().text(tokens)
+    }
+
+    /// [`Tokenizer::ends_generation`].
+    fn ends_generation(&self, token: Token) -> bool {
+        self.tokenizer().ends_generation(token)
+    }
+
+    /// [`Tokenizer::chat`].
     ///
     /// # Errors
-    /// [`EngineError`].
-    fn noise_floor(&mut self, prompts: &[Prompt]) -> Result<Vec<NoiseFloor>, EngineError> {
-        noise::floor(self, prompts)
+    /// A model without a template.
+    fn chat(&self, message: &str) -> Result<String, EngineError> {
+        self.tokenizer().chat(message)
     }
 }

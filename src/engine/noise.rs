@@ -1,5 +1,7 @@
 //! How much a clean run differs from itself when its batch is cut.
 
+use std::ops::ControlFlow;
+
 use super::{Engine, EngineError, Prompt, Request, argmax, kl};
 
 /// The difference between clean runs of the same prompt in different batch shapes: an effect
@@ -30,36 +32,49 @@ pub(super) fn floor<E: Engine + ?Sized>(
         ("cut after the first seven tokens", &early),
         ("cut before the last token", &|n| n - 1),
     ];
-    let mut floors = Vec::new();
-    for (shape, cut) in shapes {
-        let mut floor = NoiseFloor {
-            shape: shape.to_string(),
-            prompts: 0,
-            max_logit: 0.0,
-            mean_kl: 0.0,
-            max_kl: 0.0,
-            argmax_changes: 0,
-        };
-        for prompt in prompts.iter().filter(|p| p.tokens.len() >= 2) {
-            let whole = engine.run(&Request::new(prompt))?;
-            let mut request = Request::new(prompt);
+    let mut floors = shapes.map(|(shape, _)| NoiseFloor {
+        shape: shape.to_string(),
+        prompts: 0,
+        max_logit: 0.0,
+        mean_kl: 0.0,
+        max_kl: 0.0,
+        argmax_changes: 0,
+    });
+    let long_enough = |(_, prompt): &(usize, &Prompt)| prompt.tokens.len() >= 2;
+    for (n, prompt) in prompts.iter().enumerate().filter(long_enough) {
+        // The run in one batch, then the others.
+        let mut requests = vec![Request::new(prompt); 1 + shapes.len()];
+        for (request, (_, cut)) in requests[1..].iter_mut().zip(shapes) {
             request.cuts = vec![cut(prompt.tokens.len())];
-            let pieces = engine.run(&request)?;
-            let (a, b) = (&whole.logits, &pieces.logits);
-            let difference = a
-                .iter()
-                .zip(b)
-                .map(|(x, y)| f64::from((x - y).abs()))
-                .fold(0.0, f64::max);
-            let divergence = kl(a, b);
+        }
+        let mut logits = vec![Vec::new(); requests.len()];
+        let made = engine.run_all(&requests, &mut |n, outcome| {
+            logits[n] = outcome.logits;
+            ControlFlow::Continue(())
+        });
+        made.map_err(|error| error.request().1.of(n))?;
+        let (whole, pieces) = logits.split_first().expect("the run in one batch is there");
+        for (floor, pieces) in floors.iter_mut().zip(pieces) {
+            let differences = whole.iter().zip(pieces).map(|(a, b)| distance(*a, *b));
+            let divergence = kl(whole, pieces);
             floor.prompts += 1;
-            floor.max_logit = floor.max_logit.max(difference);
+            floor.max_logit = differences.fold(floor.max_logit, f64::max);
             floor.mean_kl += divergence;
             floor.max_kl = floor.max_kl.max(divergence);
-            floor.argmax_changes += usize::from(argmax(a) != argmax(b));
+            floor.argmax_changes += usize::from(argmax(whole) != argmax(pieces));
         }
-        floor.mean_kl /= floor.prompts.max(1) as f64;
-        floors.push(floor);
     }
-    Ok(floors)
+    for floor in &mut floors {
+        floor.mean_kl /= floor.prompts.max(1) as f64;
+    }
+    Ok(floors.into())
+}
+
+/// The distance of two logits; tokens that a model rules out (both minus infinity) are alike.
+fn distance(a: f32, b: f32) -> f64 {
+    if a == b {
+        0.0
+    } else {
+        f64::from((a - b).abs())
+    }
 }

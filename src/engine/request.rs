@@ -1,8 +1,8 @@
 //! What an engine is asked.
 
-use super::Prompt;
+use super::{EngineError, Prompt, PromptError};
 use crate::intervention::Intervention;
-use crate::runtime::Token;
+use crate::runtime::{RuntimeError, Token};
 
 /// When a greedy continuation ends, besides the model's own end tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,25 @@ impl Request {
         })
     }
 
+    /// Checks that the request can be run: the plan is one for a model of `n_layer` layers, and
+    /// the prompt with all that may follow it fits a context of `n_ctx` positions.
+    ///
+    /// # Errors
+    /// [`EngineError::Plan`], [`PromptError::Empty`], [`RuntimeError::TooLong`].
+    pub(super) fn check(&self, n_layer: u32, n_ctx: u32) -> Result<(), EngineError> {
+        for intervention in &self.plan {
+            intervention.check(n_layer)?;
+        }
+        if self.tokens.is_empty() {
+            return Err(PromptError::Empty.into());
+        }
+        let forced = self.continuations.iter().map(Vec::len).max().unwrap_or(0);
+        // The last token of a generation is never decoded.
+        let generated = self.generate.as_ref().map_or(0, |e| e.max_tokens);
+        let follow = forced.max(generated.saturating_sub(1));
+        fits(self.tokens.len() + follow, n_ctx)
+    }
+
     /// The largest number of tokens that may follow the prompt.
     pub fn longest_tail(&self) -> usize {
         let forced = self.continuations.iter().map(Vec::len).max().unwrap_or(0);
@@ -123,6 +142,14 @@ impl Request {
         }
         plan
     }
+}
+
+/// Checks that a text of so many tokens fits a context of `n_ctx` positions.
+pub(super) fn fits(tokens: usize, n_ctx: u32) -> Result<(), EngineError> {
+    if tokens > n_ctx as usize {
+        return Err(RuntimeError::TooLong { tokens, n_ctx }.into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

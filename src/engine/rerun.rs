@@ -1,85 +1,41 @@
 //! The paper's own way of generating: the whole text again at every step, with no cache.
 
-use super::{Engine, EngineError, Prompt, Request, Straightforward};
+use super::{Engine, EngineError, Request, Session, Straightforward, Tokenizer};
 use crate::hook::{Captured, Touched};
 use crate::intervention::Target;
-use crate::runtime::{Facts, Token};
+use crate::runtime::Token;
 
 /// Appends tokens by running the longer text from its beginning, every token but the last under
 /// the plan. Slow; it is what generation with a cache is checked against.
 pub struct Rerun {
     inner: Straightforward,
-    request: Request,
-    tokens: Vec<Token>,
 }
 
 impl Rerun {
     /// Reruns on the engine's context.
     pub fn new(inner: Straightforward) -> Self {
-        Self {
-            inner,
-            request: Request::default(),
-            tokens: Vec::new(),
-        }
-    }
-
-    fn rerun(&mut self) -> Result<Vec<f32>, EngineError> {
-        let produced = self.tokens.len() - self.request.tokens.len();
-        self.inner.start(&Request {
-            tokens: self.tokens.clone(),
-            plan: self.request.plan_at(produced),
-            cuts: self.request.cuts.clone(),
-            ..Request::default()
-        })
+        Self { inner }
     }
 }
 
 impl Engine for Rerun {
-    fn facts(&self) -> &Facts {
-        self.inner.facts()
+    fn tokenizer(&self) -> &dyn Tokenizer {
+        self.inner.tokenizer()
     }
 
-    fn prompt(&self, text: &str) -> Result<Prompt, EngineError> {
-        self.inner.prompt(text)
-    }
-
-    fn piece(&self, token: Token) -> String {
-        self.inner.piece(token)
-    }
-
-    fn text(&self, tokens: &[Token]) -> String {
-        self.inner.text(tokens)
-    }
-
-    fn ends_generation(&self, token: Token) -> bool {
-        self.inner.ends_generation(token)
-    }
-
-    fn chat(&self, message: &str) -> Result<String, EngineError> {
-        self.inner.chat(message)
-    }
-
-    fn start(&mut self, request: &Request) -> Result<Vec<f32>, EngineError> {
-        self.request = request.clone();
-        self.tokens = request.tokens.clone();
-        for intervention in &request.plan {
-            intervention.check(self.facts().n_layer)?;
-        }
-        self.rerun()
-    }
-
-    fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError> {
-        self.tokens.push(token);
-        self.rerun()
-    }
-
-    fn back(&mut self) -> Result<(), EngineError> {
-        self.tokens.truncate(self.request.tokens.len());
-        Ok(())
-    }
-
-    fn touched(&self) -> Vec<Touched> {
-        self.inner.touched()
+    fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
+        request.check(self.facts().n_layer, self.inner.n_ctx())?;
+        let mut session = Rerunning {
+            inner: &mut self.inner,
+            request: request.clone(),
+            tokens: request.tokens.clone(),
+            logits: Vec::new(),
+            logits_of_prompt: Vec::new(),
+            touched: Vec::new(),
+        };
+        session.rerun()?;
+        session.logits_of_prompt.clone_from(&session.logits);
+        Ok(Box::new(session))
     }
 
     fn captured(
@@ -89,5 +45,56 @@ impl Engine for Rerun {
         targets: &[Target],
     ) -> Result<Captured, EngineError> {
         self.inner.captured(tokens, first_position, targets)
+    }
+}
+
+/// A text and what its latest run gave.
+struct Rerunning<'e> {
+    inner: &'e mut Straightforward,
+    request: Request,
+    tokens: Vec<Token>,
+    logits: Vec<f32>,
+    logits_of_prompt: Vec<f32>,
+    touched: Vec<Touched>,
+}
+
+impl Rerunning<'_> {
+    fn rerun(&mut self) -> Result<(), EngineError> {
+        let produced = self.tokens.len() - self.request.tokens.len();
+        let outcome = self.inner.run(&Request {
+            tokens: self.tokens.clone(),
+            plan: self.request.plan_at(produced),
+            cuts: self.request.cuts.clone(),
+            ..Request::default()
+        })?;
+        self.logits = outcome.logits;
+        self.touched = outcome.touched;
+        Ok(())
+    }
+}
+
+impl Session for Rerunning<'_> {
+    fn tokenizer(&self) -> &dyn Tokenizer {
+        self.inner.tokenizer()
+    }
+
+    fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    fn advance(&mut self, token: Token) -> Result<&[f32], EngineError> {
+        self.tokens.push(token);
+        self.rerun()?;
+        Ok(&self.logits)
+    }
+
+    fn back(&mut self) -> Result<(), EngineError> {
+        self.tokens.truncate(self.request.tokens.len());
+        self.logits.clone_from(&self.logits_of_prompt);
+        Ok(())
+    }
+
+    fn touched(&self) -> &[Touched] {
+        &self.touched
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::HookFault;
 use super::cut::Cut;
 use super::graph::Role;
-use crate::intervention::{States, Target};
+use crate::intervention::{Met, States, Target};
 
 /// One row of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,16 @@ pub struct Row {
     pub prior: bool,
     /// Whether its logits were asked for.
     pub output: bool,
+}
+
+impl From<&Row> for Met {
+    fn from(row: &Row) -> Self {
+        Self {
+            position: row.position,
+            prior: row.prior,
+            output: row.output,
+        }
+    }
 }
 
 /// What to keep of the layers of `layers`, of all rows.

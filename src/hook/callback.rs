@@ -4,15 +4,15 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ggml as sys;
 
 use super::HookFault;
+use super::node::Node;
 use super::observed::Observed;
 use super::pass::Pass;
 use super::recording::Recording;
-use super::tensor::Tensor;
 use super::witness::Witness;
 
 enum Mode {
@@ -23,7 +23,7 @@ enum Mode {
     Silencing(Silence),
 }
 
-/// See [`Slot::begin_silencing`].
+/// See [`Slot::silence`].
 #[derive(Default)]
 struct Silence {
     wanted: BTreeSet<u32>,
@@ -31,7 +31,7 @@ struct Silence {
 }
 
 impl Silence {
-    fn ask(&mut self, node: Tensor<'_>) {
+    fn ask(&mut self, node: Node<'_>) {
         for weight in node
             .sources()
             .filter(|source| source.op() == sys::GGML_OP_NONE)
@@ -43,7 +43,7 @@ impl Silence {
                 layer.parse().ok().filter(|_| silenced)
             });
             if let Some(layer) = layer.filter(|layer| self.wanted.contains(layer)) {
-                // SAFETY: `begin_silencing` requires that weights may be written to.
+                // SAFETY: `Slot::silence` requires that weights may be written to.
                 unsafe { weight.clear() };
                 self.done.insert(layer);
             }
@@ -52,17 +52,17 @@ impl Silence {
 }
 
 impl Mode {
-    fn ask(&mut self, node: Tensor<'_>) -> Result<bool, HookFault> {
+    fn ask(&mut self, node: Node<'_>) -> Result<bool, HookFault> {
         match self {
             Mode::Idle => {}
-            Mode::Recording(recording) => recording.add_node(node),
+            Mode::Recording(recording) => recording.add_node(*node),
             Mode::Silencing(silence) => silence.ask(node),
             Mode::Editing(pass) => return pass.ask(node),
         }
         Ok(false)
     }
 
-    fn computed(&mut self, node: Tensor<'_>) -> Result<(), HookFault> {
+    fn computed(&mut self, node: Node<'_>) -> Result<(), HookFault> {
         match self {
             Mode::Editing(pass) => pass.computed(node),
             _ => Ok(()),
@@ -73,20 +73,9 @@ impl Mode {
 struct State {
     mode: Mode,
     fault: Option<HookFault>,
-    calls: u64,
-    /// Whether the mode asked for the node that is about to be computed.
+    /// Whether the mode asked to see the node that is being computed.
     wanted: bool,
     witness: Option<Witness>,
-}
-
-impl State {
-    /// Nothing is asked for any more, and the rest of the graph is computed as it was built.
-    fn fail(&mut self, fault: HookFault) {
-        if let Mode::Editing(pass) = &mut self.mode {
-            pass.restore();
-        }
-        self.fault = Some(fault);
-    }
 }
 
 /// What the callback does at the moment. One for each context; outlives it.
@@ -97,10 +86,64 @@ impl Default for Slot {
         Self(Mutex::new(State {
             mode: Mode::Idle,
             fault: None,
-            calls: 0,
             wanted: false,
             witness: None,
         }))
+    }
+}
+
+/// What goes on in a slot during one decode. When it is dropped the slot is idle again and the
+/// graph as it was built, whatever happened in between.
+pub struct Watch(Arc<Slot>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Watch {
+    fn end(&self) -> (Mode, Option<HookFault>) {
+        let mut state = self.0.state();
+        // A pass that is dropped puts the graph back in order.
+        let mode = std::mem::replace(&mut state.mode, Mode::Idle);
+        (mode, state.fault.take())
+    }
+
+    /// After [`Slot::record`]: the recording.
+    ///
+    /// # Errors
+    /// A fault met on the way.
+    pub fn recording(self) -> Result<Recording, HookFault> {
+        match self.end() {
+            (_, Some(fault)) => Err(fault),
+            (Mode::Recording(recording), None) => Ok(recording),
+            _ => Ok(Recording::default()),
+        }
+    }
+
+    /// After [`Slot::edit`]: what the pass observed.
+    ///
+    /// # Errors
+    /// A fault met on the way, or rows that never went through.
+    pub fn observed(self) -> Result<Observed, HookFault> {
+        match self.end() {
+            (_, Some(fault)) => Err(fault),
+            (Mode::Editing(pass), None) => pass.finish(),
+            _ => Ok(Observed::default()),
+        }
+    }
+
+    /// After [`Slot::silence`]: the layers whose attention is silent now.
+    ///
+    /// # Errors
+    /// A fault met on the way.
+    pub fn silenced(self) -> Result<BTreeSet<u32>, HookFault> {
+        match self.end() {
+            (_, Some(fault)) => Err(fault),
+            (Mode::Silencing(silence), None) => Ok(silence.done),
+            _ => Ok(BTreeSet::new()),
+        }
     }
 }
 
@@ -110,54 +153,23 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, mode: Mode) {
+    fn begin(self: &Arc<Self>, mode: Mode) -> Watch {
         let mut state = self.state();
         state.mode = mode;
         state.fault = None;
-        state.calls = 0;
-    }
-
-    fn end(&self) -> (Mode, Option<HookFault>, u64) {
-        let mut state = self.state();
-        if let Mode::Editing(pass) = &mut state.mode {
-            pass.restore();
-        }
-        let mode = std::mem::replace(&mut state.mode, Mode::Idle);
-        (mode, state.fault.take(), state.calls)
+        state.wanted = false;
+        Watch(self.clone())
     }
 
     /// From now on nodes are written down.
-    pub fn begin_recording(&self) {
-        self.begin(Mode::Recording(Recording::default()));
+    pub fn record(self: &Arc<Self>) -> Watch {
+        self.begin(Mode::Recording(Recording::default()))
     }
 
-    /// The recording, and the slot idle again.
-    ///
-    /// # Errors
-    /// A fault met on the way.
-    pub fn end_recording(&self) -> Result<Recording, HookFault> {
-        match self.end() {
-            (_, Some(fault), _) => Err(fault),
-            (Mode::Recording(recording), None, _) => Ok(recording),
-            _ => Ok(Recording::default()),
-        }
-    }
-
-    /// From now on rows are rewritten by `pass`.
-    pub fn begin_pass(&self, pass: Pass) {
-        self.begin(Mode::Editing(Box::new(pass)));
-    }
-
-    /// What the pass observed, and the slot idle again.
-    ///
-    /// # Errors
-    /// A fault met on the way, or rows that never went through.
-    pub fn end_pass(&self) -> Result<Observed, HookFault> {
-        match self.end() {
-            (_, Some(fault), _) => Err(fault),
-            (Mode::Editing(pass), None, _) => pass.finish(),
-            _ => Ok(Observed::default()),
-        }
+    /// From now on rows are rewritten by `pass`. What is returned must be dropped before the
+    /// graph is built anew, so right after the decode.
+    pub fn edit(self: &Arc<Self>, pass: Pass) -> Watch {
+        self.begin(Mode::Editing(Box::new(pass)))
     }
 
     /// From now on the output weights of attention in these layers, and their biases, become
@@ -166,23 +178,11 @@ impl Slot {
     /// # Safety
     /// The model's weights may be written to: they were not mapped from a file, and nothing
     /// else uses the model.
-    pub unsafe fn begin_silencing(&self, layers: BTreeSet<u32>) {
+    pub unsafe fn silence(self: &Arc<Self>, layers: BTreeSet<u32>) -> Watch {
         self.begin(Mode::Silencing(Silence {
             wanted: layers,
             ..Silence::default()
-        }));
-    }
-
-    /// The layers whose attention is silent now.
-    ///
-    /// # Errors
-    /// A fault met on the way.
-    pub fn end_silencing(&self) -> Result<BTreeSet<u32>, HookFault> {
-        match self.end() {
-            (_, Some(fault), _) => Err(fault),
-            (Mode::Silencing(silence), None, _) => Ok(silence.done),
-            _ => Ok(BTreeSet::new()),
-        }
+        }))
     }
 
     /// Has a witness see what every decode leaves, from now on.
@@ -195,43 +195,46 @@ impl Slot {
         self.state().witness.clone().unwrap_or_default()
     }
 
-    fn on_node(&self, node: Tensor<'_>, ask: bool) -> bool {
+    fn on_node(&self, node: Node<'_>, ask: bool) -> bool {
         let mut guard = self.state();
         let state = &mut *guard;
         if state.fault.is_some() {
-            return !ask;
+            return match &mut state.mode {
+                Mode::Editing(pass) => pass.abandoned(node, ask),
+                _ => !ask,
+            };
         }
-        state.calls += 1;
-        // Unwind safety: on a panic the mode is dropped unread, only the fault is reported.
+        // Unwind safety: after a panic the pass only leads the evaluation to its end.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             if ask {
                 state.wanted = state.mode.ask(node)?;
-                Ok(state.wanted || (state.witness.is_some() && Witness::wants(node)))
+                Ok(state.wanted || (state.witness.is_some() && Witness::wants(*node)))
             } else {
                 if state.wanted {
                     state.mode.computed(node)?;
                 }
                 // After the mode, which may have rewritten the node.
-                state.witness.as_mut().map_or(Ok(()), |w| w.see(node))?;
+                state.witness.as_mut().map_or(Ok(()), |w| w.see(*node))?;
                 Ok(true)
             }
         }));
-        match outcome {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(fault)) => {
-                state.fail(fault);
-                !ask
-            }
+        let fault = match outcome {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(fault)) => fault,
             Err(panic) => {
                 let message = panic
                     .downcast_ref::<&str>()
                     .map(ToString::to_string)
                     .or_else(|| panic.downcast_ref::<String>().cloned())
                     .unwrap_or_else(|| "no message".to_string());
-                state.fail(HookFault::Panicked(message));
-                !ask
+                HookFault::Panicked(message)
             }
+        };
+        state.fault = Some(fault);
+        if let Mode::Editing(pass) = &mut state.mode {
+            pass.abandon(ask);
         }
+        !ask
     }
 }
 
@@ -250,8 +253,9 @@ pub unsafe extern "C" fn trampoline(
     let Some(slot) = (unsafe { user_data.cast::<Slot>().as_ref() }) else {
         return !ask;
     };
-    // SAFETY: ggml passes a live node (ggml_backend_sched_compute_splits).
-    match unsafe { Tensor::from_raw(node) } {
+    // SAFETY: ggml passes a live node of the graph that it evaluates, and waits for the answer
+    // (ggml_backend_sched_compute_splits).
+    match unsafe { Node::from_raw(node) } {
         Some(node) => slot.on_node(node, ask),
         None => !ask,
     }

@@ -5,7 +5,10 @@ mod anatomy;
 mod asked;
 mod callback;
 mod cut;
+#[cfg(test)]
+mod fake;
 mod graph;
+mod node;
 mod observed;
 mod parts;
 mod pass;
@@ -18,9 +21,10 @@ mod witness;
 
 pub use anatomy::Anatomy;
 pub use asked::{Capture, Resume, Row, Start};
-pub use callback::{Slot, trampoline};
+pub use callback::{Slot, Watch, trampoline};
 pub use cut::{CacheFill, Cut, CutError};
-pub use graph::{Edges, Node, Role};
+pub use graph::{Edges, Role};
+pub use node::Node;
 pub use observed::{Captured, Observed, Touched};
 pub use pass::Pass;
 pub use recording::{Record, Recording};
@@ -55,6 +59,14 @@ pub enum HookFault {
         /// Its shape, innermost first.
         shape: [i64; 4],
     },
+    /// A node's memory is not the graph's own.
+    #[error("tensor '{0}' is a view of a weight, an input or a cache, so it is not written to")]
+    Leaf(String),
+    /// The graph's own input could not be read, so the order of rows is not known.
+    #[error(
+        "the {0}s of the micro-batch cannot be read from the graph's own input, so it is not known which row is which token"
+    )]
+    NotProved(&'static str),
     /// A tensor has neither a row for each token nor one for each output.
     #[error("tensor '{tensor}' has {found} rows, the micro-batch {rows} with {outputs} outputs")]
     RowCount {

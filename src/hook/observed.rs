@@ -9,6 +9,9 @@ use crate::intervention::{Editor, States, Target};
 pub struct Captured {
     /// States entering layers.
     pub inputs: States,
+    /// What attention adds to the residual stream. In the last layer llama.cpp computes it for
+    /// rows with logits only.
+    pub attention: States,
     /// Keys, all heads of a layer in a row.
     pub keys: States,
     /// Values, all heads of a layer in a row.
@@ -20,13 +23,15 @@ impl Captured {
         match target {
             Target::Keys => &mut self.keys,
             Target::Values => &mut self.values,
-            Target::Input | Target::Attention => &mut self.inputs,
+            Target::Input => &mut self.inputs,
+            Target::Attention => &mut self.attention,
         }
     }
 
     /// Takes over another's states.
     pub fn extend(&mut self, other: Self) {
         self.inputs.extend(other.inputs);
+        self.attention.extend(other.attention);
         self.keys.extend(other.keys);
         self.values.extend(other.values);
     }
@@ -62,8 +67,4 @@ pub struct Observed {
     pub states: HashMap<u32, Captured>,
     /// Tensors in which rows were manipulated, by sequence.
     pub touched: HashMap<u32, Vec<Touched>>,
-    /// Whether the token ids in the graph's own input were compared with the batch.
-    pub tokens_proved: bool,
-    /// Whether the positions in the graph's own input were compared with the batch.
-    pub positions_proved: bool,
 }

@@ -1,5 +1,6 @@
-//! A ggml tensor as the callback sees it: shape, edges, and rows read and written through the
-//! backend, never through a raw data pointer (the memory may not be the host's).
+//! A ggml tensor as the callback sees it: shape, edges, and rows read through the backend, never
+//! through a raw data pointer (the memory may not be the host's). What can be written to is a
+//! [`Node`](super::Node).
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -9,40 +10,23 @@ use crate::ggml as sys;
 
 use super::HookFault;
 
-/// A tensor, valid for the duration of one callback.
+/// A tensor, valid for the duration of one callback. It can be read.
 #[derive(Clone, Copy)]
 pub struct Tensor<'a> {
-    raw: NonNull<sys::ggml_tensor>,
+    pub(super) raw: NonNull<sys::ggml_tensor>,
     life: PhantomData<&'a sys::ggml_tensor>,
-}
-
-/// A node whose operation was taken away, and the operation.
-pub struct Skipped {
-    raw: NonNull<sys::ggml_tensor>,
-    op: sys::ggml_op,
-}
-
-impl Skipped {
-    /// Gives the node its operation back.
-    ///
-    /// # Safety
-    /// The graph that the node belongs to has not been rebuilt since, and is not computing it.
-    pub unsafe fn restore(self) {
-        // SAFETY: the caller's promise.
-        let op = unsafe { &raw mut (*self.raw.as_ptr()).op };
-        // SAFETY: as above.
-        unsafe { op.write(self.op) };
-    }
 }
 
 /// `GGML_TENSOR_FLAG_INPUT` of ggml.h.
 const FLAG_INPUT: i32 = 1;
 
 impl<'a> Tensor<'a> {
-    /// Wraps the pointer that ggml passed to the callback.
+    /// Wraps a pointer to a tensor.
     ///
     /// # Safety
-    /// `raw` is null or a live `ggml_tensor` for `'a`, and so are its `src` and `view_src`.
+    /// `raw` is null or a live `ggml_tensor` for `'a`, and so is every tensor that is reached from
+    /// it through `src` and `view_src`, in any number of steps. Nothing writes to their headers in
+    /// `'a` but [`Node::skip`](super::Node::skip) and what undoes it.
     pub unsafe fn from_raw(raw: *mut sys::ggml_tensor) -> Option<Self> {
         NonNull::new(raw).map(|raw| Self {
             raw,
@@ -50,7 +34,7 @@ impl<'a> Tensor<'a> {
         })
     }
 
-    fn get(&self) -> &'a sys::ggml_tensor {
+    pub(super) fn get(&self) -> &'a sys::ggml_tensor {
         // SAFETY: `from_raw` requires a live tensor for 'a; the scheduler does not move or free
         // graph nodes while the callback runs.
         unsafe { self.raw.as_ref() }
@@ -78,18 +62,6 @@ impl<'a> Tensor<'a> {
     /// The operation that makes the tensor (`GGML_OP_*`).
     pub fn op(&self) -> sys::ggml_op {
         sys::operation(self.get().op)
-    }
-
-    /// Makes every backend skip the node, until it is restored.
-    pub fn skip(&self) -> Skipped {
-        let op = self.get().op;
-        // SAFETY: the node is live (rule of `from_raw`), and while the callback runs for one of
-        // its evaluation's nodes, nothing else reads or writes it: the scheduler asks before it
-        // computes. Only the one field is written, through the raw pointer.
-        let field = unsafe { &raw mut (*self.raw.as_ptr()).op };
-        // SAFETY: as above.
-        unsafe { field.write(sys::GGML_OP_NONE) };
-        Skipped { raw: self.raw, op }
     }
 
     /// The element type (`GGML_TYPE_*`).
@@ -127,6 +99,12 @@ impl<'a> Tensor<'a> {
     pub fn view_source(&self) -> Option<Tensor<'a>> {
         // SAFETY: the viewed tensor of a live view is live (rule of `from_raw`).
         unsafe { Tensor::from_raw(self.get().view_src) }
+    }
+
+    /// Whether no node makes the tensor: a weight, an input, a cache, or a copy that the scheduler
+    /// made of one. (A node that is skipped has no operation either, but has operands.)
+    pub fn is_leaf(&self) -> bool {
+        self.op() == sys::GGML_OP_NONE && self.sources().next().is_none()
     }
 
     /// Whether this is a copy that the scheduler made of another backend's tensor
@@ -181,31 +159,6 @@ impl<'a> Tensor<'a> {
         Ok((width, rows))
     }
 
-    /// Writes `values`, whole rows of `width`, from row `first` on.
-    ///
-    /// # Errors
-    /// [`HookFault::Layout`], also when the rows do not fit.
-    pub fn write_rows(&self, first: usize, values: &[f32]) -> Result<(), HookFault> {
-        let (width, rows) = self.rows_f32()?;
-        if !values.len().is_multiple_of(width) || first + values.len() / width > rows {
-            return Err(HookFault::Layout {
-                tensor: self.name(),
-                shape: self.shape(),
-            });
-        }
-        // SAFETY: offset + size is within the tensor (checked above against its rows), and
-        // graph nodes are never read-only memory: weights are leaves, and leaves are not nodes.
-        unsafe {
-            sys::ggml_backend_tensor_set(
-                self.raw.as_ptr(),
-                values.as_ptr().cast(),
-                first * width * size_of::<f32>(),
-                size_of_val(values),
-            );
-        }
-        Ok(())
-    }
-
     /// (row width, bytes from row to row) of a tensor that holds `rows` rows of `f32`, each
     /// contiguous: two-dimensional, or three-dimensional with heads within a row.
     ///
@@ -248,30 +201,6 @@ impl<'a> Tensor<'a> {
             }
         }
         Ok(width)
-    }
-
-    /// Writes row `n` of `rows` (see [`Self::strided_rows`]).
-    ///
-    /// # Errors
-    /// [`HookFault::Layout`], also when the row has another width.
-    pub fn write_strided(&self, n: usize, rows: usize, row: &[f32]) -> Result<(), HookFault> {
-        let (width, stride) = self.strided_rows(rows)?;
-        if row.len() != width || n >= rows {
-            return Err(HookFault::Layout {
-                tensor: self.name(),
-                shape: self.shape(),
-            });
-        }
-        // SAFETY: as in `read_strided`; graph nodes are never read-only memory.
-        unsafe {
-            sys::ggml_backend_tensor_set(
-                self.raw.as_ptr(),
-                row.as_ptr().cast(),
-                n * stride,
-                size_of_val(row),
-            );
-        }
-        Ok(())
     }
 
     /// The cache that the node writes rows to (`GGML_OP_SET_ROWS`).
@@ -338,24 +267,18 @@ impl<'a> Tensor<'a> {
         }
     }
 
-    /// Reads the first `n` values of an `i32` input, or `None` where the host cannot read it
-    /// without a device transfer.
+    /// Reads the first `n` values of an `i32` input, wherever it lies; `None` for a tensor that
+    /// does not hold as many, and for an input that has no memory.
     pub fn read_i32_input(&self, n: usize) -> Option<Vec<i32>> {
         let t = self.get();
         let available = t.ne.iter().product::<i64>() as usize;
-        if self.element_type() != sys::GGML_TYPE_I32
-            || t.nb[0] != 4
-            || available < n
-            || t.buffer.is_null()
+        let flat = t.nb[0] == size_of::<i32>() && t.ne[0] as usize >= n;
+        if self.element_type() != sys::GGML_TYPE_I32 || !flat || available < n || !self.has_memory()
         {
             return None;
         }
-        // SAFETY: the buffer is not null and belongs to a live tensor.
-        if !unsafe { sys::ggml_backend_buffer_is_host(t.buffer) } {
-            return None;
-        }
         let mut values = vec![0i32; n];
-        // SAFETY: at least n contiguous i32 are there (checked above).
+        // SAFETY: at least n contiguous i32 are there, in memory of a buffer (checked above).
         unsafe {
             sys::ggml_backend_tensor_get(
                 self.raw.as_ptr(),

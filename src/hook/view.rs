@@ -279,7 +279,7 @@ impl<'g> View<'g> {
                     p != ids
                         && tensors[p].is_i32
                         && tensors[p].is_input
-                        && tensors[p].name == "inp_pos"
+                        && tensors[p].original_name() == "inp_pos"
                 })
         })
     }

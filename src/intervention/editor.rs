@@ -21,6 +21,17 @@ pub struct Editor {
     touched: Vec<BTreeMap<u32, usize>>,
 }
 
+/// A row that went through a forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// Its position.
+    pub position: u32,
+    /// Whether it is a prior token (false for the last token of its text).
+    pub prior: bool,
+    /// Whether its logits were asked for.
+    pub output: bool,
+}
+
 /// An intervention that did not touch what it should have.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum Missed {
@@ -167,52 +178,48 @@ impl Editor {
         Ok(written)
     }
 
-    /// Checks, after a forward pass over `rows` = (position, prior), that every intervention
-    /// touched every row it names at every layer of its span, and clears the books.
+    /// Checks, after a forward pass over `rows`, that every intervention touched every row it
+    /// names at every layer of its span, and none twice, and clears the books.
     ///
-    /// The attention contribution of the last layer exists only for rows whose logits were asked
-    /// for, so skip-attention must have touched at least one row of each layer when it names any.
+    /// In the last layer attention may exist for rows with logits only, since nothing reads the
+    /// others.
     ///
     /// # Errors
     /// [`Missed::Rows`] for the first layer that fell short.
-    pub fn settle(&mut self, rows: &[(u32, bool)]) -> Result<(), Missed> {
+    pub fn settle(&mut self, rows: &[Met]) -> Result<(), Missed> {
         let touched = std::mem::take(&mut self.touched);
         self.touched = vec![BTreeMap::new(); self.plan.len()];
         for (intervention, touched) in self.plan.iter().zip(&touched) {
-            let all = intervention.action.touches_last();
-            let named = rows
-                .iter()
-                .filter(|(position, prior)| {
-                    (*prior || all) && intervention.tokens.contains(*position)
+            let named = || {
+                let prior_only = !intervention.action.touches_last();
+                rows.iter().filter(move |row| {
+                    (row.prior || !prior_only) && intervention.tokens.contains(row.position)
                 })
-                .count();
+            };
+            let expected = named().count();
+            let with_logits = named().filter(|row| row.output).count();
             let has = |layer: &u32| !self.absent.contains(&(intervention.target(), *layer));
             let layers = (0..self.n_layer).filter(|l| intervention.layers.contains(*l));
             for layer in layers.filter(has) {
                 let touched = touched.get(&layer).copied().unwrap_or(0);
-                let last_layer = all && layer + 1 == self.n_layer;
-                let expected = if last_layer { named.min(1) } else { named };
-                // The last layer's rows are those with logits; a set that names none of them
-                // has nothing to touch there.
-                let excused = last_layer && !names_an_output(intervention, rows);
-                if touched < expected && !excused {
+                let last_attention =
+                    intervention.target() == Target::Attention && layer + 1 == self.n_layer;
+                if touched != expected && !(last_attention && touched == with_logits) {
                     return Err(Missed::Rows {
                         action: format!("{:?}", intervention.action),
                         layer,
                         touched,
-                        expected,
+                        expected: if last_attention {
+                            with_logits
+                        } else {
+                            expected
+                        },
                     });
                 }
             }
         }
         Ok(())
     }
-}
-
-/// The last token is the one whose logits are always asked for.
-fn names_an_output(intervention: &Intervention, rows: &[(u32, bool)]) -> bool {
-    rows.iter()
-        .any(|(position, prior)| !prior && intervention.tokens.contains(*position))
 }
 
 fn saves_at(intervention: &Intervention, layer: u32) -> bool {
@@ -277,6 +284,15 @@ mod tests {
         Editor::new(plan.into(), 4)
     }
 
+    /// A prior row, and the last one of its text.
+    fn met() -> [Met; 2] {
+        [(0, true), (1, false)].map(|(position, prior)| Met {
+            position,
+            prior,
+            output: !prior,
+        })
+    }
+
     fn input(
         editor: &mut Editor,
         layer: u32,
@@ -306,7 +322,7 @@ mod tests {
             assert!(!input(&mut editor, layer, 1, false, &mut last).unwrap());
             assert_eq!(last, [5.0, 5.0]);
         }
-        assert_eq!(editor.settle(&[(0, true), (1, false)]), Ok(()));
+        assert_eq!(editor.settle(&met()), Ok(()));
     }
 
     #[test]
@@ -330,7 +346,7 @@ mod tests {
     #[test]
     fn a_layer_never_shown_is_a_miss() {
         let mut editor = editor(vec![Intervention::random(2, 1)]);
-        let error = editor.settle(&[(0, true), (1, false)]).unwrap_err();
+        let error = editor.settle(&met()).unwrap_err();
         assert!(matches!(
             error,
             Missed::Rows {
@@ -350,8 +366,40 @@ mod tests {
         let edited = editor.edit(Target::Attention, 3, (1, false), 1, &mut row);
         assert!(edited.unwrap());
         assert_eq!(row, [0.0]);
-        assert_eq!(editor.settle(&[(0, true), (1, false)]), Ok(()));
-        assert!(editor.settle(&[(0, true), (1, false)]).is_err());
+        assert_eq!(editor.settle(&met()), Ok(()));
+        assert!(editor.settle(&met()).is_err());
+    }
+
+    #[test]
+    fn the_last_layer_s_attention_has_all_rows_with_logits_or_all_rows() {
+        let all_output = met().map(|row| Met {
+            output: true,
+            ..row
+        });
+        let settled = |layer, shown: &[(u32, bool)], rows: &[Met]| {
+            let mut editor = editor(vec![Intervention::skip_attention(layer)]);
+            for layer in layer..4 {
+                let shown = if layer == 3 {
+                    shown
+                } else {
+                    &[(0, true), (1, false)]
+                };
+                for at in shown {
+                    let edited = editor.edit(Target::Attention, layer, *at, 1, &mut [1.0]);
+                    assert!(edited.unwrap());
+                }
+            }
+            editor.settle(rows).is_ok()
+        };
+        let (both, last, first) = ([(0, true), (1, false)], [(1, false)], [(0, true)]);
+        for layer in [2, 3] {
+            assert!(settled(layer, &both, &met()) && settled(layer, &last, &met()));
+            assert!(settled(layer, &both, &all_output));
+            // A row with logits was not met, or met twice.
+            assert!(!settled(layer, &last, &all_output) && !settled(layer, &first, &all_output));
+            assert!(!settled(layer, &[], &met()));
+            assert!(!settled(layer, &[both[0], both[1], both[1]], &met()));
+        }
     }
 
     #[test]
@@ -391,6 +439,6 @@ mod tests {
         assert_eq!(state, [3.0, 3.0]);
         let mut last = [1.0, 2.0];
         assert!(!input(&mut editor, 2, 1, false, &mut last).unwrap());
-        assert_eq!(editor.settle(&[(0, true), (1, false)]), Ok(()));
+        assert_eq!(editor.settle(&met()), Ok(()));
     }
 }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use editor::{Editor, Missed};
+pub use editor::{Editor, Met, Missed};
 pub use kind::{Extent, Kind};
 pub use layers::{LayerList, LayerListError, LayerSpan};
 pub use noise::{Part, permutation, random_row, shuffle_row};

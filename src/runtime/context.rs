@@ -1,12 +1,14 @@
 //! Contexts: a K/V cache, a graph, and the callback.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
-use super::backend::{backend, forget_log, reason, reported_buffers};
+use super::backend::backend;
+use super::log::{forget_log, reason, reported_buffers};
 use super::options::{ContextOptions, FlashAttention};
 use super::{Facts, Model, RuntimeError};
 use crate::hook::{
@@ -33,10 +35,13 @@ impl Default for Setup {
 /// A K/V cache and the graphs that fill it, with the callback registered for good.
 pub struct Context {
     pub(super) raw: NonNull<sys::llama_context>,
-    slot: *mut Slot,
+    slot: Arc<Slot>,
     anatomy: Option<Arc<Anatomy>>,
     roles: HashMap<Cut, Result<Arc<[Role]>, CutError>>,
     outputs: Vec<bool>,
+    /// Whether logits were no numbers since the cells were emptied. Cells may hold such values
+    /// then, which spread to other texts: attention multiplies what it does not see by zero.
+    pub(super) spoilt: Cell<bool>,
     pub(super) unified: bool,
     /// What to add to a sequence's number for its twin's, where there are any.
     pub(super) twins: Option<u32>,
@@ -46,9 +51,24 @@ pub struct Context {
     model: Arc<Model>,
 }
 
-// SAFETY: a llama_context may be used from any one thread at a time; `&mut self` sees to that.
-// The slot is behind a mutex.
+// SAFETY: a llama_context may be used from any thread, by one at a time. `Context` is not `Sync`
+// (asserted below), so no two threads have it at once, not even to read logits, for which
+// llama.cpp may reorder its outputs. The slot is behind a mutex, and idle outside a decode.
+// The model behind the `Arc` is shared between threads as llama-cpp-2 has it (`LlamaModel` is
+// `Sync`): contexts read its weights, and `Model::without_attention`, which writes them, needs
+// the model for itself.
 unsafe impl Send for Context {}
+
+// Two implementations of `some` would fit a `Context` that is `Sync`, and this would not compile.
+const _: fn() = || {
+    trait Ambiguous<A> {
+        fn some() {}
+    }
+    struct IsSync;
+    impl<T: ?Sized> Ambiguous<()> for T {}
+    impl<T: ?Sized + Sync> Ambiguous<IsSync> for T {}
+    let _ = <Context as Ambiguous<_>>::some;
+};
 
 impl Context {
     /// Makes a context and analyses the model's graph once.
@@ -138,18 +158,16 @@ impl Context {
         // included: other kernels and another order of nodes than a smaller batch meets.
         params.op_offload = false;
         params.no_perf = true;
-        let slot = Box::into_raw(Box::new(Slot::default()));
+        let slot = Arc::new(Slot::default());
         if setup.callback {
             params.cb_eval = Some(trampoline);
-            params.cb_eval_user_data = slot.cast();
+            params.cb_eval_user_data = Arc::as_ptr(&slot).cast_mut().cast();
         }
         forget_log();
         // SAFETY: the model is live (and kept alive by the Arc), the parameters are defaults
         // with checked changes.
         let raw = unsafe { sys::llama_init_from_model(model.pointer(), params) };
         let Some(raw) = NonNull::new(raw) else {
-            // SAFETY: no context was made, so nothing else holds the slot.
-            drop(unsafe { Box::from_raw(slot) });
             return Err(RuntimeError::Context {
                 n_ctx: options.n_ctx,
                 reason: reason(),
@@ -161,6 +179,7 @@ impl Context {
             anatomy: None,
             roles: HashMap::new(),
             outputs: Vec::new(),
+            spoilt: Cell::new(false),
             unified: setup.unified,
             twins,
             buffers: reported_buffers(),
@@ -182,9 +201,9 @@ impl Context {
                 output: i + 1 == n,
             })
             .collect();
-        self.slot().begin_recording();
+        let watch = self.slot.record();
         let decoded = self.raw_decode(&rows);
-        let recording = self.slot().end_recording();
+        let recording = watch.recording();
         self.clear();
         decoded?;
         let Facts {
@@ -196,9 +215,8 @@ impl Context {
         Ok(Anatomy::of(&recording?, n_layer, n_embd, n_vocab)?)
     }
 
-    pub(super) fn slot(&self) -> &Slot {
-        // SAFETY: the slot was leaked in `make` and is freed only in `drop`.
-        unsafe { &*self.slot }
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
     }
 
     /// The model.
@@ -208,12 +226,12 @@ impl Context {
 
     /// Has a [`Witness`] see what every decode leaves, from now on.
     pub fn call_witness(&self) {
-        self.slot().call_witness();
+        self.slot.call_witness();
     }
 
     /// What the witness saw of the latest micro-batch.
     pub fn testimony(&self) -> Witness {
-        self.slot().testimony()
+        self.slot.testimony()
     }
 
     /// Bytes of the K/V cache and the compute and output buffers, as llama.cpp reported them.
@@ -297,9 +315,13 @@ impl Context {
         let anatomy = self.anatomy.clone().ok_or(RuntimeError::NoCallback)?;
         let pass = Pass::new(anatomy, rows.to_vec(), editors, capture, resume)?
             .sabotaged(self.options.sabotage);
-        self.slot().begin_pass(pass);
+        let watch = self.slot.edit(pass);
         let decoded = self.raw_decode(rows);
-        let observed = self.slot().end_pass();
+        let observed = watch.observed();
+        if observed.is_err() {
+            // llama.cpp knows of no error: it has logits, of what was computed until then.
+            self.outputs.clear();
+        }
         decoded?;
         Ok(observed?)
     }
@@ -321,12 +343,7 @@ impl Context {
         }
         let n_vocab = self.model.facts().n_vocab;
         for row in rows {
-            if row.sequence >= options.n_seq_max {
-                return Err(RuntimeError::Sequence {
-                    sequence: row.sequence,
-                    n_seq_max: options.n_seq_max,
-                });
-            }
+            self.check_sequence(row.sequence)?;
             if row.position >= options.n_ctx {
                 return Err(RuntimeError::TooLong {
                     tokens: row.position as usize + 1,
@@ -379,10 +396,12 @@ impl Context {
         }
     }
 
-    /// The logits of row `row` of the latest decode, one for each token of the vocabulary.
+    /// The logits of row `row` of the latest decode, one for each token of the vocabulary. They
+    /// make a distribution: minus infinity rules a token out, at least one is finite.
     ///
     /// # Errors
-    /// [`RuntimeError::NoLogits`] when they were not asked for.
+    /// [`RuntimeError::NoLogits`] when they were not asked for, [`RuntimeError::NotNumbers`] when
+    /// they make no distribution.
     pub fn logits(&self, row: usize) -> Result<&[f32], RuntimeError> {
         if !self.outputs.get(row).copied().unwrap_or(false) {
             return Err(RuntimeError::NoLogits(row));
@@ -395,15 +414,49 @@ impl Context {
         let n_vocab = self.model.facts().n_vocab as usize;
         // SAFETY: a row of logits has n_vocab values and is valid until the next decode, which
         // needs `&mut self`.
-        Ok(unsafe { std::slice::from_raw_parts(logits, n_vocab) })
+        let logits = unsafe { std::slice::from_raw_parts(logits, n_vocab) };
+        match not_numbers(logits) {
+            Some(what) => {
+                self.spoilt.set(true);
+                Err(RuntimeError::NotNumbers(what))
+            }
+            None => Ok(logits),
+        }
     }
+}
+
+/// What keeps logits from being a distribution. Some models rule tokens out by minus infinity.
+fn not_numbers(logits: &[f32]) -> Option<&'static str> {
+    let mut largest = f32::NEG_INFINITY;
+    for logit in logits {
+        if logit.is_nan() {
+            return Some("NaN");
+        }
+        largest = largest.max(*logit);
+    }
+    largest.is_infinite().then_some("infinite")
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: made by llama_init_from_model, freed once; the model outlives it (Arc).
+        // SAFETY: made by llama_init_from_model, freed once. The model and the slot, which the
+        // context calls into, are dropped after it (Arc).
         unsafe { sys::llama_free(self.raw.as_ptr()) };
-        // SAFETY: leaked in `make`; the context that called into it is gone.
-        drop(unsafe { Box::from_raw(self.slot) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_numbers;
+
+    #[test]
+    fn logits_that_make_no_distribution_are_not_numbers() {
+        let (nan, infinite) = (f32::NAN, f32::INFINITY);
+        assert_eq!(not_numbers(&[1.0, -infinite, f32::MIN]), None);
+        assert_eq!(not_numbers(&[1.0, nan]), Some("NaN"));
+        assert_eq!(not_numbers(&[infinite, nan]), Some("NaN"));
+        assert_eq!(not_numbers(&[1.0, infinite]), Some("infinite"));
+        assert_eq!(not_numbers(&[-infinite; 2]), Some("infinite"));
+        assert_eq!(not_numbers(&[]), Some("infinite"));
     }
 }

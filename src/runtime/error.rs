@@ -57,8 +57,14 @@ pub enum RuntimeError {
     TooLong { tokens: usize, n_ctx: u32 },
     #[error("{rows} rows in one batch, at most {n_batch} are allowed: raise -b")]
     BatchTooLarge { rows: usize, n_batch: u32 },
-    #[error("sequence {sequence} in a batch of a context made for {n_seq_max}")]
+    #[error("there is no sequence {sequence} in a context made for {n_seq_max}")]
     Sequence { sequence: u32, n_seq_max: u32 },
+    #[error("there is no position {position} in a context of {n_ctx}")]
+    Position { position: u32, n_ctx: u32 },
+    #[error("sequence {0} has cells already, so it cannot share another one's")]
+    Occupied(u32),
+    #[error("cells are shared within one stream only, and this context keeps sequences apart")]
+    SeparateStreams,
     #[error("token {token} is not in the vocabulary of {n_vocab}")]
     Token { token: i32, n_vocab: u32 },
     #[error("an empty batch cannot be decoded")]
@@ -71,6 +77,10 @@ pub enum RuntimeError {
     CellsLost { end: u32 },
     #[error("llama.cpp could not decode the batch (code {code}): {reason}")]
     Decode { code: i32, reason: String },
+    #[error(
+        "the model's logits are not numbers ({0}) on this prompt: the file is damaged, or overflows with these settings (-m, -ctk, -ctv, -fa)"
+    )]
+    NotNumbers(&'static str),
     #[error("no logits were computed for row {0}")]
     NoLogits(usize),
     #[error(

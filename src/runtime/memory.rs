@@ -12,37 +12,73 @@ impl Context {
 
     /// Empties the cache.
     pub fn clear(&mut self) {
-        // SAFETY: the memory belongs to the live context; `false` keeps the buffers, which are
-        // never read for cells that hold no sequence.
-        unsafe { sys::llama_memory_clear(self.memory(), false) };
+        // Attention reads cells that hold no sequence as well, and leaves them out by a weight of
+        // zero, which is enough unless they hold what is no number.
+        let wipe = self.spoilt.take();
+        // SAFETY: the memory belongs to the live context.
+        unsafe { sys::llama_memory_clear(self.memory(), wipe) };
     }
 
-    /// Makes the cells of `from` below position `end` belong to `to`, which has none of these
-    /// positions yet, as well. Nothing is copied; a cell is free again once no sequence holds it.
+    /// Makes the cells of `from` below position `end` belong to `to`, which has no cells yet, as
+    /// well. Nothing is copied; a cell is free again once no sequence holds it.
     ///
     /// # Errors
+    /// [`RuntimeError::Sequence`], [`RuntimeError::Position`] and [`RuntimeError::Occupied`] for
+    /// what cannot be shared; [`RuntimeError::SeparateStreams`] in a context of these;
     /// [`RuntimeError::CellsLost`] when the first of these positions is not there then, or none up
     /// to the last.
-    ///
-    /// # Panics
-    /// In a context with separate streams.
     pub fn share(&mut self, from: u32, to: u32, end: u32) -> Result<(), RuntimeError> {
-        assert!(self.unified, "cells are shared within one stream only");
+        if !self.unified {
+            return Err(RuntimeError::SeparateStreams);
+        }
+        self.check_sequence(from)?;
+        self.check_sequence(to)?;
+        self.check_position(end)?;
         if end == 0 {
             return Ok(());
         }
         for (from, to) in self.with_twin(from).zip(self.with_twin(to)) {
-            // SAFETY: the memory belongs to the live context. In a unified cache both sequences
-            // are of one stream, where any part may be copied; with separate streams llama.cpp
-            // asserts, which is why this is refused there.
-            unsafe { sys::llama_memory_seq_cp(self.memory(), from, to, 0, end as i32) };
-            // SAFETY: as above.
-            let first = unsafe { sys::llama_memory_seq_pos_min(self.memory(), to) };
-            // SAFETY: as above.
-            let last = unsafe { sys::llama_memory_seq_pos_max(self.memory(), to) };
-            if first != 0 || last + 1 < end as i32 {
-                return Err(RuntimeError::CellsLost { end });
+            if self.span(to).is_some() {
+                return Err(RuntimeError::Occupied(to as u32));
             }
+            // SAFETY: the memory belongs to the live context, and both sequences are the
+            // context's (checked above). In a unified cache they are of one stream, where any
+            // part may be copied; with separate streams llama.cpp asserts.
+            unsafe { sys::llama_memory_seq_cp(self.memory(), from, to, 0, end as i32) };
+            match self.span(to) {
+                Some((0, last)) if last + 1 >= end as i32 => {}
+                _ => return Err(RuntimeError::CellsLost { end }),
+            }
+        }
+        Ok(())
+    }
+
+    /// The first and the last position of a sequence, as llama.cpp numbers it, that has cells.
+    fn span(&self, sequence: i32) -> Option<(i32, i32)> {
+        // SAFETY: the memory belongs to the live context, callers have checked the sequence.
+        let first = unsafe { sys::llama_memory_seq_pos_min(self.memory(), sequence) };
+        // SAFETY: as above.
+        let last = unsafe { sys::llama_memory_seq_pos_max(self.memory(), sequence) };
+        (first >= 0).then_some((first, last))
+    }
+
+    /// llama.cpp asserts on sequences beyond its own limit, and takes negative ones for all.
+    pub(super) fn check_sequence(&self, sequence: u32) -> Result<(), RuntimeError> {
+        let n_seq_max = self.options().n_seq_max;
+        if sequence >= n_seq_max {
+            return Err(RuntimeError::Sequence {
+                sequence,
+                n_seq_max,
+            });
+        }
+        Ok(())
+    }
+
+    /// llama.cpp takes negative positions for the first or the last of all.
+    fn check_position(&self, position: u32) -> Result<(), RuntimeError> {
+        let n_ctx = self.options().n_ctx;
+        if position > n_ctx {
+            return Err(RuntimeError::Position { position, n_ctx });
         }
         Ok(())
     }
@@ -56,10 +92,14 @@ impl Context {
     /// Drops the positions of `sequence` from `first` on.
     ///
     /// # Errors
-    /// [`RuntimeError::CannotRewind`] for recurrent memory.
+    /// [`RuntimeError::Sequence`] and [`RuntimeError::Position`] for what the context does not
+    /// have, [`RuntimeError::CannotRewind`] for recurrent memory.
     pub fn rewind(&mut self, sequence: u32, first: u32) -> Result<(), RuntimeError> {
+        self.check_sequence(sequence)?;
+        self.check_position(first)?;
         for sequence in self.with_twin(sequence) {
-            // SAFETY: the memory belongs to the live context.
+            // SAFETY: the memory belongs to the live context, and the sequence is the context's
+            // (checked above).
             let dropped =
                 unsafe { sys::llama_memory_seq_rm(self.memory(), sequence, first as i32, -1) };
             if !dropped {

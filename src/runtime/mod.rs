@@ -9,6 +9,7 @@ mod facts;
 mod header;
 mod heads;
 mod level;
+mod log;
 mod memory;
 mod model;
 mod options;
@@ -20,15 +21,14 @@ mod stop;
 mod synthetic;
 mod weights;
 
-pub use backend::{
-    Device, cpu_features, devices, llama_cpp_version, quantize_progress, set_verbose,
-};
+pub use backend::{Device, cpu_features, devices, llama_cpp_version};
 pub use context::Context;
 pub use error::RuntimeError;
 pub use facts::Facts;
 pub use heads::Heads;
 pub use level::Level;
 pub use llama_cpp_2::token::LlamaToken as Token;
+pub use log::{quantize_progress, set_verbose};
 pub use model::{Model, ModelOptions};
 pub use options::{CacheType, ContextOptions, FlashAttention};
 pub use parts::{model_name, model_parts};

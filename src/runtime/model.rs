@@ -9,10 +9,11 @@ use llama_cpp_sys_2 as sys;
 
 use crate::files::{beside, lacks_space};
 
-use super::backend::{backend, forget_log, reason};
+use super::backend::backend;
 use super::header::Header;
 use super::heads::Heads;
 use super::level::type_name;
+use super::log::{forget_log, reason};
 use super::parts::{model_name, model_parts};
 use super::{Facts, RuntimeError, Token, Weights};
 
@@ -36,22 +37,26 @@ pub struct Model {
     writable: bool,
 }
 
-// `LlamaModel` is `repr(transparent)` over its pointer and keeps that pointer private; the two
-// functions below are the only place that relies on it.
+// `LlamaModel` keeps its pointer private. It is `repr(transparent)` over it in the version of
+// llama-cpp-2 that Cargo.toml pins exactly, and nothing else says so: size and alignment, asserted
+// here, would fit an `Arc` too. The two functions below are the only place that relies on it; read
+// `LlamaModel` and its `Ptr` again before raising the version.
 const _: () = {
     assert!(size_of::<LlamaModel>() == size_of::<*mut sys::llama_model>());
     assert!(align_of::<LlamaModel>() == align_of::<*mut sys::llama_model>());
 };
 
 fn pointer_of(model: &LlamaModel) -> *mut sys::llama_model {
-    // SAFETY: same size and alignment (asserted above), transparent over a non-null pointer.
+    // SAFETY: transparent over a non-null pointer in the exact version that is pinned (see above);
+    // same size and alignment.
     unsafe { std::mem::transmute_copy(model) }
 }
 
 /// # Safety
 /// `pointer` is a non-null model that nothing else frees.
 unsafe fn model_of(pointer: *mut sys::llama_model) -> LlamaModel {
-    // SAFETY: same size and alignment (asserted above), transparent over a non-null pointer.
+    // SAFETY: transparent over a non-null pointer in the exact version that is pinned (see above);
+    // same size and alignment; nothing else frees the model, by the caller's promise.
     unsafe { std::mem::transmute(pointer) }
 }
 

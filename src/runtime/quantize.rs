@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 use crate::files::hex;
 
-use super::backend::{backend, forget_log, llama_cpp_version, reason};
+use super::backend::{backend, llama_cpp_version};
 use super::header::Header;
+use super::log::{forget_log, forget_progress, reason};
 use super::weights::{REQUANTIZED_FROM, Weights};
 use super::{Level, RuntimeError, model_parts};
 
@@ -105,6 +106,7 @@ pub fn quantize(
     overrides.push(end_of_notes());
     params.kv_overrides = overrides.as_ptr();
     forget_log();
+    forget_progress();
     // SAFETY: both paths are NUL-terminated and live for the call; the parameters are defaults
     // with three plain values changed, and overrides that end with an empty key and live too.
     let code = unsafe { sys::llama_model_quantize(from.as_ptr(), to.as_ptr(), &raw const params) };

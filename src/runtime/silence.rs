@@ -40,9 +40,9 @@ impl Model {
         let layers = layers.collect();
         // SAFETY: the weights may be written to (checked above), and `model` came in by value,
         // so nothing else uses it.
-        unsafe { context.slot().begin_silencing(layers) };
+        let watch = unsafe { context.slot().silence(layers) };
         let decoded = context.raw_decode(&[row]);
-        let silenced = context.slot().end_silencing();
+        let silenced = watch.silenced();
         decoded?;
         let silenced = silenced?;
         let anatomy = context.anatomy().ok_or(RuntimeError::NoCallback)?;

@@ -51,7 +51,7 @@ impl Examined<'_> {
                 self.intervention(kind, Site::Keys, k),
                 self.intervention(kind, Site::Values, k),
             ]);
-            let verdict = match (self.slow.start(&by_stream), self.slow.start(&by_cache)) {
+            let verdict = match (self.slow.logits(&by_stream), self.slow.logits(&by_cache)) {
                 (Ok(a), Ok(b)) => self.judge(&by_stream, &a, distance(&a, &b)),
                 (Err(error), _) | (_, Err(error)) => failed(&error),
             };
@@ -75,7 +75,7 @@ impl Examined<'_> {
         for cell in cells {
             let (kind, site, k) = cell;
             let skipped = self.request(vec![self.intervention(kind, site, k)]);
-            let Ok(skipped_logits) = self.slow.start(&skipped) else {
+            let Ok(skipped_logits) = self.slow.logits(&skipped) else {
                 continue; // noted with the rows
             };
             let verdict = match self.silent_run(silent, k) {
@@ -95,7 +95,7 @@ impl Examined<'_> {
 
     fn silent_run(&self, silent: &mut Silent<'_>, first: u32) -> Result<Vec<f32>, EngineError> {
         let model = silent.from(first)?;
-        Straightforward::new(model, &self.options)?.start(&self.request(vec![]))
+        Straightforward::new(model, &self.options)?.logits(&self.request(vec![]))
     }
 
     /// A prompt that goes through the graph in pieces, at one layer of each manipulation.
@@ -107,10 +107,10 @@ impl Examined<'_> {
         let mut pieces = Straightforward::new(self.model.clone(), &options)?;
         for cell in self.middle_cells() {
             let request = self.request(vec![self.intervention(cell.0, cell.1, cell.2)]);
-            let Ok(whole) = self.slow.start(&request) else {
+            let Ok(whole) = self.slow.logits(&request) else {
                 continue; // noted with the rows
             };
-            let verdict = match pieces.start(&request) {
+            let verdict = match pieces.logits(&request) {
                 Ok(pieces) => self.judge(&request, &whole, distance(&pieces, &whole)),
                 Err(error) => failed(&error),
             };
@@ -186,7 +186,7 @@ impl Examined<'_> {
                 plan: plans[sequence].clone(),
                 ..Request::default()
             };
-            let logits = self.slow.start(&alone)?;
+            let logits = self.slow.logits(&alone)?;
             let off = distance(context.logits(n)?, &logits);
             verdicts.push(self.judge(&alone, &logits, off));
             most = most.max(off);

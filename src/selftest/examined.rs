@@ -86,7 +86,7 @@ impl<'s> Examined<'s> {
         let text = Prompt::new("", tokens, |_| Vec::new());
         let floors = slow.noise_floor(std::slice::from_ref(&text))?;
         let noise_floor = floors.iter().map(|f| f.max_logit).fold(0.0, f64::max);
-        let clean = slow.start(&Request::new(&text))?;
+        let clean = slow.logits(&Request::new(&text))?;
         let clean_rows = slow.context().testimony();
         Ok(Self {
             scope,
@@ -152,7 +152,7 @@ impl<'s> Examined<'s> {
             continuations: Vec::new(),
             ..request.clone()
         };
-        let cut = self.slow.start(&cut);
+        let cut = self.slow.logits(&cut);
         cut.map_or(0.0, |l| distance(&l, logits))
     }
 
@@ -274,7 +274,7 @@ impl Clean {
             tokens: tokens.clone(),
             ..Request::default()
         };
-        engine.start(&request)?;
+        engine.logits(&request)?;
         let witness = without_padding(engine.context());
         let targets = [Target::Input, Target::Keys, Target::Values];
         let captured = engine.captured(&tokens, 0, &targets)?;
@@ -398,7 +398,7 @@ mod tests {
         let scope = Scope::spread(4, 1);
         let mut examined = Examined::new(&model, &options, &scope).unwrap();
         let request = examined.request(vec![Intervention::random(1, SEED)]);
-        let logits = examined.slow.start(&request).unwrap();
+        let logits = examined.slow.logits(&request).unwrap();
         let near = examined.judge(&request, &logits, 1e-6);
         assert!(matches!(near, Verdict::Within { .. }));
         assert_eq!(examined.found.drowned, 0);

@@ -85,9 +85,9 @@ impl Examined<'_> {
         let mut direct = self.request(vec![]);
         let last = direct.tokens.len() - 1;
         direct.tokens[..last].copy_from_slice(&self.donor.tokens[..last]);
-        let direct = self.slow.start(&direct)?;
+        let direct = self.slow.logits(&direct)?;
         let injected = self.request(vec![Intervention::given(0, donor, at)]);
-        let verdict = match self.slow.start(&injected) {
+        let verdict = match self.slow.logits(&injected) {
             Ok(injected) => Verdict::of(distance(&injected, &direct), 0.0),
             Err(error) => failed(&error),
         };
@@ -111,7 +111,7 @@ impl Examined<'_> {
                     reason: format!("no layer keeps {site} of its own"),
                 }
             } else {
-                match self.slow.start(&request) {
+                match self.slow.logits(&request) {
                     Ok(logits) => Verdict::of(distance(&logits, &self.clean), 0.0),
                     Err(error) => failed(&error),
                 }
@@ -137,7 +137,7 @@ impl Examined<'_> {
         for cell in self.scope.cells() {
             let (kind, site, k) = cell;
             let request = self.request(vec![self.intervention(kind, site, k)]);
-            let logits = match self.slow.start(&request) {
+            let logits = match self.slow.logits(&request) {
                 Ok(logits) => logits,
                 Err(error) => {
                     self.note(Check::Effect, cell, failed(&error));
@@ -148,7 +148,7 @@ impl Examined<'_> {
             let (clean, after) = match site {
                 Site::Residual => (&self.clean_rows, self.slow.context().testimony()),
                 Site::Keys | Site::Values => {
-                    self.exact.start(&request)?;
+                    self.exact.logits(&request)?;
                     (&self.prompt.witness, without_padding(self.exact.context()))
                 }
             };

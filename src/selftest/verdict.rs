@@ -40,7 +40,7 @@ impl Verdict {
     pub fn of(difference: f64, tolerance: f64) -> Self {
         if difference == 0.0 {
             Verdict::Exact
-        } else if difference <= tolerance {
+        } else if difference <= tolerance && difference.is_finite() {
             Verdict::Within {
                 difference,
                 tolerance,
@@ -190,6 +190,9 @@ mod tests {
         assert!(Verdict::of(1.5, 1.0).is_wrong());
         assert!(Verdict::of(f64::NAN, 1.0).is_wrong());
         assert!(Verdict::of(f64::INFINITY, 1.0).is_wrong());
+        // A noise that is no number allows nothing.
+        assert!(Verdict::of(f64::INFINITY, f64::INFINITY).is_wrong());
+        assert!(Verdict::of(1.0, f64::NAN).is_wrong());
     }
 
     #[test]

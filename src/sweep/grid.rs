@@ -61,6 +61,19 @@ pub struct Cell {
     pub seed: u64,
 }
 
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.treatment.fmt(f)?;
+        if self.treatment.kind().is_some() {
+            write!(f, " at layer {}", self.layer)?;
+        }
+        if self.seed > 0 {
+            write!(f, ", seed {}", self.seed)?;
+        }
+        Ok(())
+    }
+}
+
 /// All cells of a run, in the order in which they run for each item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {

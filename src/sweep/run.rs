@@ -21,7 +21,7 @@ pub enum SweepError {
     Item {
         /// The task.
         task: TaskName,
-        /// The item, or the first and the last of those that ran together.
+        /// The item and the cell, or the first and the last of the items that ran together.
         item: String,
         /// Why.
         source: EngineError,
@@ -202,12 +202,30 @@ fn measure_noise_floor(
     if store.has_noise_floor()? {
         return Ok(());
     }
-    let prompts: Vec<_> = work
+    let measured: Vec<(TaskName, &Item)> = work
         .iter()
-        .flat_map(|(_, set)| set.items.iter().take(FLOOR_PROMPTS))
-        .map(|item| item.prompt.clone())
+        .flat_map(|(task, set)| {
+            set.items
+                .iter()
+                .map(move |item| (*task, item))
+                .take(FLOOR_PROMPTS)
+        })
         .collect();
-    let floors = engine.noise_floor(&prompts)?;
+    let prompts: Vec<_> = measured
+        .iter()
+        .map(|(_, item)| item.prompt.clone())
+        .collect();
+    let floors = engine.noise_floor(&prompts).map_err(|error| {
+        let (prompt, source) = error.request();
+        match prompt.map(|n| measured[n]) {
+            Some((task, item)) => SweepError::Item {
+                task,
+                item: format!("{}, clean", item.id),
+                source,
+            },
+            None => source.into(),
+        }
+    })?;
     progress.check()?;
     store.put_noise_floor(&floors)?;
     Ok(())
@@ -323,7 +341,13 @@ impl ItemSweep<'_> {
             // What is complete is kept.
             Err(EngineError::Stopped) if seen.iter().all(Option::is_some) => {}
             Err(EngineError::Stopped) => return Err(SweepError::Interrupted),
-            Err(source) => return Err(self.failed(items, source)),
+            Err(source) => {
+                let (request, source) = source.request();
+                return Err(match request.map(|n| &asked[n]) {
+                    Some(asked) => self.failed_at(&items[asked.of], asked.cell, source),
+                    None => self.failed(items, source),
+                });
+            }
         }
         let mut units: Vec<Unit> = items.iter().map(|item| self.unit(item)).collect();
         let mut answers: Vec<Option<String>> = vec![None; items.len()];
@@ -407,6 +431,19 @@ impl ItemSweep<'_> {
                 swap: swap.map(|of| (of.donor.text.clone(), of.answer.text.clone())),
             },
             rows: Vec::new(),
+        }
+    }
+
+    fn failed_at(&self, item: &Item, cell: usize, source: EngineError) -> SweepError {
+        let mut cells = self.grid.cells_of(self.task);
+        let cell = cells.find(|(n, _)| *n == cell);
+        SweepError::Item {
+            task: self.task,
+            item: match cell {
+                Some((_, cell)) => format!("{}, {cell}", item.id),
+                None => item.id.clone(),
+            },
+            source,
         }
     }
 

@@ -10,6 +10,7 @@ mod hub_names;
 mod inject_from_newline;
 mod inject_long_donor;
 mod layers;
+mod nan_weights;
 mod no_pre_tokenizer;
 mod replaced_files;
 mod requantized_same_name;

@@ -78,6 +78,21 @@ pub fn fields(file: &[u8]) -> Vec<(Field, Range<usize>)> {
     at.fields
 }
 
+/// Where a tensor's data begin in a well-formed file.
+pub fn data_of(file: &[u8], tensor: &str) -> usize {
+    let fields = fields(file);
+    let named = |(field, range): &(Field, Range<usize>)| {
+        *field == Field::Text && file[range.clone()] == *tensor.as_bytes()
+    };
+    let name = fields.iter().position(named).expect("the tensor's name");
+    let mut after = fields[name..].iter();
+    let (_, offset) = after.find(|(field, _)| *field == Field::Offset).unwrap();
+    let offset = u64::from_le_bytes(file[offset.clone()].try_into().unwrap());
+    let (_, data) = fields.last().unwrap();
+    // Tensors begin at multiples of 32 unless the file says otherwise.
+    data.start.next_multiple_of(32) + offset as usize
+}
+
 const ARRAY: u64 = 9;
 const STRING: u64 = 8;
 

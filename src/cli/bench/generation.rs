@@ -110,9 +110,10 @@ fn parting(
 /// Seconds to generate, prompt included, without stopping at an end token.
 fn timed(engine: &mut impl Engine, request: &Request, tokens: u32) -> anyhow::Result<f64> {
     let start = Instant::now();
-    let mut logits = engine.start(request)?;
+    let mut session = engine.start(request)?;
     for _ in 1..tokens {
-        logits = engine.advance(argmax(&logits))?;
+        let token = argmax(session.logits());
+        session.advance(token)?;
     }
     Ok(start.elapsed().as_secs_f64())
 }

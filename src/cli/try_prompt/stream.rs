@@ -3,23 +3,20 @@
 use super::runs::Run;
 use crate::cli::output::{print, width};
 use crate::cli::text::{cut, padded, shown};
-use midlayer::engine::{Engine, Request, argmax};
+use midlayer::engine::{Engine, Request, Session, argmax};
 use midlayer::runtime::{Model, Token};
 
 /// A text being continued token by token.
-struct Stream<'e, E: Engine> {
-    engine: &'e mut E,
-    logits: Vec<f32>,
+struct Stream<'e> {
+    session: Box<dyn Session + 'e>,
     tokens: Vec<Token>,
     ended: bool,
 }
 
-impl<'e, E: Engine> Stream<'e, E> {
-    fn start(engine: &'e mut E, request: &Request) -> anyhow::Result<Self> {
-        let logits = engine.start(request)?;
+impl<'e> Stream<'e> {
+    fn start(engine: &'e mut dyn Engine, request: &Request) -> anyhow::Result<Self> {
         Ok(Self {
-            engine,
-            logits,
+            session: engine.start(request)?,
             tokens: Vec::new(),
             ended: false,
         })
@@ -30,11 +27,11 @@ impl<'e, E: Engine> Stream<'e, E> {
         if self.ended {
             return Ok(String::new());
         }
-        let token = argmax(&self.logits);
+        let token = argmax(self.session.logits());
         self.tokens.push(token);
-        self.ended = self.engine.ends_generation(token);
+        self.ended = self.session.tokenizer().ends_generation(token);
         if !self.ended && !last {
-            self.logits = self.engine.advance(token)?;
+            self.session.advance(token)?;
         }
         Ok(shown(&model.piece(token)))
     }
@@ -68,8 +65,8 @@ pub fn stream<E: Engine>(
         }
     }
     let (clean, manipulated) = (
-        left.engine.text(&left.tokens),
-        right.engine.text(&right.tokens),
+        left.session.tokenizer().text(&left.tokens),
+        right.session.tokenizer().text(&right.tokens),
     );
     print(&format!(
         "* other than the clean run's\n\nclean:\n{clean}\n\n{label}:\n{manipulated}\n"

@@ -25,10 +25,12 @@ use route::{Route, route};
 use sorted::{Asked, Job, Sorted, groups, jobs, needed};
 
 use super::cost::{Cost, Decode, Shape};
-use super::{Engine, EngineError, Outcome, Prompt, Request, Straightforward, Strategy, Work};
-use crate::hook::{CacheFill, Captured, Cut, HookFault, Touched};
+use super::{
+    Engine, EngineError, Outcome, Request, Session, Straightforward, Strategy, Tokenizer, Work,
+};
+use crate::hook::{CacheFill, Captured, Cut, HookFault};
 use crate::intervention::Target;
-use crate::runtime::{Context, ContextOptions, Facts, Model, RuntimeError, Token};
+use crate::runtime::{Context, ContextOptions, Model, RuntimeError, Token};
 
 /// Runs requests in parts, many at a time. What it cannot run so goes the straightforward way,
 /// in the same context, and is counted.
@@ -142,17 +144,6 @@ impl Planned {
         Ok(())
     }
 
-    fn check(&self, request: &Request) -> Result<(), EngineError> {
-        for intervention in &request.plan {
-            intervention.check(self.n_layer())?;
-        }
-        self.inner.check(request.tokens.len())?;
-        let generated = request.generate.as_ref().map_or(0, |e| e.max_tokens);
-        let forced = request.continuations.iter().map(Vec::len).max();
-        let follow = forced.unwrap_or(0).max(generated.saturating_sub(1));
-        self.inner.check(request.tokens.len() + follow)
-    }
-
     /// Whether the graph can be cut as the route needs it.
     fn possible(&mut self, route: Route) -> Result<(), RuntimeError> {
         let first = route.layer();
@@ -210,7 +201,8 @@ impl Planned {
         done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         for &n in indices {
-            let outcome = self.inner.run(&requests[n])?;
+            let outcome = self.inner.run(&requests[n]);
+            let outcome = outcome.map_err(|error| error.of(n))?;
             if done(n, outcome).is_break() {
                 return Err(EngineError::Stopped);
             }
@@ -227,6 +219,7 @@ fn is_about_parts(error: &EngineError) -> Option<&RuntimeError> {
             | RuntimeError::CacheFull { .. }
             | RuntimeError::CellsLost { .. }
             | RuntimeError::CannotRewind
+            | RuntimeError::NotNumbers(_)
             | RuntimeError::Hook(HookFault::GraphChanged { .. })),
         ) => Some(error),
         _ => None,
@@ -234,44 +227,13 @@ fn is_about_parts(error: &EngineError) -> Option<&RuntimeError> {
 }
 
 impl Engine for Planned {
-    fn facts(&self) -> &Facts {
-        self.inner.facts()
+    fn tokenizer(&self) -> &dyn Tokenizer {
+        self.inner.tokenizer()
     }
 
-    fn prompt(&self, text: &str) -> Result<Prompt, EngineError> {
-        self.inner.prompt(text)
-    }
-
-    fn piece(&self, token: Token) -> String {
-        self.inner.piece(token)
-    }
-
-    fn text(&self, tokens: &[Token]) -> String {
-        self.inner.text(tokens)
-    }
-
-    fn ends_generation(&self, token: Token) -> bool {
-        self.inner.ends_generation(token)
-    }
-
-    fn chat(&self, message: &str) -> Result<String, EngineError> {
-        self.inner.chat(message)
-    }
-
-    fn start(&mut self, request: &Request) -> Result<Vec<f32>, EngineError> {
+    /// A text continued token by token runs whole: its steps share nothing with other texts.
+    fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
         self.inner.start(request)
-    }
-
-    fn advance(&mut self, token: Token) -> Result<Vec<f32>, EngineError> {
-        self.inner.advance(token)
-    }
-
-    fn back(&mut self) -> Result<(), EngineError> {
-        self.inner.back()
-    }
-
-    fn touched(&self) -> Vec<Touched> {
-        self.inner.touched()
     }
 
     fn captured(
@@ -313,9 +275,10 @@ impl Engine for Planned {
         requests: &[Request],
         done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
+        let (n_layer, n_ctx) = (self.n_layer(), self.inner.n_ctx());
         let mut sorted = Sorted::default();
         for (n, request) in requests.iter().enumerate() {
-            self.check(request)?;
+            request.check(n_layer, n_ctx).map_err(|error| error.of(n))?;
             let (route, reason) = self.route(request);
             if let Some(reason) = reason {
                 self.fall_back(1, &reason);
@@ -336,9 +299,18 @@ impl Engine for Planned {
                 continue;
             };
             self.clear();
+            let (suspect, error) = error.request();
             let Some(reason) = is_about_parts(&error) else {
-                return Err(error);
+                return Err(match suspect {
+                    Some(n) => error.of(n),
+                    None => error,
+                });
             };
+            if let (Some(n), RuntimeError::NotNumbers(_)) = (suspect, reason) {
+                // What is no number spreads to other requests, whose cells are read in the same
+                // batch. Alone, the request at fault is known; most often it is this.
+                self.run_whole(requests, &[n], &mut |_, _| ControlFlow::Continue(()))?;
+            }
             self.fall_back(left.len(), reason);
             self.run_whole(requests, &left, done)?;
         }
@@ -355,8 +327,11 @@ impl Planned {
         done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         self.clear();
-        let tokens: Vec<Vec<Token>> = group.iter().map(|(tokens, _)| tokens.clone()).collect();
-        let mut texts = self.run_clean(&tokens)?;
+        let asked: Vec<(&[Token], usize)> = group
+            .iter()
+            .map(|(tokens, jobs)| (&tokens[..], jobs[0].0))
+            .collect();
+        let mut texts = self.run_clean(&asked)?;
         let mut jobs = jobs(requests, group);
         if self.pace == Pace::Eager {
             jobs.sort_by_key(|job| (job.route != Route::Clean, job.index));

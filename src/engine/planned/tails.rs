@@ -221,8 +221,9 @@ impl Planned {
             self.work.decodes += 1;
             let outputs = (0..rows.len()).filter(|n| rows[*n].output);
             for ((mut tail, token), at) in now.into_iter().zip(outputs) {
-                let outcome = &mut outcomes[tail.of].1;
-                let logits = self.inspect().logits(at)?;
+                let (job, outcome) = &mut outcomes[tail.of];
+                let logits = self.inspect().logits(at).map_err(EngineError::from);
+                let logits = logits.map_err(|error| error.of(job.index))?;
                 tail.likeliest = likeliest(logits);
                 if let Kind::Forced(n) = tail.kind {
                     outcome.branches[n].push(logits.to_vec());

@@ -50,9 +50,12 @@ impl Text {
 }
 
 impl Planned {
-    /// Runs the texts clean and keeps their states.
-    pub(super) fn run_clean(&mut self, texts: &[Vec<Token>]) -> Result<Texts, EngineError> {
-        let common = common_prefix(texts);
+    /// Runs the texts clean and keeps their states. Each comes with the first request on it, to
+    /// which its errors are put down.
+    pub(super) fn run_clean(&mut self, asked: &[(&[Token], usize)]) -> Result<Texts, EngineError> {
+        let texts: Vec<&[Token]> = asked.iter().map(|(tokens, _)| *tokens).collect();
+        let mut owners = HashMap::new();
+        let common = common_prefix(&texts);
         let mut prefix = States::new();
         let mut base = None;
         if common > 0 {
@@ -60,14 +63,15 @@ impl Planned {
             let rows: Vec<Row> = (0..common)
                 .map(|i| row(sequence, i, texts[0][i], false))
                 .collect();
-            let (mut states, _) = self.decode_clean(&rows)?;
+            let (mut states, _) = self.decode_clean(&rows, &owners)?;
             prefix = states.remove(&sequence).unwrap_or_default();
             base = Some(sequence);
         }
         let mut rows = Vec::new();
         let mut sequences = Vec::new();
-        for text in texts {
+        for (text, owner) in asked {
             let sequence = self.sequences.take();
+            owners.insert(sequence, *owner);
             if let Some(base) = base {
                 self.context().share(base, sequence, common as u32)?;
             }
@@ -79,12 +83,12 @@ impl Planned {
         if let Some(base) = base {
             self.release(base)?;
         }
-        let (mut states, mut logits) = self.decode_clean(&rows)?;
+        let (mut states, mut logits) = self.decode_clean(&rows, &owners)?;
         let made = texts.iter().zip(&sequences).map(|(tokens, sequence)| {
             let mut all = prefix.clone();
             all.extend(states.remove(sequence).unwrap_or_default());
             Text {
-                tokens: tokens.clone(),
+                tokens: tokens.to_vec(),
                 sequence: Some(*sequence),
                 states: Arc::new(all),
                 logits: logits.remove(sequence).expect("the last row is an output"),
@@ -118,6 +122,7 @@ impl Planned {
     fn decode_clean(
         &mut self,
         rows: &[Row],
+        owners: &HashMap<u32, usize>,
     ) -> Result<(HashMap<u32, States>, HashMap<u32, Vec<f32>>), EngineError> {
         let capture = Capture {
             targets: vec![Target::Input],
@@ -133,7 +138,9 @@ impl Planned {
                 states.entry(sequence).or_default().extend(captured.inputs);
             }
             for (n, row) in rows.iter().enumerate().filter(|(_, row)| row.output) {
-                logits.insert(row.sequence, context.logits(n)?.to_vec());
+                let of_row = context.logits(n).map_err(EngineError::from);
+                let of_row = of_row.map_err(|error| error.of(owners[&row.sequence]))?;
+                logits.insert(row.sequence, of_row.to_vec());
             }
             self.work.layer_rows += rows.len() as u64 * u64::from(self.n_layer());
             self.work.decodes += 1;

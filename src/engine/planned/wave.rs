@@ -29,6 +29,8 @@ struct Batch {
     rows: Vec<Row>,
     starts: Vec<Start>,
     plans: HashMap<u32, Arc<[Intervention]>>,
+    /// By sequence that has logits, the request.
+    owners: HashMap<u32, usize>,
 }
 
 impl Batch {
@@ -126,6 +128,7 @@ impl Planned {
                 }
                 let row = row(sequence, last, text.tokens[last], true);
                 batch.push(row, text, class.layer(), None);
+                batch.owners.insert(sequence, job.index);
                 begun.push((job, sequence));
             }
         }
@@ -184,6 +187,7 @@ impl Planned {
             let last = text.tokens.len() - 1;
             let row = row(*sequence, last, text.tokens[last], true);
             last_rows.push(row, text, job.route.layer(), None);
+            last_rows.owners.insert(*sequence, job.index);
         }
         given.extend(self.decode_batch(last_rows, classes, false, true)?);
         self.started(given, begun, texts)
@@ -233,6 +237,7 @@ impl Planned {
                     batch.push(row, text, class.layer(), None);
                 }
                 batch.plans.insert(sequence, job.request.plan_at(0).into());
+                batch.owners.insert(sequence, job.index);
                 begun.push((job, sequence));
             }
         }
@@ -297,8 +302,9 @@ impl Planned {
                 Touched::add(given.touched.entry(sequence).or_default(), &touched);
             }
             for (n, row) in rows.iter().enumerate().filter(|(_, row)| row.output) {
-                let logits = self.context().logits(n)?.to_vec();
-                given.logits.insert(row.sequence, logits);
+                let logits = self.context().logits(n).map_err(EngineError::from);
+                let logits = logits.map_err(|error| error.of(batch.owners[&row.sequence]))?;
+                given.logits.insert(row.sequence, logits.to_vec());
             }
             let layer_rows = rows.len() as u64 * u64::from(cut.layers(n_layer));
             if onward {

@@ -16,7 +16,8 @@ pub use architectures::Architecture;
 use metadata::{Metadata, WIDTH};
 use weights::{Filling, fill};
 
-use super::backend::{backend, forget_log, reason};
+use super::backend::backend;
+use super::log::{forget_log, reason};
 use super::{Heads, Model, RuntimeError};
 
 /// Whether a synthetic model can read text.

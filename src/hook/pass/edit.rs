@@ -1,0 +1,128 @@
+//! Rewrites the rows of a node that has been computed.
+
+use std::collections::BTreeMap;
+
+use super::Pass;
+use super::place::{Place, write_back};
+use crate::hook::graph::Role;
+use crate::hook::node::Node;
+use crate::hook::sabotage::Sabotage;
+use crate::hook::{HookFault, Row};
+use crate::intervention::Target;
+
+impl Pass {
+    /// Rewrites the rows of a part of a layer, which the node with ask index `index` holds.
+    pub(super) fn edit(
+        &mut self,
+        index: usize,
+        place: Place,
+        node: Node<'_>,
+    ) -> Result<(), HookFault> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let (target, layer) = place;
+        let given = self.role(index) == Role::Given && !self.is_there_already(place);
+        let rows = if given {
+            let (width, found) = node.rows_f32()?;
+            buffer.clear();
+            buffer.resize(width * found, 0.0);
+            self.rows_of(*node, found)?
+        } else {
+            self.read(place, *node, &mut buffer)?
+        };
+        let width = buffer.len() / rows.len().max(1);
+        let head = self
+            .anatomy
+            .cache_site(target, layer)
+            .map(|cache| cache.head);
+        let mut written = vec![given; rows.len()];
+        let mut manipulated: BTreeMap<u32, usize> = BTreeMap::new();
+        for (n, (in_batch, row)) in rows.iter().enumerate() {
+            let values = &mut buffer[n * width..(n + 1) * width];
+            let mut held = Held::default();
+            if self.resume.is_some() {
+                held = self.hold(place, given, (*in_batch, row), values)?;
+            }
+            written[n] |= held.written;
+            if let Some(editor) = self.observed.editors.get_mut(&row.sequence) {
+                let at = (row.position, row.prior);
+                let edited = editor.edit(target, layer, at, head.unwrap_or(width), values)?;
+                written[n] |= edited;
+                held.manipulated |= edited;
+            }
+            if let Some(capture) = &self.capture
+                && capture.wants(target, layer)
+            {
+                let states = self.observed.states.entry(row.sequence).or_default();
+                states.of(target).insert(layer, row.position, &*values);
+            }
+            if held.manipulated {
+                *manipulated.entry(row.sequence).or_default() += 1;
+            }
+        }
+        for (sequence, rows) in manipulated {
+            let touched = self.manipulated.entry((sequence, node.name())).or_default();
+            *touched += rows;
+        }
+        if self.sabotage == Some(Sabotage::SiteSkipped) && layer + 1 == self.n_layer() {
+            written.fill(false);
+        }
+        if head.is_some() {
+            for n in (0..rows.len()).filter(|n| written[*n]) {
+                node.write_strided(n, rows.len(), &buffer[n * width..(n + 1) * width])?;
+            }
+        } else {
+            write_back(node, &buffer, width, &written)?;
+        }
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    /// Whether the state entering a layer is that entering the layer below, and given there.
+    fn is_there_already(&self, (target, layer): Place) -> bool {
+        let inputs = &self.anatomy.inputs;
+        let gives = |below: &u32| self.resume.as_ref().is_some_and(|r| r.cut.gives(*below));
+        let below = layer.checked_sub(1).filter(gives);
+        target == Target::Input
+            && below.is_some_and(|b| inputs[b as usize].index == inputs[layer as usize].index)
+    }
+
+    /// Where a part of the graph is computed: puts the state in place that a row is held at.
+    fn hold(
+        &self,
+        (target, layer): Place,
+        given: bool,
+        (in_batch, row): (usize, &Row),
+        values: &mut [f32],
+    ) -> Result<Held, HookFault> {
+        let mut held = Held::default();
+        let Some(resume) = &self.resume else {
+            return Ok(held);
+        };
+        let start = &resume.starts[in_batch];
+        match target {
+            Target::Input if given || start.from >= layer => {
+                let state = start.entering(layer, row.position)?;
+                if state.len() != values.len() {
+                    return Err(HookFault::NoState {
+                        layer,
+                        position: row.position,
+                    });
+                }
+                values.copy_from_slice(state);
+                held.written = true;
+                held.manipulated = start.frozen.is_some_and(|k| layer >= k);
+            }
+            // It is given as zero.
+            Target::Attention => held.manipulated = layer >= start.from,
+            Target::Input | Target::Keys | Target::Values => {}
+        }
+        Ok(held)
+    }
+}
+
+/// What became of a row.
+#[derive(Default)]
+struct Held {
+    written: bool,
+    manipulated: bool,
+}

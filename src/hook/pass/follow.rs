@@ -1,0 +1,139 @@
+//! Follows an evaluation node by node through the graph that was recorded.
+
+use crate::hook::HookFault;
+use crate::hook::graph::{Edges, Role};
+use crate::hook::node::{Node, Skipped};
+
+/// Where an evaluation stands.
+#[derive(Default)]
+pub(super) struct Follower {
+    /// This evaluation's nodes by ask index.
+    ids: Vec<usize>,
+    /// Those of them that are skipped.
+    skipped: Vec<Skipped>,
+}
+
+impl Follower {
+    /// The ask index of the next node.
+    pub fn next(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Takes the next node: it must be what was recorded there, operands included. It is skipped
+    /// where its role says so.
+    ///
+    /// # Errors
+    /// [`HookFault::GraphChanged`].
+    pub fn take(&mut self, edges: &Edges, node: Node<'_>, role: Role) -> Result<(), HookFault> {
+        let index = self.next();
+        if !self.is_recorded(edges, node) {
+            return Err(HookFault::GraphChanged {
+                index,
+                expected: "the same operation on the same operands".into(),
+                found: node.name(),
+            });
+        }
+        self.ids.push(node.id());
+        if role != Role::Live {
+            self.skipped.push(node.skip());
+        }
+        Ok(())
+    }
+
+    fn is_recorded(&self, edges: &Edges, node: Node<'_>) -> bool {
+        let Some(recorded) = edges.nodes.get(self.next()) else {
+            return false;
+        };
+        let mut sources = node.sources();
+        let same = recorded.sources.iter().all(|recorded| {
+            sources.next().is_some_and(|source| match recorded {
+                None => source.is_leaf(),
+                Some(n) => self.ids[*n] == source.id() || source.is_copy(),
+            })
+        });
+        recorded.op == node.op() && same && sources.next().is_none()
+    }
+
+    /// The evaluation has ended.
+    pub fn begin_anew(&mut self) {
+        self.restore();
+        self.ids.clear();
+    }
+
+    /// Gives the skipped nodes their operations back.
+    pub fn restore(&mut self) {
+        for node in self.skipped.drain(..) {
+            // SAFETY: nodes are put on the list while their evaluation is under way, and taken
+            // off at its last node, when it turns out to be another graph, or right after the
+            // decode that ended early: before the graph is built anew.
+            unsafe { node.restore() };
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ggml as sys;
+    use crate::hook::Recording;
+    use crate::hook::fake::Graph;
+
+    /// A product of two leaves, and the sum of `operands`.
+    fn graph(op: sys::ggml_op, operands: fn([usize; 3]) -> Vec<usize>) -> (Graph, [usize; 2]) {
+        let mut graph = Graph::default();
+        let (weight, input) = (graph.leaf(), graph.leaf());
+        let product = graph.node(sys::GGML_OP_MUL_MAT, &[weight, input]);
+        let sum = graph.node(op, &operands([weight, input, product]));
+        (graph, [product, sum])
+    }
+
+    fn edges((graph, nodes): &(Graph, [usize; 2])) -> Edges {
+        let mut recording = Recording::default();
+        for n in nodes {
+            recording.add_node(*graph.get(*n));
+        }
+        Edges::of(&recording, Vec::new())
+    }
+
+    #[test]
+    fn another_operation_or_operand_is_noticed() {
+        let recorded = edges(&graph(sys::GGML_OP_ADD, |[_, i, p]| vec![p, i]));
+        let follows = |other: (Graph, [usize; 2])| {
+            let (graph, nodes) = &other;
+            let mut follower = Follower::default();
+            let mut take = |n| follower.take(&recorded, graph.get(n), Role::Live);
+            assert_eq!(take(nodes[0]), Ok(()));
+            take(nodes[1]).is_ok()
+        };
+        assert!(follows(graph(sys::GGML_OP_ADD, |[_, i, p]| vec![p, i])));
+        // Which leaf it is, is not told.
+        assert!(follows(graph(sys::GGML_OP_ADD, |[w, _, p]| vec![p, w])));
+        assert!(!follows(graph(sys::GGML_OP_CONT, |[_, i, p]| vec![p, i])));
+        assert!(!follows(graph(sys::GGML_OP_ADD, |[_, i, p]| vec![i, p])));
+        assert!(!follows(graph(sys::GGML_OP_ADD, |[_, i, _]| vec![i, i])));
+        assert!(!follows(graph(sys::GGML_OP_ADD, |[_, _, p]| vec![p, p])));
+        assert!(!follows(graph(sys::GGML_OP_ADD, |[_, _, p]| vec![p])));
+        assert!(!follows(graph(sys::GGML_OP_ADD, |[w, i, p]| vec![p, i, w])));
+    }
+
+    #[test]
+    fn what_is_skipped_is_restored_when_the_follower_goes() {
+        let made = graph(sys::GGML_OP_ADD, |[_, i, p]| vec![p, i]);
+        let recorded = edges(&made);
+        let (graph, nodes) = made;
+        let mut follower = Follower::default();
+        for n in nodes {
+            follower.take(&recorded, graph.get(n), Role::Dead).unwrap();
+        }
+        let ops = || nodes.map(|n| graph.get(n).op());
+        assert_eq!(ops(), [sys::GGML_OP_NONE; 2]);
+        drop(follower);
+        assert_eq!(ops(), [sys::GGML_OP_MUL_MAT, sys::GGML_OP_ADD]);
+    }
+}
