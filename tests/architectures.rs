@@ -540,7 +540,7 @@ fn borrowed_keys_and_values_are_minded_by_both_strategies() {
         let refused = planned.run_all(std::slice::from_ref(&above), &mut none);
         let expected = fault(slow.run(&above));
         assert!(matches!(expected, HookFault::Borrowed { layer, .. } if layer == k));
-        match refused.unwrap_err() {
+        match refused.unwrap_err().request().1 {
             EngineError::Runtime(RuntimeError::Hook(fault)) => assert_eq!(fault, expected),
             other => panic!("{k}: {other}"),
         }

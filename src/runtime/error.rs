@@ -61,7 +61,7 @@ pub enum RuntimeError {
     Sequence { sequence: u32, n_seq_max: u32 },
     #[error("there is no position {position} in a context of {n_ctx}")]
     Position { position: u32, n_ctx: u32 },
-    #[error("sequence {0} has cells already, so it cannot share another one's")]
+    #[error("sequence {0} has cells of its own at positions that it should share with another")]
     Occupied(u32),
     #[error("cells are shared within one stream only, and this context keeps sequences apart")]
     SeparateStreams,

@@ -19,8 +19,8 @@ impl Context {
         unsafe { sys::llama_memory_clear(self.memory(), wipe) };
     }
 
-    /// Makes the cells of `from` below position `end` belong to `to`, which has no cells yet, as
-    /// well. Nothing is copied; a cell is free again once no sequence holds it.
+    /// Makes the cells of `from` below position `end` belong to `to`, which has no cells there yet,
+    /// as well. Nothing is copied; a cell is free again once no sequence holds it.
     ///
     /// # Errors
     /// [`RuntimeError::Sequence`], [`RuntimeError::Position`] and [`RuntimeError::Occupied`] for
@@ -38,7 +38,7 @@ impl Context {
             return Ok(());
         }
         for (from, to) in self.with_twin(from).zip(self.with_twin(to)) {
-            if self.span(to).is_some() {
+            if self.span(to).is_some_and(|(first, _)| first < end as i32) {
                 return Err(RuntimeError::Occupied(to as u32));
             }
             // SAFETY: the memory belongs to the live context, and both sequences are the

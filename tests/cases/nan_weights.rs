@@ -36,27 +36,36 @@ fn a_norm_that_is_no_number_is_told_everywhere() {
         let sweep = format!(
             "sweep --force -m tiny.gguf --task capitals --shots 0 --limit 2 --layers 2 --out {strategy} --strategy {strategy}"
         );
-        clean(place.run(&sweep).stderr(contains("capitals, item ")));
+        clean(place.run(&sweep));
     }
 }
 
-/// One letter leads to NaN: the sweep says which item has it, and under which manipulation.
+/// One letter leads to NaN: the sweep says which item has it.
 #[test]
 fn an_item_whose_prompt_leads_to_no_numbers_is_named() {
-    // The letter Z stands in few countries' names. Rows of the embedding are 64 wide.
     let model = recipe().build().unwrap();
     let z = model.tokenize("Z").unwrap();
     let z = z.last().unwrap().0 as usize;
+    // Rows of the embedding are 64 wide.
     let place = poisoned("token_embd.weight", z * 64);
+    let questions: Vec<String> = (0..8)
+        .map(|n| {
+            let what = if n == 6 { "Z" } else { "y" };
+            format!(
+                r#"{{"title": "t", "paragraphs": [{{"context": "It is {what}.", "qas": [{{"id": "q{n}", "question": "What?", "answers": [{{"text": "{what}", "answer_start": 6}}]}}]}}]}}"#
+            )
+        })
+        .collect();
+    let data = format!(
+        r#"{{"version": "1.1", "data": [{}]}}"#,
+        questions.join(", ")
+    );
+    std::fs::write(place.path("d.json"), data).unwrap();
     for strategy in ["planned", "straightforward"] {
         let sweep = format!(
-            "sweep --force -m tiny.gguf --task capitals --shots 0 --limit 195 --manipulate random --layers 2 --out {strategy} --strategy {strategy}"
+            "sweep --force -m tiny.gguf --task squad --data squad=d.json --shots 0 --limit 8 --manipulate random --layers 2 --out {strategy} --strategy {strategy}"
         );
-        let ran = place.run(&sweep).code(1);
-        let named = contains("capitals, item Z").or(contains("item New Z"));
-        ran.stderr(named.and(contains(", clean: ")).and(contains(MESSAGE)));
-        // What was complete before is kept.
-        let rows = place.rows(strategy);
-        assert!(rows.iter().all(|row| !row.item.contains('Z')));
+        let named = contains("squad, item q6, clean: ").and(contains(MESSAGE));
+        place.run(&sweep).code(1).stderr(named);
     }
 }
