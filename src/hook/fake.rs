@@ -44,8 +44,9 @@ impl Graph {
         for (at, byte) in name.bytes().chain([0]).enumerate() {
             // SAFETY: made by `add`; no reference to it is held.
             let field = unsafe { &raw mut (*self.0[n]).name };
+            let place = field.cast::<u8>().wrapping_add(at);
             // SAFETY: names of tests are shorter than 64 bytes.
-            unsafe { field.cast::<u8>().add(at).write(byte) };
+            unsafe { place.write(byte) };
         }
     }
 
