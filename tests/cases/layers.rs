@@ -6,7 +6,7 @@ use midlayer::store::StoredRun;
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use crate::common::place::{Place, one_line_error};
+use crate::common::place::{Place, json_lines, one_line_error};
 
 /// A folder with a tiny model of an architecture in it.
 fn place(architecture: Architecture) -> Place {
@@ -77,6 +77,29 @@ fn a_layer_named_that_has_nothing_is_an_error() {
         "--manipulate random --site kv --layers 2",
         "layer 2 keeps no keys",
     );
+}
+
+/// One prompt, at all layers and at one.
+#[test]
+fn a_try_leaves_out_the_layers_that_have_nothing() {
+    let place = place(Architecture::Deci);
+    let all = "try -m model.gguf -t 1 -p hello -o json --manipulate";
+    for (what, layers) in [
+        ("skip-attention --layers all", vec![0, 3]),
+        ("random --site kv --layers 0-3", vec![0, 3]),
+        ("random --layers all", vec![0, 1, 2, 3]),
+    ] {
+        let lines = json_lines(place.run(&format!("{all} {what}")));
+        let found = lines.iter().filter_map(|line| line["layer"].as_u64());
+        assert_eq!(found.collect::<Vec<_>>(), layers, "{what}");
+    }
+    let run = place.run(&format!("{all} skip-attention --layers all"));
+    run.success()
+        .stderr(contains("left out").and(contains("layers 1, 2")));
+    for what in ["skip-attention --layers 2", "skip-attention@1"] {
+        let why = "has no attention";
+        one_line_error(2, why)(place.run(&format!("{all} {what}")));
+    }
 }
 
 /// Recurrent layers of hybrids have no attention either.

@@ -41,7 +41,9 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
     let loaded = load(&args.model)?;
     let mut engine = engine(&loaded)?;
     let prompt = read(&engine, &args.prompt, &text)?;
-    let runs = runs::runs(&args, &mut engine, &prompt, donor.as_deref())?;
+    let anatomy = engine.inspect().anatomy();
+    let anatomy = anatomy.expect("engines have a callback").clone();
+    let runs = runs::runs(&args, &mut engine, &anatomy, &prompt, donor.as_deref())?;
     if let Some(path) = &args.save_plan {
         save_plan(path, &engine, &runs)?;
     }

@@ -9,6 +9,7 @@ use crate::cli::setup::Stack;
 use midlayer::engine::{
     DonorStates, Engine, Prompt, PromptError, Request, TextPart, donor_states, filler_states,
 };
+use midlayer::hook::{Anatomy, HookFault};
 use midlayer::intervention::{Kind, PositionSet, Site};
 
 /// One run to show.
@@ -66,6 +67,7 @@ pub fn check(args: &TryArgs) -> Result<(), Usage> {
 pub fn runs(
     args: &TryArgs,
     engine: &mut dyn Engine,
+    anatomy: &Anatomy,
     prompt: &Prompt,
     donor: Option<&str>,
 ) -> anyhow::Result<Vec<Run>> {
@@ -80,6 +82,9 @@ pub fn runs(
             false => &[0],
         };
         let layers = layers(stack, &asked, args.layers.is_all());
+        let before = runs.len();
+        let mut left_out: Vec<u32> = Vec::new();
+        let mut reason = None;
         for &seed in seeds {
             for &layer in &layers {
                 let request = Request {
@@ -108,12 +113,39 @@ pub fn runs(
                         run.request.plan.push(intervention);
                     }
                 }
+                let mut plan = run.request.plan.iter();
+                if let Some(why) = plan.find_map(|i| anatomy.admits(i).err()) {
+                    if stack.is_fixed() || args.layers.names(layer) {
+                        return Err(no_place(&run.label(), &why).into());
+                    }
+                    left_out.push(layer);
+                    reason.get_or_insert(why);
+                    continue;
+                }
                 check_idle(args, &run.request)?;
                 runs.push(run);
             }
         }
+        if let Some(why) = reason {
+            if runs.len() == before {
+                return Err(no_place(&stack.name(), &why).into());
+            }
+            left_out.sort_unstable();
+            left_out.dedup();
+            let layers: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+            let (name, layers) = (stack.name(), layers.join(", "));
+            say(&format!(
+                "{name} is left out where it has no place in this model (layers {layers}): {why}"
+            ));
+        }
     }
     Ok(runs)
+}
+
+fn no_place(name: &str, why: &HookFault) -> Usage {
+    Usage(format!(
+        "{name} has no place in this model: {why}; choose other layers (--layers)"
+    ))
 }
 
 /// The layers at which a stack runs. One whose manipulations all have theirs runs once.
