@@ -75,8 +75,20 @@ fn the_same_sweep_gives_the_same_rows_and_does_nothing_twice() {
     place
         .run(&format!("{SWEEP} --out a"))
         .success()
-        .stderr(contains("12 items were there already"));
+        .stderr(contains(already(rows.len())));
     assert_eq!(rows, place.rows("a"));
+}
+
+/// A sweep of several units.
+fn several_units() -> String {
+    SWEEP
+        .replace("--limit 6", "--limit 81")
+        .replace("freeze,random,shuffle,skip-attention", "random")
+        .replace("--seed 1,2", "--seed 1")
+}
+
+fn already(results: usize) -> String {
+    format!("{results} results were there already")
 }
 
 /// Waits until a run's folder holds at least one item, or the process is gone.
@@ -93,7 +105,7 @@ fn wait_for_an_item(folder: &Path, child: &mut std::process::Child) {
 #[test]
 fn a_killed_or_interrupted_sweep_resumes_to_the_same_rows() {
     let place = Place::new();
-    let sweep = SWEEP.replace("--limit 6", "--limit 25");
+    let sweep = several_units();
     place.run(&format!("{sweep} --out whole")).success();
     for signal in ["KILL", "INT", "TERM"] {
         let run = format!("cut-{signal}");
@@ -126,6 +138,170 @@ fn a_killed_or_interrupted_sweep_resumes_to_the_same_rows() {
             .stderr(contains("were there already"));
         assert_eq!(place.rows(&run), place.rows("whole"), "{signal}");
     }
+}
+
+/// A sweep that runs, and what it says.
+fn begin(place: &Place, line: &str) -> std::process::Child {
+    let mut command = place.command(line);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn send(signal: &str, pid: u32) {
+    let pid = pid.to_string();
+    let sent = Command::new("kill").args(["-s", signal, &pid]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn a_stop_says_what_is_stored_and_every_report_that_the_run_is_incomplete() {
+    let place = Place::new();
+    let sweep = several_units();
+    let mut child = begin(&place, &format!("{sweep} --out cut"));
+    wait_for_an_item(&place.path("cut"), &mut child);
+    send("INT", child.id());
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    let stored = place.rows("cut").len();
+    let said = format!("midlayer: interrupted: {stored} of ");
+    assert!(errors.contains(&said), "{errors}");
+    assert!(!errors.contains("are lost"), "{errors}");
+    let of = format!("{stored} of ");
+    let incomplete = contains("INCOMPLETE").and(contains(of.clone()));
+    place.run("report cut").success().stdout(incomplete);
+    for (file, word) in [("report.md", "INCOMPLETE"), ("report.html", "Incomplete.")] {
+        let text = std::fs::read_to_string(place.path("cut").join(file)).unwrap();
+        assert!(text.contains(word) && text.contains(&of), "{file}");
+    }
+    let said = || contains("is incomplete").and(contains(of.clone()));
+    place.run("export cut").success().stderr(said());
+    place
+        .run("runs .")
+        .success()
+        .stderr(said().and(contains("--out cut")));
+    place.run(&format!("{sweep} --out cut")).success();
+    for (line, name) in [
+        ("report cut", "INCOMPLETE"),
+        ("export cut", "incomplete"),
+        ("runs .", "incomplete"),
+    ] {
+        let quiet = || contains(name).not();
+        place.run(line).success().stdout(quiet()).stderr(quiet());
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_before_its_first_result_is_kept() {
+    let place = Place::new();
+    let sweep = several_units();
+    let mut child = begin(&place, &format!("{sweep} --out cut"));
+    while !place.path("cut/results.sqlite").exists() {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended");
+        std::thread::yield_now();
+    }
+    // The second one comes at once, whatever the first one waits for.
+    send("INT", child.id());
+    send("TERM", child.id());
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    assert!(errors.contains("interrupted"), "{errors}");
+    assert!(place.path("cut/results.sqlite").exists());
+    place.run(&format!("{sweep} --out cut")).success();
+    place.run(&format!("{sweep} --out whole")).success();
+    assert_eq!(place.rows("cut"), place.rows("whole"));
+}
+
+/// As `nohup` has it, and shells where a script's job runs in the background.
+#[test]
+fn signals_that_are_ignored_stay_ignored() {
+    let place = Place::new();
+    let sweep = several_units();
+    let line = format!("trap '' HUP INT; exec {PROGRAM} {sweep} --out on");
+    let mut shell = Command::new("sh");
+    shell.current_dir(place.0.path()).args(["-c", &line]);
+    let mut child = shell
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for_an_item(&place.path("on"), &mut child);
+    send("HUP", child.id());
+    send("INT", child.id());
+    assert!(child.wait().unwrap().success());
+    place.run(&format!("{sweep} --out whole")).success();
+    assert_eq!(place.rows("on"), place.rows("whole"));
+    // The third one is heeded.
+    let mut child = begin(&place, &format!("{sweep} --out off"));
+    wait_for_an_item(&place.path("off"), &mut child);
+    send("HUP", child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn what_a_variant_cannot_do_is_said_before_the_first_runs() {
+    let place = Place::new();
+    let base =
+        "sweep -m tiny.gguf -t 1 --shots 1 --limit 6 --manipulate freeze --layers 1-3 --out run";
+    // Heads of 16 do not divide into blocks of 32.
+    let line = format!("{base} --cache-type f16,q8_0");
+    one_line_error(1, "-ctk")(place.run(&line));
+    assert!(!place.path("run").exists(), "the first has run");
+    for dry in ["", " --dry-run"] {
+        one_line_error(2, "--tokens")(place.run(&format!("{base} --tokens text:capital{dry}")));
+    }
+    assert!(!place.path("run").exists());
+}
+
+#[test]
+fn items_that_cannot_be_used_are_counted_and_told() {
+    let place = Place::new();
+    let question = |id: &str, answer: &str| {
+        format!(
+            r#"{{"id": "{id}", "question": "q?", "answers": [{{"text": "{answer}", "answer_start": 0}}]}}"#
+        )
+    };
+    let long = "very long ".repeat(200);
+    let paragraph = |context: &str, questions: &[String]| {
+        format!(
+            r#"{{"context": "{context}", "qas": [{}]}}"#,
+            questions.join(",")
+        )
+    };
+    let file = |paragraphs: &[String]| {
+        let all = paragraphs.join(",");
+        format!(r#"{{"version": "1.1", "data": [{{"title": "t", "paragraphs": [{all}]}}]}}"#)
+    };
+    let short = |n: usize| paragraph("red or blue", &[question(&format!("s{n}"), "red")]);
+    let too_long = |n: usize| paragraph(&long, &[question(&format!("l{n}"), "red")]);
+    let mixed: Vec<String> = (0..4).flat_map(|n| [too_long(n), short(n)]).collect();
+    std::fs::write(place.path("mixed.json"), file(&mixed)).unwrap();
+    let none: Vec<String> = (0..3).map(too_long).collect();
+    std::fs::write(place.path("none.json"), file(&none)).unwrap();
+    let base =
+        "sweep -m tiny.gguf -t 1 -c 1024 --task squad --limit 4 --manipulate freeze --layers 2";
+    let reason = "the passage does not fit the context";
+    let line = format!("{base} --data squad=none.json --out none");
+    for dry in ["", " --dry-run"] {
+        let text = format!("squad: no item can be used of 3: {reason} (3)");
+        one_line_error(1, &text)(place.run(&format!("{line}{dry}")));
+    }
+    assert!(!place.path("none").exists());
+    // Those that can be used take the places of those that cannot.
+    place
+        .run(&format!("{base} --data squad=mixed.json --out mixed"))
+        .success()
+        .stderr(contains(format!(
+            "squad: 4 items; 4 others cannot be used: {reason} (4)"
+        )))
+        .stderr(contains("no transition layer can be given"));
+    let report = std::fs::read_to_string(place.path("mixed/report.md")).unwrap();
+    assert!(
+        report.contains(&format!("squad, items left out: 4: {reason} (4)")),
+        "{report}"
+    );
+    assert_eq!(place.rows("mixed").len(), 4 * 3);
 }
 
 #[test]
@@ -312,7 +488,7 @@ fn models_and_cache_types_are_axes_of_one_run() {
     place
         .run(line)
         .success()
-        .stderr(contains("48 items were there already"));
+        .stderr(contains(already(place.rows("both").len())));
     one_line_error(1, "models and cache types: stored 4, now 2")(
         place.run(&line.replace("f16,f32", "f16")),
     );
@@ -326,7 +502,10 @@ fn a_dry_run_shows_the_grid_and_touches_nothing() {
     place
         .run(&format!("{base} --out a --dry-run"))
         .success()
-        .stdout(contains("in all at most").and(contains("results")));
+        .stdout(contains("in all at most").and(contains("results")))
+        .stdout(
+            contains("8 cells of capitals: clean, clean again").and(contains("freeze 3, random 3")),
+        );
     assert!(!place.path("a").exists());
     // The cells that it counts are those that run.
     let output = place.run(&format!("{base} --dry-run")).success();
@@ -353,7 +532,7 @@ fn a_configuration_file_is_a_command_line() {
              --out a",
         )
         .success()
-        .stderr(contains("2 items were there already"));
+        .stderr(contains(already(place.rows("a").len())));
     place
         .run("sweep --config run.toml --layers 2 --out b")
         .success();

@@ -8,7 +8,7 @@ use midlayer::engine::Strategy;
 use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::report::{THRESHOLD, html::page};
 use midlayer::runtime::{ContextOptions, Facts, Weights};
-use midlayer::store::{ResultRow, StoredItem, StoredRun, StoredVariant};
+use midlayer::store::{Planned, ResultRow, StoredItem, StoredRun, StoredVariant};
 use midlayer::sweep::{ModelIdentity, Spec, TaskSpec, Treatment};
 use midlayer::tasks::TaskName;
 
@@ -122,6 +122,8 @@ fn variant(label: &str, tasks: &[TaskName]) -> StoredVariant {
         spec: spec(label, tasks),
         noise_floor: Vec::new(),
         selftest: None,
+        planned: Planned::default(),
+        cells: BTreeMap::new(),
         left_out: BTreeMap::new(),
         cut: BTreeMap::new(),
         items,
@@ -136,6 +138,7 @@ fn run(folder: &str, variants: Vec<StoredVariant>) -> StoredRun {
         revisions: vec!["abc".into()],
         started: Some("2024-01-01T00:00:00Z".into()),
         fallbacks: 0,
+        command: None,
     }
 }
 

@@ -13,9 +13,10 @@ use midlayer::engine::{
 use midlayer::hook::Captured;
 use midlayer::intervention::{Extent, Kind, Site, Target};
 use midlayer::runtime::{Architecture, ContextOptions, RuntimeError, Synthetic, Token, Vocabulary};
-use midlayer::store::{ResultRow, Store, StoredRun};
+use midlayer::store::{ResultRow, Store, StoreError, StoredRun};
 use midlayer::sweep::{
-    Grid, GridError, ModelIdentity, Progress, Spec, SweepError, TaskSpec, Treatment, Variant, run,
+    Grid, GridError, ModelIdentity, Prepared, Progress, Spec, SweepError, TaskSpec, Treatment,
+    Variant, run,
 };
 use midlayer::tasks::TaskName;
 
@@ -71,8 +72,8 @@ const FIVE: [Kind; 5] = [
 struct Stop(usize);
 
 impl Progress for Stop {
-    fn cell(&mut self, _: TaskName, _: &str) {
-        self.0 -= 1;
+    fn result(&mut self, _: TaskName, _: &str) {
+        self.0 = self.0.saturating_sub(1);
     }
     fn stopped(&self) -> bool {
         self.0 == 0
@@ -86,7 +87,8 @@ fn sweep(
 ) -> Result<(), SweepError> {
     let variant = Variant::new(spec(engine)).unwrap();
     let mut store = Store::open(folder, std::slice::from_ref(&variant)).unwrap();
-    run(&variant, engine, &mut store.part(0), progress).map(|_| ())
+    let prepared = Prepared::new(variant, engine)?;
+    run(&prepared, engine, &mut store.part(0), progress).map(|_| ())
 }
 
 fn rows(folder: &Path) -> Vec<ResultRow> {
@@ -147,6 +149,122 @@ fn stopped_anywhere_a_sweep_resumes_to_the_same_rows_in_the_same_order() {
         let floor = engine.runs - (expected.len() - kept.len());
         assert_eq!(floor, 0, "no cell is run twice, the floor is measured once");
     }
+}
+
+/// A specification under which an item alone is more than a unit: its cells are divided.
+fn large_items(engine: &dyn Engine) -> Spec {
+    let mut spec = spec(engine);
+    spec.manipulations = vec![Kind::Freeze, Kind::Random, Kind::Inject];
+    spec.seeds = (1..=800).collect();
+    spec.tasks.iter_mut().for_each(|task| task.limit = 2);
+    spec
+}
+
+#[test]
+fn an_item_s_cells_are_divided_and_stopped_anywhere_it_ends_with_the_same_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = |out: &Path, engine: &mut Mock, progress: &mut dyn Progress| {
+        let variant = Variant::new(large_items(engine)).unwrap();
+        let mut store = Store::open(out, std::slice::from_ref(&variant)).unwrap();
+        let prepared = Prepared::new(variant, engine).unwrap();
+        run(&prepared, engine, &mut store.part(0), progress)
+    };
+    let whole = folder.path().join("whole");
+    sweep(&whole, &mut Mock::new(4), &mut ()).unwrap();
+    let expected = rows(&whole);
+    let each = expected.iter().filter(|r| r.task == TaskName::Math).count() / 2;
+    for results in [1, each / 2, each - 1, each, 3 * each] {
+        let cut = folder.path().join(format!("cut-{results}"));
+        let stopped = sweep(&cut, &mut Mock::new(4), &mut Stop(results));
+        assert!(matches!(stopped, Err(SweepError::Interrupted)));
+        let kept = rows(&cut);
+        assert!(kept.len() >= results, "what was computed is stored");
+        assert_eq!(kept, expected[..kept.len()], "whole units, in order");
+        let mut engine = Mock::new(4);
+        let summary = sweep(&cut, &mut engine, &mut ()).unwrap();
+        assert_eq!(summary.resumed, kept.len());
+        assert_eq!(rows(&cut), expected, "{results}");
+        // The clean run of what was begun is computed once more, to compare with.
+        assert!(engine.runs - (expected.len() - kept.len()) < 8);
+    }
+}
+
+/// What is stored of an item that lacks cells of a manipulation is in no table.
+#[test]
+fn half_items_are_kept_and_not_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = Mock::new(4);
+    let variant = Variant::new(large_items(&engine)).unwrap();
+    let mut store = Store::open(folder.path(), std::slice::from_ref(&variant)).unwrap();
+    store.note_command("midlayer sweep").unwrap();
+    let prepared = Prepared::new(variant, &engine).unwrap();
+    let stopped = run(&prepared, &mut engine, &mut store.part(0), &mut Stop(1));
+    assert!(matches!(stopped, Err(SweepError::Interrupted)));
+    drop(store);
+    let stored = StoredRun::read(folder.path()).unwrap();
+    let missing = stored.missing().unwrap();
+    let all = prepared.amount().results;
+    assert_eq!(missing.planned, Some(all));
+    assert_eq!(missing.stored, stored.variants[0].rows.len());
+    // Clean, clean again and freeze are whole, random is not.
+    let counted = stored.variants[0].counted();
+    assert_eq!(counted.len(), 2 + 2);
+    assert_eq!(missing.uncounted, missing.stored - counted.len());
+    assert!(missing.uncounted > 1000);
+    let text = midlayer::report::terminal(&stored, 0.95, Some(200));
+    let of = format!("{} of {all} results are stored", missing.stored);
+    assert!(text.contains("INCOMPLETE") && text.contains(&of), "{text}");
+    assert!(text.contains("math: no result is stored yet"), "{text}");
+    assert!(!text.contains("NaN") && !text.contains("random"), "{text}");
+}
+
+/// Takes the database away once so many results are computed.
+struct Thief<'p>(usize, &'p Path);
+
+impl Progress for Thief<'_> {
+    fn result(&mut self, _: TaskName, _: &str) {
+        self.0 = self.0.wrapping_sub(1);
+        if self.0 == 0 {
+            std::fs::rename(self.1, self.1.with_extension("taken")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_database_that_is_taken_away_is_missed_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = Mock::new(4);
+    let database = folder.path().join(midlayer::store::DATABASE);
+    let error = sweep(
+        &mut engine,
+        folder.path(),
+        &mut Thief(CAPITALS + 1, &database),
+    );
+    let error = error.unwrap_err();
+    let gone = matches!(&error, SweepError::Store(StoreError::Gone(path)) if *path == database);
+    assert!(gone, "{error}");
+    assert!(error.to_string().contains("--out"));
+    assert!(engine.runs < 3 * CAPITALS, "it goes on to the end");
+}
+
+#[test]
+fn nothing_to_run_is_an_error_with_the_reasons() {
+    let engine = Mock::new(4);
+    let mut spec = spec(&engine);
+    spec.context.n_ctx = 10;
+    let squad = TaskSpec {
+        task: TaskName::Squad,
+        ..spec.tasks[0].clone()
+    };
+    spec.tasks = vec![squad];
+    let error = Prepared::new(Variant::new(spec).unwrap(), &engine).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, SweepError::NoItem { .. }), "{text}");
+    assert!(text.starts_with("squad: no item can be used of "), "{text}");
+    assert!(
+        text.contains("the passage does not fit the context ("),
+        "{text}"
+    );
 }
 
 /// An engine that fails at its n-th run.
@@ -242,7 +360,8 @@ fn both_strategies_give_the_same_rows() {
         let out = folder.path().join(strategy.to_string());
         let mut store = Store::open(&out, std::slice::from_ref(&variant)).unwrap();
         store.begin_session("test", "test").unwrap();
-        run(&variant, engine.as_mut(), &mut store.part(0), &mut ()).unwrap();
+        let prepared = Prepared::new(variant, engine.as_ref()).unwrap();
+        run(&prepared, engine.as_mut(), &mut store.part(0), &mut ()).unwrap();
         drop(store);
         let stored = StoredRun::read(&out).unwrap();
         assert_eq!(stored.fallbacks, 0);

@@ -9,13 +9,12 @@ use indicatif::HumanDuration;
 use super::args::SweepArgs;
 use super::output::{print, say, spinner};
 use super::setup::{Loaded, Named, load_file, named_models};
-use super::sweep::{cache_types, specification, tell_samples};
+use super::sweep::{cache_types, notes, specification, tell_once, tell_samples};
 use midlayer::engine::{Engine, Planned, Request, Straightforward, Strategy};
 use midlayer::models::{HubModel, Manifest, cache_folder};
 use midlayer::report::STYLE;
 use midlayer::runtime::Facts;
-use midlayer::sweep::{Effort, Spec, Variant, alike, estimate, labels, layer_weights};
-use midlayer::tasks::{ItemSet, TaskName};
+use midlayer::sweep::{Effort, Prepared, Spec, Variant, alike, labels, layer_weights};
 
 /// What this machine computes in a second, in products of a weight and a value.
 #[derive(Clone, Copy)]
@@ -76,15 +75,10 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
                     (planned.inspect().buffers(), Some(speed(&mut engine)?))
                 }
             };
-            let work: Vec<(TaskName, ItemSet)> = spec
-                .tasks
-                .iter()
-                .map(|task| Ok((task.task, task.items(&engine, spec.context.n_ctx)?)))
-                .collect::<anyhow::Result<_>>()?;
             let facts = spec.model.facts.clone();
-            let variant = Variant::new(spec)?;
-            efforts.push(estimate(&variant, &work));
-            variants.push(variant);
+            let prepared = Prepared::new(Variant::new(spec)?, &engine)?;
+            efforts.push(prepared.effort());
+            variants.push(prepared);
             models.push(Model {
                 facts,
                 buffers,
@@ -97,8 +91,10 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
         Some(speed) => speed,
         None => speed(&mut reference.engine()?)?,
     };
+    let notes: Vec<String> = variants.iter().flat_map(notes).collect();
+    let variants: Vec<&Variant> = variants.iter().map(Prepared::variant).collect();
     tell_samples(&variants[0].spec);
-    variants[0].grid.notes.iter().for_each(|note| say(note));
+    tell_once(notes);
     let specs: Vec<&Spec> = variants.iter().map(|v| &v.spec).collect();
     alike(&specs).iter().for_each(|notice| say(notice));
     let labels = labels(&specs);
@@ -139,7 +135,12 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut text = format!("{table}\nin all at most {}", HumanDuration(total));
+    let cells = variants.first().map(|variant| variant.grid.words());
+    let cells = cells.unwrap_or_default().join("\n");
+    let mut text = format!(
+        "{table}\n{cells}\na result is one item under one cell\nin all at most {}",
+        HumanDuration(total)
+    );
     let strategy = variants.first().map(|v| v.spec.strategy);
     if strategy == Some(Strategy::Straightforward) {
         text.push_str(" (straightforward; --strategy planned takes a fraction)");

@@ -29,6 +29,11 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         true => Prompts::Included,
         false => Prompts::LeftOut,
     };
+    for (name, run) in names.iter().zip(&runs) {
+        if let Some(missing) = run.missing() {
+            say(&format!("{name} is incomplete: {missing}"));
+        }
+    }
     let mut count = 0;
     let mut records = names
         .iter()

@@ -9,6 +9,7 @@ mod config;
 mod doctor;
 mod dry_run;
 mod export;
+mod follow;
 mod manual;
 mod output;
 mod pull;
@@ -29,6 +30,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
+use follow::Stopped;
 use midlayer::engine::{EngineError, PromptError};
 use midlayer::intervention::{LayerListError, PlanError};
 use midlayer::models::ModelError;
@@ -130,7 +132,7 @@ fn keep_quiet_about_parquet() {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if matches!(error.downcast_ref(), Some(SweepError::Interrupted)) {
+    if error.is::<Stopped>() {
         return 130;
     }
     let in_plan = |e: &EngineError| matches!(e, EngineError::Plan(_) | EngineError::Prompt(_));

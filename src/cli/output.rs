@@ -104,15 +104,9 @@ pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "midlayer: {}", visible(text));
 }
 
-/// A bar with the time left, on stderr, only on a terminal.
-pub fn bar(length: u64) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    let style = ProgressStyle::with_template(
-        "{bar:32} {pos}/{len} cells, {elapsed} gone, {eta} left {msg}",
-    );
-    bar.set_style(style.expect("a valid template"));
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
+/// A line on stderr on how far something has come. Whether anybody reads it changes nothing.
+pub fn say_progress(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", visible(text));
 }
 
 /// A bar of runs shown and the time left, on stderr, only on a terminal.

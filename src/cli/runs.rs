@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::RunsArgs;
 use super::output::{print, say, table};
 use midlayer::report::Column::{self, Numbers, Words};
-use midlayer::store::{DATABASE, Notes, StoreError, StoredRun, StoredVariant};
+use midlayer::store::{DATABASE, StoreError, StoredRun, StoredVariant};
 
 const HEAD: [&str; 8] = [
     "run",
@@ -65,35 +65,28 @@ struct Listed {
 
 fn listed(folder: &Path) -> Result<Listed, StoreError> {
     let run = StoredRun::read(folder)?;
-    let notes = Notes::read(folder)?;
     let begun = run.started.as_deref().unwrap_or_default();
     let begun = begun.trim_end_matches('Z').replace('T', " ");
-    let mut rows = Vec::new();
-    let (mut done, mut planned) = (0, Some(0));
-    for (n, variant) in run.variants.iter().enumerate() {
-        let items = variant.items.len();
-        let of = notes.planned_items(n, &variant.spec);
-        done += items;
-        planned = planned.zip(of).map(|(sum, of)| sum + of);
-        let items = match of {
-            Some(of) => format!("{items} of {of}"),
-            None => items.to_string(),
-        };
-        rows.push(row(folder, variant, items, &begun));
-    }
-    // Without a command in its notes a run is an older one, of which it is not known.
-    let to_go_on = notes
-        .command()
-        .filter(|_| planned.is_none_or(|of| done < of));
-    let to_go_on = to_go_on.map(|command| {
-        let of = planned.map_or(String::new(), |of| format!(" of {of}"));
-        let folder = folder.display();
-        format!("{folder} is not complete ({done}{of} items); to go on where it stopped: {command}")
+    let variants = run.variants.iter();
+    let rows = variants.map(|variant| row(folder, variant, &begun));
+    let to_go_on = run.missing().map(|missing| {
+        let command = missing.command.as_deref();
+        let command = command.map_or(String::new(), |command| {
+            format!("; to go on where it stopped: {command}")
+        });
+        format!("{} is incomplete: {missing}{command}", folder.display())
     });
-    Ok(Listed { rows, to_go_on })
+    Ok(Listed {
+        rows: rows.collect(),
+        to_go_on,
+    })
 }
 
-fn row(folder: &Path, variant: &StoredVariant, items: String, begun: &str) -> Vec<String> {
+fn of(there: usize, planned: Option<usize>) -> String {
+    planned.map_or(there.to_string(), |planned| format!("{there} of {planned}"))
+}
+
+fn row(folder: &Path, variant: &StoredVariant, begun: &str) -> Vec<String> {
     let spec = &variant.spec;
     let tasks: Vec<String> = spec.tasks.iter().map(|t| t.task.to_string()).collect();
     let kinds: Vec<String> = spec.manipulations.iter().map(ToString::to_string).collect();
@@ -109,8 +102,8 @@ fn row(folder: &Path, variant: &StoredVariant, items: String, begun: &str) -> Ve
         tasks.join(" "),
         kinds.join(" "),
         spec.layers.len().to_string(),
-        items,
-        variant.rows.len().to_string(),
+        of(variant.items.len(), variant.planned.items),
+        of(variant.rows.len(), variant.planned.results),
         begun.to_string(),
     ]
 }

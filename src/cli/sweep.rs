@@ -1,14 +1,11 @@
 //! `midlayer sweep`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use indicatif::ProgressBar;
 
 use super::args::{SweepArgs, YesNo};
 use super::command_line::command_line;
-use super::output::{bar, print, say, width};
+use super::follow::Follow;
+use super::output::{print, say, width};
 use super::pull::pulled_dataset;
 use super::selftest::before_sweep;
 use super::setup::{Loaded, load_file, model_files};
@@ -16,10 +13,11 @@ use midlayer::engine::Strategy;
 use midlayer::hub::Origin;
 use midlayer::models::{Held, HeldError, ModelFiles};
 use midlayer::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
-use midlayer::shown::visible;
+use midlayer::stats::{FEWEST_ITEMS, wilson};
 use midlayer::store::{Store, StoredRun};
 use midlayer::sweep::{
-    DataSource, ModelIdentity, Progress, Spec, TaskSpec, Variant, alike, labels,
+    DataSource, ModelIdentity, Prepared, PreparedTask, Spec, SweepError, TaskSpec, Variant, alike,
+    labels,
 };
 use midlayer::tasks::TaskName;
 use midlayer::{report, sweep};
@@ -28,22 +26,28 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     if args.dry_run {
         return super::dry_run::run(&args);
     }
+    let mut follow = Follow::new()?;
     let files = model_files(&args.model)?;
-    let mut sources = Vec::new();
-    let mut variants = Vec::new();
+    let strategy = args.strategy.into();
+    let (mut sources, mut prepared) = (Vec::new(), Vec::new());
     let mut last = None;
+    // Everything that can be known is known before the first variant is computed.
     for file in &files {
-        let loaded = load_file(file.clone(), &args.model)?;
+        follow.step(&format!("loading {}", file.display()));
+        let mut loaded = load_file(file.clone(), &args.model)?;
         for notice in loaded.model.facts().notices() {
             say(&notice);
         }
         for cache in cache_types(&args) {
             let spec = specification(&args, &loaded, cache)?;
-            variants.push(Variant::new(spec)?);
+            loaded.options = spec.context.clone();
+            let engine = loaded.engine_by(strategy, args.parallel)?;
+            prepared.push(Prepared::new(Variant::new(spec)?, engine.as_ref())?);
             sources.push(file);
         }
         last = Some(loaded);
     }
+    let variants: Vec<Variant> = prepared.iter().map(|p| p.variant().clone()).collect();
     let out = args.out.clone().unwrap_or_else(|| {
         let stem = files[0].file_stem().unwrap_or_default();
         PathBuf::from("runs").join(stem)
@@ -55,20 +59,18 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     }
     store.begin_session(midlayer::REVISION, std::env::consts::ARCH)?;
     store.note_command(&command_line(std::env::args_os().skip(1)))?;
-    let mut progress = Terminal::new()?;
-    tell_samples(&variants[0].spec);
-    let mut noted = Vec::new();
-    for note in variants.iter().flat_map(|variant| &variant.grid.notes) {
-        if !noted.contains(&note) {
-            say(note);
-            noted.push(note);
-        }
+    for (n, prepared) in prepared.iter().enumerate() {
+        prepared.note(&mut store.part(n))?;
     }
+    let results = prepared.iter().map(|p| p.amount().results).sum();
+    follow.opened(results, store.results()?);
+    tell_samples(&variants[0].spec);
+    tell_once(prepared.iter().flat_map(notes));
     let specs: Vec<&Spec> = variants.iter().map(|v| &v.spec).collect();
     alike(&specs).iter().for_each(|notice| say(notice));
     let labels = labels(&specs);
     let mut resumed = 0;
-    for (n, (variant, file)) in variants.iter().zip(sources).enumerate() {
+    for (n, (prepared, file)) in prepared.iter().zip(sources).enumerate() {
         if variants.len() > 1 {
             say(&format!("{} ({} of {})", labels[n], n + 1, variants.len()));
         }
@@ -77,25 +79,28 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
             Some(loaded) if loaded.path == *file => loaded,
             _ => load_file(file.clone(), &args.model)?,
         };
-        loaded.files.expect(&variant.spec.model.sha256)?;
-        progress.model = Some(loaded.files.clone());
-        loaded.options = variant.spec.context.clone();
-        let strategy = args.strategy.into();
-        let examined = before_sweep(&loaded, &variant.spec, &mut store.part(n), args.force);
+        let spec = &prepared.variant().spec;
+        loaded.files.expect(&spec.model.sha256)?;
+        follow.model = Some(loaded.files.clone());
+        loaded.options = spec.context.clone();
+        let examined = before_sweep(&loaded, spec, &mut store.part(n), args.force);
         let result = examined
             .and_then(|()| loaded.engine_by(strategy, args.parallel))
             .and_then(|mut engine| {
                 let mut part = store.part(n);
                 Ok(sweep::run(
-                    variant,
+                    prepared,
                     engine.as_mut(),
                     &mut part,
-                    &mut progress,
+                    &mut follow,
                 )?)
             });
-        progress.bar.finish_and_clear();
+        follow.rest();
         match result {
             Ok(summary) => resumed += summary.resumed,
+            Err(error) if matches!(error.downcast_ref(), Some(SweepError::Interrupted)) => {
+                return Err(follow.stopped_error().into());
+            }
             Err(error) => {
                 store.close_failed();
                 return Err(error);
@@ -104,8 +109,9 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         last = Some(loaded);
     }
     drop(store);
+    follow.reports();
     if resumed > 0 {
-        say(&format!("{resumed} items were there already"));
+        say(&format!("{resumed} results were there already"));
     }
     let stored = StoredRun::read(&out)?;
     let threshold = args.threshold.threshold;
@@ -122,6 +128,49 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         out.join(midlayer::store::DATABASE).display()
     ));
     printed
+}
+
+/// What to know of a variant before it runs.
+pub fn notes(prepared: &Prepared) -> Vec<String> {
+    let mut notes = prepared.variant().grid.notes.clone();
+    notes.extend(prepared.notes());
+    notes.extend(prepared.tasks().iter().filter_map(too_few));
+    notes
+}
+
+/// What so few items cannot show.
+fn too_few(of: &PreparedTask) -> Option<String> {
+    let (task, n) = (of.task, of.set.items.len());
+    if n >= FEW {
+        return None;
+    }
+    let (low, high) = wilson(0.5, n);
+    let points = (50.0 * (high - low)).round();
+    let least = FEWEST_ITEMS;
+    let transition = if n < least {
+        format!(
+            "no transition layer can be given, which takes {least} items that the clean model scores on"
+        )
+    } else {
+        format!("a transition layer is given only if the clean model scores on {least} of them")
+    };
+    Some(format!(
+        "{task}: with {n} items {transition}; 95% intervals reach up to {points} points to either side (--limit)"
+    ))
+}
+
+/// Items below which it is said what they cannot show.
+const FEW: usize = 30;
+
+/// Says each of several notes once.
+pub fn tell_once(notes: impl IntoIterator<Item = String>) {
+    let mut told = Vec::new();
+    for note in notes {
+        if !told.contains(&note) {
+            say(&note);
+            told.push(note);
+        }
+    }
 }
 
 /// The cache types to compare, as (K, V).
@@ -237,56 +286,4 @@ fn data_source(args: &SweepArgs, task: TaskName) -> anyhow::Result<Option<DataSo
             .map(|held| held.sha256().to_string()),
         path,
     }))
-}
-
-/// A bar with the time left; Ctrl-C asks the sweep to stop, a second one stops at once.
-struct Terminal {
-    bar: ProgressBar,
-    /// The files of the model that runs.
-    model: Option<Arc<ModelFiles>>,
-    stopped: Arc<AtomicBool>,
-}
-
-impl Terminal {
-    fn new() -> anyhow::Result<Self> {
-        let stopped = Arc::new(AtomicBool::new(false));
-        let flag = stopped.clone();
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-        })?;
-        Ok(Self {
-            bar: ProgressBar::hidden(),
-            model: None,
-            stopped,
-        })
-    }
-}
-
-impl Progress for Terminal {
-    fn begin(&mut self, cells: usize, done: usize) {
-        self.bar = bar(cells as u64);
-        self.bar.set_position(done as u64);
-        self.bar.reset_eta();
-    }
-
-    fn cell(&mut self, task: TaskName, item: &str) {
-        self.bar
-            .set_message(visible(&format!("{task} {item}")).into_owned());
-        self.bar.inc(1);
-    }
-
-    fn note(&mut self, text: &str) {
-        self.bar.suspend(|| say(text));
-    }
-
-    fn check(&self) -> Result<(), HeldError> {
-        let model = self.model.as_ref();
-        model.map_or(Ok(()), |files| files.check_contents())
-    }
-
-    fn stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
-    }
 }

@@ -19,7 +19,7 @@ pub use fit::{Column, STYLE, fit, wrap};
 pub use overlay::overlay_svg;
 pub use scaling::{ScalingLine, ScalingPanel, scaling_svg};
 pub use series::{Curve, Point, Share, TaskSeries, series};
-pub use table::{markdown, settings, terminal};
+pub use table::{incomplete, markdown, settings, terminal};
 pub use transition::{
     DifferenceRow, THRESHOLD, TransitionRow, differences, sentences, transitions,
 };
@@ -82,7 +82,8 @@ pub fn write(run: &StoredRun, threshold: f64) -> Result<Vec<PathBuf>, ReportErro
     }
     for variant in &run.variants {
         let prefix = prefix(run, variant);
-        let tasks = series(variant);
+        let mut tasks = series(variant);
+        tasks.retain(|task| task.clean.n > 0);
         if let Some(svg) = panels_svg(variant, &tasks) {
             put(format!("{prefix}scores.svg"), svg)?;
         }

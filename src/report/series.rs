@@ -101,14 +101,16 @@ pub struct Floor {
 /// The series of a variant, in the order of its specification.
 pub fn series(variant: &StoredVariant) -> Vec<TaskSeries> {
     let spec = &variant.spec;
+    let rows = variant.counted();
     let tasks = spec.tasks.iter();
     tasks
-        .map(|task| of_task(task.task, &spec.manipulations, &variant.rows))
+        .map(|task| of_task(task.task, &spec.manipulations, &rows))
         .collect()
 }
 
-fn of_task(task: TaskName, kinds: &[Kind], rows: &[ResultRow]) -> TaskSeries {
-    let rows: Vec<&ResultRow> = rows.iter().filter(|row| row.task == task).collect();
+fn of_task(task: TaskName, kinds: &[Kind], rows: &[&ResultRow]) -> TaskSeries {
+    let rows = rows.iter().copied().filter(|row| row.task == task);
+    let rows: Vec<&ResultRow> = rows.collect();
     let clean: Vec<&ResultRow> = rows
         .iter()
         .copied()
@@ -148,9 +150,11 @@ fn floor(clean: &[&ResultRow], rows: &[&ResultRow]) -> Option<Floor> {
         .iter()
         .filter(|row| row.treatment == Treatment::CleanAgain);
     let again: Vec<&ResultRow> = again.copied().collect();
-    let score = |rows: &[&ResultRow]| mean(rows.iter().map(|row| row.score));
+    let both: BTreeSet<&str> = again.iter().map(|row| row.item.as_str()).collect();
+    let clean = clean.iter().filter(|row| both.contains(row.item.as_str()));
+    let score = mean(clean.map(|row| row.score));
     (!again.is_empty()).then(|| Floor {
-        score: (score(clean) - score(&again)).abs(),
+        score: (score - mean(again.iter().map(|row| row.score))).abs(),
         kl: mean(again.iter().map(|row| row.kl)),
         changed: mean(again.iter().map(|row| f64::from(u8::from(!row.agrees)))),
         n: again.len(),
@@ -248,6 +252,7 @@ mod tests {
             row("b", random, 1, false),
             row("b", random, 2, false),
         ];
+        let rows: Vec<&ResultRow> = rows.iter().collect();
         let series = of_task(TaskName::Capitals, &[Kind::Random, Kind::Freeze], &rows);
         assert_eq!((series.clean.value, series.clean.n), (0.5, 2));
         assert_eq!(series.curves.len(), 1, "freeze has no rows");

@@ -14,7 +14,7 @@ use crate::engine::Strategy;
 use crate::intervention::{Extent, Kind};
 use crate::selftest::{SelfTest, Verdict, worst};
 use crate::shown;
-use crate::store::{StoredRun, StoredVariant};
+use crate::store::{Missing, StoredRun, StoredVariant};
 use crate::sweep::DataSource;
 
 /// Marks numbers of the sets that the program carries.
@@ -25,6 +25,20 @@ pub(super) fn sample_mark(run: &StoredVariant, task: &TaskSeries) -> &'static st
     } else {
         ""
     }
+}
+
+/// What every report of a run that is not complete begins with.
+pub fn incomplete(missing: &Missing) -> String {
+    let mut text = format!("INCOMPLETE: {missing}");
+    if let Some(command) = &missing.command {
+        write!(text, "; to go on: {command}").expect("a String");
+    }
+    text
+}
+
+/// What is said of a task in place of numbers.
+pub(super) fn no_result(task: &TaskSeries) -> String {
+    format!("{}: no result is stored yet", task.task)
 }
 
 fn clean_line(run: &StoredVariant, task: &TaskSeries) -> String {
@@ -56,11 +70,18 @@ pub fn terminal(run: &StoredRun, threshold: f64, width: Option<usize>) -> String
     };
     let prose = |text: &str| wrap(text, width);
     let several = run.variants.len() > 1;
+    if let Some(missing) = run.missing() {
+        line(&incomplete(&missing));
+    }
     for variant in &run.variants {
         if several {
             line(&format!("== {} ==", variant.label));
         }
         for task in series(variant) {
+            if task.clean.n == 0 {
+                line(&no_result(&task));
+                continue;
+            }
             let Grid { head, rows } = accuracy_grid(&task);
             line(&prose(&clean_line(variant, &task)));
             line(&fit(&head, &rows, &[Column::Numbers], width));
@@ -193,6 +214,9 @@ fn markdown_grid(text: &mut String, grid: &Grid) {
 /// The whole report in Markdown.
 pub fn markdown(run: &StoredRun, threshold: f64) -> String {
     let mut text = String::new();
+    if let Some(missing) = run.missing() {
+        writeln!(text, "> **{}**\n", incomplete(&missing)).expect("a String");
+    }
     for variant in &run.variants {
         markdown_variant(&mut text, variant, &prefix(run, variant));
     }
@@ -242,6 +266,10 @@ fn markdown_variant(text: &mut String, run: &StoredVariant, prefix: &str) {
         facts.n_layer
     ));
     for task in series(run) {
+        if task.clean.n == 0 {
+            line(format!("## {}\n\n{}.\n", task.task, no_result(&task)));
+            continue;
+        }
         line(format!("## {}\n\n{}.\n", task.task, clean_line(run, &task)));
         line(format!(
             "![score against layer]({prefix}score-{}.svg)\n",
@@ -396,13 +424,14 @@ pub fn settings(run: &StoredVariant) -> Vec<(String, String)> {
     if let Some(found) = &run.selftest {
         item("self-test before the run", verdicts(found, spec.strategy));
     }
-    for ((task, what), n) in &run.left_out {
+    for ((task, what), reasons) in &run.left_out {
         let whom = if what == "item" {
             "items left out".to_string()
         } else {
             format!("items left out by {what}")
         };
-        item(&format!("{task}, {whom}"), n.to_string());
+        let value = format!("{}: {reasons}", reasons.count());
+        item(&format!("{task}, {whom}"), value);
     }
     items
 }

@@ -83,8 +83,9 @@ fn by_item<'r>(rows: impl Iterator<Item = &'r ResultRow>) -> BTreeMap<&'r str, f
 
 /// The scores of a task under a manipulation with the names of the items, those that ran at
 /// every layer.
-fn profile(variant: &StoredVariant, task: TaskName, kind: Kind) -> (Profile, Vec<&str>) {
-    let rows: Vec<&ResultRow> = variant.rows.iter().filter(|r| r.task == task).collect();
+fn profile<'r>(rows: &[&'r ResultRow], task: TaskName, kind: Kind) -> (Profile, Vec<&'r str>) {
+    let rows = rows.iter().copied().filter(|r| r.task == task);
+    let rows: Vec<&ResultRow> = rows.collect();
     let of = |treatment| {
         rows.iter()
             .copied()
@@ -129,8 +130,9 @@ fn pairs(variant: &StoredVariant) -> impl Iterator<Item = (TaskName, Kind)> {
 pub fn transitions(run: &StoredRun, threshold: f64) -> Vec<TransitionRow> {
     let mut rows = Vec::new();
     for variant in &run.variants {
+        let counted = variant.counted();
         for (task, kind) in pairs(variant) {
-            let (profile, names) = profile(variant, task, kind);
+            let (profile, names) = profile(&counted, task, kind);
             if profile.layers.is_empty() {
                 continue;
             }
@@ -156,10 +158,12 @@ pub fn differences(run: &StoredRun, threshold: f64) -> Vec<DifferenceRow> {
     };
     let depth = |v: &StoredVariant| v.spec.model.facts.n_layer;
     let mut rows = Vec::new();
+    let of_first = first.counted();
     for other in others.iter().filter(|other| depth(other) == depth(first)) {
+        let of_other = other.counted();
         for (task, kind) in pairs(first) {
-            let (mut a, a_names) = profile(first, task, kind);
-            let (mut b, b_names) = profile(other, task, kind);
+            let (mut a, a_names) = profile(&of_first, task, kind);
+            let (mut b, b_names) = profile(&of_other, task, kind);
             let common: BTreeSet<&str> = a_names
                 .iter()
                 .copied()

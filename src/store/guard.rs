@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::hold::Hold;
+use super::opened::Opened;
 use super::{DATABASE, StoreError, database};
 
 /// A run that this process works on.
@@ -15,15 +16,17 @@ pub(super) struct Guard {
     hold: Hold,
     /// The [`version`] of the database when it was opened.
     version: i64,
+    opened: Opened,
 }
 
 impl Guard {
     /// The guard of a database whose [`version`] is known, in a folder that is held.
-    pub fn new(folder: PathBuf, hold: Hold, version: i64) -> Self {
+    pub fn new(folder: PathBuf, hold: Hold, version: i64, opened: Opened) -> Self {
         Self {
             folder,
             hold,
             version,
+            opened,
         }
     }
 
@@ -37,6 +40,15 @@ impl Guard {
         self.hold
     }
 
+    /// That the database is where it was, and the folder held.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`], or the hold's.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.opened.check()?;
+        self.hold.check()
+    }
+
     /// Carries out `work` in a transaction: all of it or nothing.
     ///
     /// # Errors
@@ -47,7 +59,7 @@ impl Guard {
         db: &mut Connection,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        self.hold.check()?;
+        self.check()?;
         if self.hold.network().is_some() {
             // What another machine has written may be hidden by what this one keeps of the file.
             // Network file systems look again when a file is opened. SQLite holds no lock now,
@@ -65,6 +77,8 @@ impl Guard {
         let done = work(&transaction).map_err(&fail)?;
         self.hold.check()?;
         transaction.commit().map_err(&fail)?;
+        // It may have gone meanwhile, and this commit may be the last.
+        self.opened.check()?;
         Ok(done)
     }
 }

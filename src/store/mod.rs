@@ -5,7 +5,9 @@ mod file_system;
 mod guard;
 mod hold;
 mod holder;
+mod missing;
 mod notes;
+mod opened;
 mod part;
 mod read;
 mod write;
@@ -13,8 +15,9 @@ mod write;
 use std::path::{Path, PathBuf};
 
 pub use connection::tell_waits;
-pub use notes::Notes;
-pub use part::{ItemRow, Part, Row, Unit};
+pub use missing::Missing;
+pub use notes::{Notes, Planned};
+pub use part::{ItemResults, ItemRow, Part, Row};
 pub use read::{ResultRow, StoredItem, StoredRun, StoredVariant};
 pub use write::Store;
 
@@ -89,6 +92,10 @@ pub enum StoreError {
         "the results in {folder} could not be read or written ({reason}): see that the disk works, has space and may be written to, then repeat the command to go on where it stopped, or choose another folder (--out)"
     )]
     Disk { folder: PathBuf, reason: String },
+    #[error(
+        "{0} was deleted, moved or replaced while the run was written to it, so what it is given now is lost: put the file back, or choose another folder (--out), then repeat the command"
+    )]
+    Gone(PathBuf),
     #[error("the database in {folder} failed: {source} (--out)")]
     Database {
         folder: PathBuf,

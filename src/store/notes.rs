@@ -1,12 +1,10 @@
 //! What a run notes of itself beside its results.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
-use super::connection::to_read;
-use super::{Part, Store, StoreError, database};
+use super::{Part, Store, StoreError};
 use crate::sweep::Spec;
 use crate::tasks::TaskName;
 
@@ -16,26 +14,31 @@ fn items_key(variant: i64, task: TaskName) -> String {
     format!("items/{variant}/{task}")
 }
 
+fn results_key(variant: i64, task: TaskName) -> String {
+    format!("results/{variant}/{task}")
+}
+
+/// How much a variant will have when it is complete, as far as it is noted: a run that an older
+/// midlayer began may say nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// Items.
+    pub items: Option<usize>,
+    /// Results.
+    pub results: Option<usize>,
+}
+
 /// The notes of a run. One that was begun by an older midlayer has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes(BTreeMap<String, String>);
 
 impl Notes {
-    /// Reads a run's notes.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn read(folder: &Path) -> Result<Self, StoreError> {
-        let fail = database(folder);
-        let db = to_read(folder)?;
-        let notes = db
-            .prepare("SELECT key, value FROM meta")
-            .map_err(&fail)?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(&fail)?
+    /// The notes in a run's database.
+    pub(super) fn of(db: &Connection) -> rusqlite::Result<Self> {
+        db.prepare("SELECT key, value FROM meta")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()
-            .map_err(&fail)?;
-        Ok(Self(notes))
+            .map(Self)
     }
 
     /// The command that the run was begun with.
@@ -43,17 +46,16 @@ impl Notes {
         self.0.get(COMMAND).map(String::as_str)
     }
 
-    /// How many items the `n`-th variant will have when it is complete, if all its tasks have
-    /// been begun.
-    pub fn planned_items(&self, n: usize, spec: &Spec) -> Option<usize> {
-        let tasks = spec.tasks.iter();
-        let noted = |task| {
-            self.0
-                .get(&items_key(n as i64, task))?
-                .parse::<usize>()
-                .ok()
+    /// What a variant will have when it is complete.
+    pub fn planned(&self, variant: i64, spec: &Spec) -> Planned {
+        let sum = |key: fn(i64, TaskName) -> String| {
+            let noted = |task| self.0.get(&key(variant, task))?.parse::<usize>().ok();
+            spec.tasks.iter().map(|of| noted(of.task)).sum()
         };
-        tasks.map(|task| noted(task.task)).sum()
+        Planned {
+            items: sum(items_key),
+            results: sum(results_key),
+        }
     }
 }
 
@@ -71,13 +73,22 @@ impl Store {
 }
 
 impl Part<'_> {
-    /// Notes how many items of a task are to be run.
+    /// Notes how many items of a task are to be run, and how many results they have.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn note_items(&mut self, task: TaskName, items: usize) -> Result<(), StoreError> {
-        let note = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
-        let values = params![items_key(self.variant, task), items.to_string()];
+    pub fn note_planned(
+        &mut self,
+        task: TaskName,
+        items: usize,
+        results: usize,
+    ) -> Result<(), StoreError> {
+        let note = "INSERT OR REPLACE INTO meta VALUES (?1, ?2), (?3, ?4)";
+        let (of_items, of_results) = (
+            items_key(self.variant, task),
+            results_key(self.variant, task),
+        );
+        let values = params![of_items, items.to_string(), of_results, results.to_string()];
         self.write(|db| db.execute(note, values).map(drop))
     }
 }

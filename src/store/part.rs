@@ -1,8 +1,9 @@
 //! A variant's part of a run being written.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sha2::{Digest, Sha256};
 
@@ -57,12 +58,12 @@ pub struct Row {
     pub touched: Vec<Touched>,
 }
 
-/// One item under all its cells.
+/// An item with results of its.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unit {
+pub struct ItemResults {
     /// The item.
     pub item: ItemRow,
-    /// Its results.
+    /// Results that are computed.
     pub rows: Vec<Row>,
 }
 
@@ -120,22 +121,44 @@ impl<'s> Part<'s> {
         self.guard.write(self.db, work)
     }
 
-    /// The names of a task's items that are complete.
+    /// The numbers of the cells that are stored of each of a task's items.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn done(&self, task: TaskName) -> Result<HashSet<String>, StoreError> {
-        let fail = database(self.folder);
-        let mut query = self
-            .db
-            .prepare("SELECT name FROM items WHERE variant = ?1 AND task = ?2")
-            .map_err(&fail)?;
-        let names = query
-            .query_map(params![self.variant, task.to_string()], |row| row.get(0))
-            .map_err(&fail)?
-            .collect::<Result<_, _>>()
-            .map_err(&fail)?;
-        Ok(names)
+    pub fn stored(&self, task: TaskName) -> Result<HashMap<String, HashSet<usize>>, StoreError> {
+        let query = "SELECT name, cell FROM items JOIN results USING (item)
+                     WHERE variant = ?1 AND task = ?2";
+        let mut stored: HashMap<String, HashSet<usize>> = HashMap::new();
+        for (name, cell) in self.pairs::<i64>(query, task)? {
+            let cell = (cell - self.first_cell) as usize;
+            stored.entry(name).or_default().insert(cell);
+        }
+        Ok(stored)
+    }
+
+    /// What the clean model answers to each of a task's items, as far as that is stored.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn clean_answers(&self, task: TaskName) -> Result<HashMap<String, String>, StoreError> {
+        let query = "SELECT name, results.answer
+                     FROM items JOIN cells USING (variant, task)
+                     JOIN results ON results.item = items.item AND results.cell = cells.cell
+                     WHERE variant = ?1 AND task = ?2 AND manipulation = 'clean'";
+        Ok(self.pairs(query, task)?.into_iter().collect())
+    }
+
+    fn pairs<T: FromSql>(
+        &self,
+        query: &str,
+        task: TaskName,
+    ) -> Result<Vec<(String, T)>, StoreError> {
+        let of_task = params![self.variant, task.to_string()];
+        let mut query = self.db.prepare(query).map_err(database(self.folder))?;
+        query
+            .query_map(of_task, |row| Ok((row.get(0)?, row.get(1)?)))
+            .and_then(Iterator::collect)
+            .map_err(database(self.folder))
     }
 
     /// What the self-test found, if this revision of the program has run it.
@@ -222,15 +245,16 @@ impl<'s> Part<'s> {
         })
     }
 
-    /// Commits units: all of them or nothing.
+    /// Commits results: all of them or nothing. A result that is stored already stays as it is.
     ///
     /// # Errors
-    /// [`StoreError::Full`] when there is no space left.
-    pub fn commit(&mut self, units: &[Unit]) -> Result<(), StoreError> {
+    /// [`StoreError::Full`] when there is no space left, [`StoreError::Gone`] when the database
+    /// is not where it was.
+    pub fn commit(&mut self, items: &[ItemResults]) -> Result<(), StoreError> {
         let (variant, first_cell) = (self.variant, self.first_cell);
         self.write(|db| {
-            let mut units = units.iter();
-            units.try_for_each(|unit| insert_unit(db, unit, variant, first_cell))
+            let mut items = items.iter();
+            items.try_for_each(|item| insert_item(db, item, variant, first_cell))
         })
     }
 
@@ -255,13 +279,13 @@ impl<'s> Part<'s> {
     }
 }
 
-fn insert_unit(
+fn insert_item(
     transaction: &Transaction<'_>,
-    unit: &Unit,
+    results: &ItemResults,
     variant: i64,
     first_cell: i64,
 ) -> rusqlite::Result<()> {
-    let item = &unit.item;
+    let item = &results.item;
     let hash = Sha256::digest(item.prompt.as_bytes());
     let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
     let (donor, modified) = match &item.swap {
@@ -271,7 +295,8 @@ fn insert_unit(
     transaction.execute(
         "INSERT INTO items
              (variant, task, name, prompt, prompt_sha256, answer, donor, modified_answer, cut)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (variant, task, name) DO NOTHING",
         params![
             variant,
             item.task.to_string(),
@@ -284,14 +309,19 @@ fn insert_unit(
             item.cut
         ],
     )?;
-    let id = transaction.last_insert_rowid();
+    let id: i64 = transaction.query_row(
+        "SELECT item FROM items WHERE variant = ?1 AND task = ?2 AND name = ?3",
+        params![variant, item.task.to_string(), item.name],
+        |row| row.get(0),
+    )?;
     let mut insert = transaction.prepare_cached(
         "INSERT INTO results
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+             ON CONFLICT (item, cell) DO NOTHING",
     )?;
     let mut touch =
         transaction.prepare_cached("INSERT OR IGNORE INTO touched VALUES (?1, ?2, ?3)")?;
-    for row in &unit.rows {
+    for row in &results.rows {
         insert.execute(params![
             id,
             first_cell + row.cell as i64,

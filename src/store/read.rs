@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::connection::to_read;
-use super::{SCHEMA_VERSION, StoreError, database};
+use super::notes::Planned;
+use super::{Notes, SCHEMA_VERSION, StoreError, database};
 use crate::engine::NoiseFloor;
 use crate::selftest::SelfTest;
-use crate::sweep::{Spec, Treatment};
+use crate::sweep::{Reasons, Spec, Treatment};
 use crate::tasks::TaskName;
 
 /// An item's result under one cell, with the names that the tables hold.
@@ -79,6 +80,8 @@ pub struct StoredRun {
     pub started: Option<String>,
     /// Results that were computed whole although a part should have done.
     pub fallbacks: u64,
+    /// The command that the run was begun with, if it is known.
+    pub command: Option<String>,
 }
 
 /// One model under one set of settings.
@@ -92,8 +95,12 @@ pub struct StoredVariant {
     pub noise_floor: Vec<NoiseFloor>,
     /// What the self-test found before the run.
     pub selftest: Option<SelfTest>,
-    /// Items left out: (task, what leaves them out) to how many.
-    pub left_out: BTreeMap<(String, String), usize>,
+    /// How much it will have when it is complete.
+    pub planned: Planned,
+    /// How many cells the grid has, by task and manipulation.
+    pub cells: BTreeMap<(String, String), usize>,
+    /// Items left out: (task, what leaves them out), and why.
+    pub left_out: BTreeMap<(String, String), Reasons>,
     /// Items cut to fit the context, by task.
     pub cut: BTreeMap<String, usize>,
     /// The items that have run.
@@ -111,6 +118,7 @@ impl StoredRun {
         let fail = database(folder);
         let db = to_read(folder)?;
         let specs = specs_of(&db, folder)?;
+        let notes = Notes::of(&db).map_err(&fail)?;
         let damaged = |what: String| StoreError::Damaged {
             folder: folder.to_path_buf(),
             what,
@@ -122,6 +130,8 @@ impl StoredRun {
                 selftest: super::part::selftest(&db, n)
                     .map_err(&fail)?
                     .map(|(_, found)| found),
+                planned: notes.planned(n, &spec),
+                cells: cells(&db, n).map_err(&fail)?,
                 left_out: left_out(&db, n).map_err(&fail)?,
                 cut: cut(&db, n).map_err(&fail)?,
                 items: items(&db, n).map_err(&fail)?.map_err(damaged)?,
@@ -134,6 +144,7 @@ impl StoredRun {
             revisions: revisions(&db).map_err(&fail)?,
             started: started(&db).map_err(&fail)?,
             fallbacks: fallbacks(&db).map_err(&fail)?,
+            command: notes.command().map(String::from),
             folder: folder.to_path_buf(),
             variants,
         })
@@ -191,12 +202,33 @@ fn noise_floor(db: &Connection, variant: i64) -> rusqlite::Result<Vec<NoiseFloor
     .collect()
 }
 
-fn left_out(db: &Connection, variant: i64) -> rusqlite::Result<BTreeMap<(String, String), usize>> {
-    db.prepare("SELECT task, what, count(*) FROM left_out WHERE variant = ?1 GROUP BY task, what")?
+fn cells(db: &Connection, variant: i64) -> rusqlite::Result<BTreeMap<(String, String), usize>> {
+    let count = "SELECT task, manipulation, count(*) FROM cells WHERE variant = ?1
+                 GROUP BY task, manipulation";
+    db.prepare(count)?
         .query_map([variant], |row| {
             Ok(((row.get(0)?, row.get(1)?), row.get::<_, i64>(2)? as usize))
         })?
         .collect()
+}
+
+fn left_out(
+    db: &Connection,
+    variant: i64,
+) -> rusqlite::Result<BTreeMap<(String, String), Reasons>> {
+    let count = "SELECT task, what, reason, count(*) FROM left_out WHERE variant = ?1
+                 GROUP BY task, what, reason";
+    let mut query = db.prepare(count)?;
+    let mut rows = query.query([variant])?;
+    let mut counts: BTreeMap<(String, String), Vec<(String, usize)>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let reasons = counts.entry((row.get(0)?, row.get(1)?)).or_default();
+        reasons.push((row.get(2)?, row.get::<_, i64>(3)? as usize));
+    }
+    let counts = counts.into_iter();
+    Ok(counts
+        .map(|(of, n)| (of, n.into_iter().collect()))
+        .collect())
 }
 
 fn cut(db: &Connection, variant: i64) -> rusqlite::Result<BTreeMap<String, usize>> {

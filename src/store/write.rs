@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use super::connection::{BESIDE, to_write};
 use super::guard::{Guard, version};
 use super::hold::{self, Hold};
+use super::opened::Opened;
 use super::{DATABASE, Part, SCHEMA_VERSION, StoreError, database};
 use crate::sweep::{Cell, Spec, Variant, labels};
 
@@ -17,7 +18,8 @@ pub struct Store {
     pub(super) db: Connection,
     /// The number of each variant's first cell.
     first_cells: Vec<i64>,
-    /// Whether the folder was there before.
+    /// Whether this session made the run, and whether it made the folder.
+    fresh: bool,
     existed: bool,
     /// After the database, which must be closed before the folder is another's.
     pub(super) guard: Guard,
@@ -50,12 +52,15 @@ impl Store {
                 return Err(error);
             }
         };
-        match Self::open_database(folder, &hold, variants) {
-            Ok((db, version)) => Ok(Self {
-                guard: Guard::new(folder.to_path_buf(), hold, version),
+        let database = Self::open_database(folder, &hold, variants)
+            .and_then(|made| Ok((made, Opened::new(folder.join(DATABASE)).map_err(io)?)));
+        match database {
+            Ok(((db, version), opened)) => Ok(Self {
+                guard: Guard::new(folder.to_path_buf(), hold, version, opened),
                 folder: folder.to_path_buf(),
                 db,
                 first_cells: first_cells(variants),
+                fresh,
                 existed,
             }),
             Err(error) => {
@@ -105,7 +110,8 @@ impl Store {
         ))
     }
 
-    /// Closes the run after a failure, and removes it if it holds no item.
+    /// Closes the run after a failure, and removes it if this session began it and it holds no
+    /// item.
     pub fn close_failed(self) {
         let items = self
             .db
@@ -113,15 +119,26 @@ impl Store {
         let Self {
             folder,
             db,
+            fresh,
             existed,
             guard,
             ..
         } = self;
         drop(db);
-        // What another has taken over is not ours to remove.
-        if items == Ok(0i64) && guard.hold().check().is_ok() {
+        // What another has taken over, or put in its place, is not ours to remove.
+        if fresh && items == Ok(0i64) && guard.check().is_ok() {
             remove_new(&folder, existed, Some(guard.into_hold()));
         }
+    }
+
+    /// How many results are stored.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn results(&self) -> Result<usize, StoreError> {
+        let count = "SELECT count(*) FROM results";
+        let n: Result<i64, _> = self.db.query_row(count, [], |row| row.get(0));
+        n.map(|n| n as usize).map_err(database(&self.folder))
     }
 
     /// The run's folder.

@@ -1,12 +1,12 @@
 //! How much a variant computes, before it does.
 
-use super::run::{cells_for, groups};
+use super::prepared::cells_for;
 use super::seen::tails;
 use super::{Treatment, Variant};
 use crate::engine::Strategy;
 use crate::intervention::{Kind, Site};
 use crate::runtime::Facts;
-use crate::tasks::{Item, ItemSet, TaskName};
+use crate::tasks::{Item, TaskName};
 
 /// An amount of computation. Generated texts count with their longest length, so it is what a
 /// sweep takes at most.
@@ -37,27 +37,48 @@ impl Effort {
     }
 }
 
-/// What a variant computes for the items of its tasks.
-pub fn estimate(variant: &Variant, work: &[(TaskName, ItemSet)]) -> Effort {
-    let planned = variant.spec.strategy == Strategy::Planned;
+/// What a row that runs a token at a time costs in rows of large batches.
+const DECODE: f64 = 2.0;
+/// What a row of which only keys and values are projected costs.
+const CACHE: f64 = 0.1;
+
+impl Effort {
+    /// The work in rows times layers of large batches: a number of the plan, the same on every
+    /// machine.
+    pub fn work(&self) -> f64 {
+        self.prefill + CACHE * self.cache + DECODE * self.decode
+    }
+}
+
+/// What items that run together compute under one of the task's cells.
+pub(super) fn effort_of(variant: &Variant, task: TaskName, items: &[Item], cell: usize) -> Effort {
     let mut effort = Effort::default();
-    for (task, set) in work {
-        for together in groups(&set.items, planned) {
-            let items = &set.items[together];
-            // What the texts begin with in common is computed once for all of them.
-            let shared = if planned { common(items) } else { 0 };
-            for item in items {
-                effort.items += 1;
-                let own = item.prompt.tokens.len() as f64 - shared as f64
-                    + shared as f64 / items.len() as f64;
-                for (_, cell) in cells_for(item, &variant.grid, *task) {
-                    effort.results += 1;
-                    add(&mut effort, variant, item, own, cell.treatment, cell.layer);
-                }
-            }
+    for (item, own) in owned(variant, items) {
+        for (_, cell) in cells_for(item, &variant.grid, task, cell..cell + 1) {
+            effort.results += 1;
+            add(&mut effort, variant, item, own, cell.treatment, cell.layer);
         }
     }
     effort
+}
+
+/// What their clean runs take up to the first logits.
+pub(super) fn clean_effort(variant: &Variant, items: &[Item]) -> Effort {
+    let rows = owned(variant, items).map(|(_, own)| own).sum::<f64>();
+    Effort {
+        prefill: rows * f64::from(variant.spec.model.facts.n_layer),
+        ..Effort::default()
+    }
+}
+
+/// Items with the rows that each computes: what the texts begin with in common is computed once
+/// for all of them.
+fn owned<'i>(variant: &Variant, items: &'i [Item]) -> impl Iterator<Item = (&'i Item, f64)> {
+    let planned = variant.spec.strategy == Strategy::Planned;
+    let shared = if planned { common(items) as f64 } else { 0.0 };
+    let each = shared / items.len() as f64;
+    let own = move |item: &Item| item.prompt.tokens.len() as f64 - shared + each;
+    items.iter().map(move |item| (item, own(item)))
 }
 
 fn add(

@@ -1,16 +1,26 @@
 //! The grid models x tasks x manipulations x layers x seeds: which cells there are, in what order they
 //! run, and that an interrupted run goes on where it stopped.
+//!
+//! A cell is what is done to a task's prompts: a manipulation at a layer with a seed, or nothing. A
+//! result is one item under one cell.
 
 mod donors;
 mod estimate;
 mod grid;
 mod levels;
+mod prepared;
+mod progress;
+mod requests;
 mod run;
 mod seen;
 mod spec;
+mod units;
 
-pub use estimate::{Effort, estimate, layer_weights};
+pub use estimate::{Effort, layer_weights};
 pub use grid::{Cell, Grid, GridError, Treatment};
 pub use levels::alike;
-pub use run::{ITEMS_TOGETHER, Progress, Summary, SweepError, run};
+pub use prepared::{Prepared, PreparedTask, Reasons};
+pub use progress::Progress;
+pub use run::{Summary, SweepError, run};
 pub use spec::{DataSource, LeftOut, ModelIdentity, Spec, TaskSpec, Variant, labels};
+pub use units::{Amount, ITEMS_TOGETHER, Unit, WORK_TOGETHER};

@@ -178,19 +178,9 @@ impl TaskSpec {
             }
             .items(engine, self.limit),
         };
-        let mut items = items?;
+        let items = items?;
         // What was read is what was hashed.
         held.map_or(Ok(()), |held| held.check_path())?;
-        let mut seen = HashSet::new();
-        let (unique, repeated): (Vec<_>, Vec<_>) = std::mem::take(&mut items.items)
-            .into_iter()
-            .partition(|item| seen.insert(item.id.clone()));
-        items.items = unique;
-        let reason = "another item has the same id";
-        let repeated = repeated.into_iter();
-        items
-            .left_out
-            .extend(repeated.map(|item| (item.id, reason.to_string())));
         Ok(items)
     }
 

@@ -153,7 +153,7 @@ fn swap(
 ) -> Result<Result<Swap, String>, EngineError> {
     let place = match name_at(prompt, country.name) {
         Ok(place) => place,
-        Err(error) => return Ok(Err(error.to_string())),
+        Err(_) => return Ok(Err("the country's name has no tokens of its own".into())),
     };
     let own = donors.iter().position(|d| d.code == country.code);
     let after = own.map_or(0, |n| n + 1);
@@ -182,10 +182,7 @@ fn swap(
             answer: other,
         }));
     }
-    Ok(Err(format!(
-        "no other country's name has {} tokens",
-        place.len()
-    )))
+    Ok(Err("no donor's name has as many tokens".into()))
 }
 
 /// The tokens of a country's name, with the space before it.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::data::Article;
 use super::metrics::rouge::rouge;
+use super::usable::usable;
 use super::{Item, ItemSet, Scores, Scoring, answer_after, prompt_for};
 use crate::engine::{Engine, EngineError, Prompt};
 
@@ -23,7 +24,8 @@ pub struct CnnDailymail {
 const MAX_TOKENS: usize = 100;
 
 impl CnnDailymail {
-    /// Makes the items for the engine's tokenizer: `limit` articles, spread over the file.
+    /// Makes the items for the engine's tokenizer: `limit` articles that can be used,
+    /// spread over the file.
     ///
     /// An article that does not fit is cut: the most words from its beginning are kept with
     /// which the prompt and a summary of the greatest length fit the context.
@@ -31,16 +33,18 @@ impl CnnDailymail {
     /// # Errors
     /// The engine's.
     pub fn items(&self, engine: &dyn Engine, limit: usize) -> Result<ItemSet, EngineError> {
-        let mut set = ItemSet::default();
-        for article in super::data::spread(&self.articles, limit) {
-            let (prompt, cut) = self.fitted(engine, &article.article)?;
-            // The gold answer whose log-probability is recorded is the first highlight.
-            let first = article.highlights.lines().next().unwrap_or_default();
-            match answer_after(engine, &prompt, first, &[])? {
-                Err(reason) => set.left_out.push((article.id.clone(), reason)),
-                Ok(mut answer) => {
+        usable(
+            &self.articles,
+            |a| &a.id,
+            limit,
+            |article| {
+                let (prompt, cut) = self.fitted(engine, &article.article)?;
+                // The gold answer whose log-probability is recorded is the first highlight.
+                let first = article.highlights.lines().next().unwrap_or_default();
+                let answer = answer_after(engine, &prompt, first, &[])?;
+                Ok(answer.map(|mut answer| {
                     answer.tokens.truncate(MAX_TOKENS);
-                    set.items.push(Item {
+                    Item {
                         id: article.id.clone(),
                         prompt,
                         answer,
@@ -51,11 +55,10 @@ impl CnnDailymail {
                         },
                         cut,
                         swap: None,
-                    });
-                }
-            }
-        }
-        Ok(set)
+                    }
+                }))
+            },
+        )
     }
 
     fn fitted(&self, engine: &dyn Engine, article: &str) -> Result<(Prompt, bool), EngineError> {

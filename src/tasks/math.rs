@@ -44,13 +44,13 @@ impl Sum {
 }
 
 impl Math {
-    /// Makes the items for the engine's tokenizer: `limit` questions, or all that there are.
+    /// Makes the items for the engine's tokenizer: `limit` questions, or all that can be used.
     /// Differences are never negative, no question is asked twice or shown as an example.
     ///
     /// # Errors
     /// The engine's.
     pub fn items(&self, engine: &dyn Engine, limit: usize) -> Result<ItemSet, EngineError> {
-        let mut sums = self.sums(self.shots + limit).into_iter();
+        let mut sums = self.sums();
         let examples: String = sums
             .by_ref()
             .take(self.shots)
@@ -58,6 +58,9 @@ impl Math {
             .collect();
         let mut set = ItemSet::default();
         for sum in sums {
+            if set.items.len() == limit {
+                break;
+            }
             let prompt = prompt_for(engine, &format!("{examples}{}", sum.question()), self.chat)?;
             let id = sum.question().replace([' ', '='], "");
             match answer_after(engine, &prompt, &sum.answer().to_string(), &[])? {
@@ -75,27 +78,26 @@ impl Math {
         Ok(set)
     }
 
-    /// The first `n` distinct sums of the seed. One number does not depend on how many follow.
-    fn sums(&self, n: usize) -> Vec<Sum> {
+    /// The distinct sums of the seed, all that there are.
+    fn sums(&self) -> impl Iterator<Item = Sum> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         // Half of the pairs for subtraction, all of them for addition.
         let side = self.max as usize + 1;
         let possible = side * side + side * (side + 1) / 2;
         let mut seen = BTreeSet::new();
-        let mut sums = Vec::new();
-        while sums.len() < n.min(possible) {
-            let (x, y) = (
-                rng.random_range(0..=self.max),
-                rng.random_range(0..=self.max),
-            );
-            let minus = rng.random_bool(0.5);
-            let (a, b) = if minus { (x.max(y), x.min(y)) } else { (x, y) };
-            let sum = Sum { a, b, minus };
-            if seen.insert(sum) {
-                sums.push(sum);
+        let max = self.max;
+        std::iter::from_fn(move || {
+            while seen.len() < possible {
+                let (x, y) = (rng.random_range(0..=max), rng.random_range(0..=max));
+                let minus = rng.random_bool(0.5);
+                let (a, b) = if minus { (x.max(y), x.min(y)) } else { (x, y) };
+                let sum = Sum { a, b, minus };
+                if seen.insert(sum) {
+                    return Some(sum);
+                }
             }
-        }
-        sums
+            None
+        })
     }
 }
 

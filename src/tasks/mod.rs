@@ -10,6 +10,7 @@ mod fold;
 mod math;
 pub mod metrics;
 mod squad;
+mod usable;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,6 +63,16 @@ impl TaskName {
             TaskName::Capitals | TaskName::Math => "accuracy",
             TaskName::Squad => "F1",
             TaskName::CnnDailymail => "mean of ROUGE-1 and ROUGE-L",
+        }
+    }
+
+    /// An item's name as people know it: with the country, where it is a country's code.
+    pub fn item_title(self, id: &str) -> String {
+        let countries = (self == TaskName::Capitals).then(country_table);
+        let mut countries = countries.into_iter().flatten();
+        match countries.find(|country| country.code == id) {
+            Some(country) => format!("{id} ({})", country.name),
+            None => id.to_string(),
         }
     }
 
@@ -208,7 +219,8 @@ pub struct ItemSet {
     /// The items in a fixed order. For capitals and math every limit is a prefix of it; sets
     /// that are read from a file are sampled evenly.
     pub items: Vec<Item>,
-    /// Items that could not be used at all: id and reason.
+    /// Items that were tried and cannot be used at all: id and reason. Others took their places,
+    /// as far as there are any.
     pub left_out: Vec<(String, String)>,
     /// Items without a swap, which `inject` leaves out: id and reason.
     pub without_swap: Vec<(String, String)>,
@@ -248,13 +260,11 @@ fn answer_after(
         };
         let whole = engine.prompt(&format!("{}{gap}{text}", prompt.text))?;
         let Some(rest) = whole.tokens.strip_prefix(&*prompt.tokens) else {
-            return Ok(Err(format!(
-                "the tokens of {text:?} merge with the prompt's"
-            )));
+            return Ok(Err("its answer's tokens merge with the prompt's".into()));
         };
         let is_space = |token: &Token| engine.piece(*token).trim().is_empty();
         let Some(first) = rest.iter().position(|token| !is_space(token)) else {
-            return Ok(Err(format!("{text:?} has no tokens")));
+            return Ok(Err("its answer has no tokens".into()));
         };
         if n == 0 {
             tokens = rest.to_vec();

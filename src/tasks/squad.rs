@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::data::Question;
 use super::metrics::squad::{exact_match, f1};
+use super::usable::usable;
 use super::{Item, ItemSet, Scores, Scoring, answer_after, prompt_for};
 use crate::engine::{Engine, EngineError};
 
@@ -32,33 +33,31 @@ Question: How high does the lighthouse stand above the sea?
 Answer: forty metres";
 
 impl Squad {
-    /// Makes the items for the engine's tokenizer: `limit` questions, spread over the file so
-    /// that they are not all about one passage.
+    /// Makes the items for the engine's tokenizer: `limit` questions that can be used, spread
+    /// over the file so that they are not all about one passage.
     ///
     /// # Errors
     /// The engine's.
     pub fn items(&self, engine: &dyn Engine, limit: usize) -> Result<ItemSet, EngineError> {
-        let mut set = ItemSet::default();
-        for question in super::data::spread(&self.questions, limit) {
-            let text = format!(
-                "{EXAMPLE}\n\nPassage: {}\n\nQuestion: {}\nAnswer:",
-                question.context, question.question
-            );
-            let prompt = prompt_for(engine, &text, self.chat)?;
-            let leave_out = |reason: String| (question.id.clone(), reason);
-            if prompt.tokens.len() + MAX_TOKENS > self.n_ctx {
-                // A passage cut short might not hold its answer any more.
-                let reason = "the passage does not fit the context".to_string();
-                set.left_out.push(leave_out(reason));
-                continue;
-            }
-            let Some(first) = question.answers.first() else {
-                set.left_out.push(leave_out("it has no answer".into()));
-                continue;
-            };
-            match answer_after(engine, &prompt, first, &[])? {
-                Err(reason) => set.left_out.push(leave_out(reason)),
-                Ok(answer) => set.items.push(Item {
+        usable(
+            &self.questions,
+            |q| &q.id,
+            limit,
+            |question| {
+                let text = format!(
+                    "{EXAMPLE}\n\nPassage: {}\n\nQuestion: {}\nAnswer:",
+                    question.context, question.question
+                );
+                let prompt = prompt_for(engine, &text, self.chat)?;
+                if prompt.tokens.len() + MAX_TOKENS > self.n_ctx {
+                    // A passage cut short might not hold its answer any more.
+                    return Ok(Err("the passage does not fit the context".into()));
+                }
+                let Some(first) = question.answers.first() else {
+                    return Ok(Err("it has no answer".into()));
+                };
+                let answer = answer_after(engine, &prompt, first, &[])?;
+                Ok(answer.map(|answer| Item {
                     id: question.id.clone(),
                     prompt,
                     answer,
@@ -69,10 +68,9 @@ impl Squad {
                     },
                     cut: false,
                     swap: None,
-                }),
-            }
-        }
-        Ok(set)
+                }))
+            },
+        )
     }
 }
 

@@ -51,7 +51,8 @@ pub enum Command {
     Attach(AttachArgs),
     /// Write the tables and figures of a run again
     Report(ReportArgs),
-    /// Write the results of runs as flat rows for other programs: CSV, JSON lines, SQL, Parquet
+    /// Write the results of runs as flat rows for other programs: CSV, JSON lines, SQL, Parquet;
+    /// of an incomplete run those that are stored, and stderr says so
     Export(ExportArgs),
     /// Fetch a sample model with pip, or a dataset from the Hugging Face hub
     Pull(PullArgs),

@@ -16,7 +16,7 @@ use plotly::Plot;
 use sha2::{Digest, Sha256};
 
 use super::series::{TaskSeries, series};
-use super::table::sample_mark;
+use super::table::{no_result, sample_mark};
 use super::transition::{Sentence, sentences, transitions};
 use crate::store::{StoredRun, StoredVariant};
 use crate::tasks::TaskName;
@@ -145,6 +145,9 @@ fn body(runs: &[StoredRun], views: &[View<'_>], title: &str, threshold: f64) -> 
             }
         }
         main {
+            @for run in runs {
+                @if let Some(missing) = run.missing() { (words::incomplete(runs, run, &missing)) }
+            }
             noscript {
                 p.notice { "Figures and single items need JavaScript; tables do not." }
             }
@@ -156,7 +159,7 @@ fn body(runs: &[StoredRun], views: &[View<'_>], title: &str, threshold: f64) -> 
                 (items::section(views))
                 (tables::numbers_section(views))
             } @else {
-                p.notice { "No item has run yet: the run was stopped before its first results were stored. Repeat its command to go on." }
+                p.notice { "No result is stored yet: the run was stopped before its first." }
             }
             (words::provenance(runs, views))
         }
@@ -223,7 +226,7 @@ fn scores(views: &[View<'_>]) -> Markup {
                     }
                 }
                 @for task in view.series.iter().filter(|task| task.clean.n == 0) {
-                    p.muted { (task.task) ": no item has run yet." }
+                    p.muted { (no_result(task)) "." }
                 }
             }
         }

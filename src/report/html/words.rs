@@ -6,7 +6,7 @@ use super::View;
 use crate::intervention::{Extent, Kind, Site};
 use crate::report::figure::hex;
 use crate::report::table::settings;
-use crate::store::{StoredRun, StoredVariant};
+use crate::store::{Missing, StoredRun, StoredVariant};
 use crate::tasks::TaskName;
 
 /// The folder's own name, or the whole path where it has none.
@@ -16,6 +16,20 @@ pub(super) fn folder_name(run: &StoredRun) -> String {
         || run.folder.display().to_string(),
         |name| name.to_string_lossy().into_owned(),
     )
+}
+
+/// That a run is not complete.
+pub(super) fn incomplete(runs: &[StoredRun], run: &StoredRun, missing: &Missing) -> Markup {
+    html! {
+        p.notice.incomplete {
+            strong {
+                "Incomplete. "
+                @if runs.len() > 1 { (folder_name(run)) ": " }
+            }
+            (missing) "."
+            @if let Some(command) = &missing.command { " To go on: " code { (command) } }
+        }
+    }
 }
 
 /// The models' names.

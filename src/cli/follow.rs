@@ -1,0 +1,340 @@
+//! Follows a sweep on stderr, as a bar on a terminal and as a line now and then elsewhere, and
+//! stops it on a signal: the first one once the unit at hand is stored, the second one at once.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::style::ProgressTracker;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::output::{say, say_progress};
+use midlayer::models::{HeldError, ModelFiles};
+use midlayer::runtime::is_ignored;
+use midlayer::shown::visible;
+use midlayer::sweep::{Amount, Progress};
+use midlayer::tasks::TaskName;
+
+/// The user stopped the program.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Stopped(String);
+
+/// Lines on what is no terminal are at least so far apart.
+const APART: Duration = Duration::from_secs(10);
+
+/// A sweep of one variant after another.
+pub struct Follow {
+    state: Arc<Mutex<State>>,
+    terminal: bool,
+    /// The files of the model that runs.
+    pub model: Option<Arc<ModelFiles>>,
+}
+
+/// What is known of the run, shared with the thread that waits for signals.
+#[derive(Default)]
+struct State {
+    bar: Option<ProgressBar>,
+    /// What is being done.
+    phase: Phase,
+    /// Of the whole run, once it is open: results to be stored in all, and stored.
+    run: Option<(usize, usize)>,
+    /// Of the variant at hand.
+    all: Amount,
+    stored: Amount,
+    speed: Speed,
+    /// Whether to stop.
+    stopping: bool,
+    last_line: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Phase {
+    /// Nothing that would be lost.
+    #[default]
+    Idle,
+    /// A unit, with so many of its results computed.
+    Unit(Amount, usize),
+    /// Everything is stored, and the report is written.
+    Report,
+}
+
+/// Work in a second.
+#[derive(Clone, Copy, Default)]
+struct Speed {
+    /// Measured before the first unit.
+    before: Option<f64>,
+    /// When the units began, and what was stored then.
+    since: Option<(Instant, f64)>,
+}
+
+impl State {
+    /// What is computed of the unit at hand and not stored.
+    fn in_hand(&self) -> Amount {
+        match self.phase {
+            Phase::Unit(unit, results) => Amount {
+                results,
+                work: unit.work * results as f64 / unit.results.max(1) as f64,
+            },
+            _ => Amount::default(),
+        }
+    }
+
+    fn speed(&self) -> Option<f64> {
+        let measured = self.speed.since.and_then(|(since, stored)| {
+            let work = self.stored.work - stored + self.in_hand().work;
+            let seconds = since.elapsed().as_secs_f64();
+            (work > 0.0 && seconds > 0.0).then(|| work / seconds)
+        });
+        measured.or(self.speed.before)
+    }
+
+    fn time(&self, work: f64) -> Option<Duration> {
+        let seconds = work.max(0.0) / self.speed()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+
+    /// How far the variant has come, in words.
+    fn line(&self) -> String {
+        let in_hand = self.in_hand();
+        let mut line = format!(
+            "{} of {} results stored",
+            self.stored.results, self.all.results
+        );
+        if in_hand.results > 0 {
+            line.push_str(&format!(", {} in hand", in_hand.results));
+        }
+        if let Some((since, _)) = self.speed.since {
+            line.push_str(&format!(", {} gone", short(since.elapsed())));
+        }
+        let left = self.all.work - self.stored.work - in_hand.work;
+        if let Some(left) = self.time(left) {
+            line.push_str(&format!(", about {} left", short(left)));
+        }
+        line
+    }
+
+    /// What to say to the first signal; `None` where nothing is worth waiting for.
+    fn waits(&self) -> Option<String> {
+        match self.phase {
+            Phase::Idle => None,
+            Phase::Report => Some(
+                "everything is stored and the report is being written; Ctrl-C again stops at once"
+                    .into(),
+            ),
+            Phase::Unit(unit, done) => {
+                let most = self.time(unit.work * LONGER);
+                let most = most.map_or("its time is not known yet".into(), |most| {
+                    format!("at most about {}", short(most))
+                });
+                Some(format!(
+                    "stopping once the {} results that are computed together are stored ({most}; {done} are computed); Ctrl-C again stops at once and loses them",
+                    unit.results
+                ))
+            }
+        }
+    }
+
+    /// What a stop leaves and what it loses.
+    fn leaves(&self) -> String {
+        let lost = match self.in_hand().results {
+            0 => String::new(),
+            n => format!(", {n} that were computed are lost"),
+        };
+        match self.run {
+            Some((all, stored)) => format!(
+                "interrupted: {stored} of {all} results are stored{lost}; repeat the command to go on where it stopped"
+            ),
+            None => "interrupted before anything was computed".into(),
+        }
+    }
+}
+
+/// A unit may take longer than its work says by so much.
+const LONGER: f64 = 1.5;
+
+/// A time as people say it: `8s`, `3m20s`, `5h10m`, `12 days`.
+fn short(time: Duration) -> String {
+    let seconds = time.as_secs_f64().ceil() as u64;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..172_800 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+impl Follow {
+    /// Begins to follow, and to wait for signals. Those that are ignored stay so.
+    ///
+    /// # Errors
+    /// The system's, when a signal cannot be waited for.
+    pub fn new() -> anyhow::Result<Self> {
+        let state = Arc::new(Mutex::new(State::default()));
+        let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter();
+        let mut signals = Signals::new(heeded.filter(|signal| !is_ignored(*signal)))?;
+        let shared = state.clone();
+        thread::spawn(move || {
+            for _ in signals.forever() {
+                on_signal(&shared);
+            }
+        });
+        Ok(Self {
+            state,
+            terminal: std::io::stderr().is_terminal(),
+            model: None,
+        })
+    }
+
+    /// A line for what is no terminal; on one, spinners and bars say it.
+    pub fn step(&self, text: &str) {
+        if !self.terminal {
+            say_progress(text);
+        }
+    }
+
+    /// The run is open: it has so many results in all, and so many are stored.
+    pub fn opened(&self, all: usize, stored: usize) {
+        self.state().run = Some((all, stored));
+    }
+
+    /// Everything is stored, and the report is being written.
+    pub fn reports(&self) {
+        self.state().phase = Phase::Report;
+    }
+
+    /// Nothing would be lost from here on; the bar goes.
+    pub fn rest(&self) {
+        self.state().phase = Phase::Idle;
+        let bar = self.state().bar.take();
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// The error of a sweep that was told to stop.
+    pub fn stopped_error(&self) -> Stopped {
+        Stopped(self.state().leaves())
+    }
+
+    fn bar(&self, work: f64) -> ProgressBar {
+        let bar = ProgressBar::new(work as u64);
+        let style = ProgressStyle::with_template("{bar:24} {line} {msg}");
+        let style = style.expect("a valid template");
+        bar.set_style(style.with_key("line", line_of(self.state.clone())));
+        bar.enable_steady_tick(Duration::from_millis(500));
+        bar
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn show(&self, item: String) {
+        let mut state = self.state();
+        if let Some(bar) = state.bar.clone() {
+            let stored = state.stored.work as u64;
+            // The bar asks for the state when it is drawn.
+            drop(state);
+            bar.set_position(stored);
+            bar.set_message(visible(&item).into_owned());
+        } else if state.last_line.is_none_or(|last| last.elapsed() >= APART) {
+            state.last_line = Some(Instant::now());
+            say_progress(&state.line());
+        }
+    }
+}
+
+/// A text that is asked for each time the bar is drawn.
+fn line_of(shared: Arc<Mutex<State>>) -> impl ProgressTracker {
+    move |_: &ProgressState, out: &mut dyn Write| {
+        // A line that cannot be written is not shown.
+        let _ = out.write_str(&lock(&shared).line());
+    }
+}
+
+/// What is counted stays true whoever panicked.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn on_signal(shared: &Mutex<State>) {
+    let mut state = lock(shared);
+    let waits = state.waits().filter(|_| !state.stopping);
+    state.stopping = true;
+    let text = waits.clone().unwrap_or_else(|| state.leaves());
+    let bar = state.bar.clone();
+    drop(state);
+    match bar {
+        Some(bar) => bar.suspend(|| say(&text)),
+        None => say(&text),
+    }
+    if waits.is_none() {
+        // Not through the handlers at exit: llama.cpp's threads are still computing.
+        signal_hook::low_level::exit(130);
+    }
+}
+
+impl Progress for Follow {
+    fn begin(&mut self, all: Amount, stored: Amount) {
+        let mut state = self.state();
+        (state.all, state.stored) = (all, stored);
+        state.speed.since = Some((Instant::now(), stored.work));
+        state.last_line = None;
+        if self.terminal {
+            state.bar = Some(self.bar(all.work));
+        }
+        drop(state);
+        self.show(String::new());
+    }
+
+    fn measured(&mut self, work: f64, time: Duration) {
+        let seconds = time.as_secs_f64();
+        self.state().speed.before = (work > 0.0 && seconds > 0.0).then(|| work / seconds);
+    }
+
+    fn unit(&mut self, amount: Amount) {
+        self.state().phase = Phase::Unit(amount, 0);
+    }
+
+    fn result(&mut self, task: TaskName, item: &str) {
+        if let Phase::Unit(_, done) = &mut self.state().phase {
+            *done += 1;
+        }
+        self.show(format!("{task} {}", task.item_title(item)));
+    }
+
+    fn stored(&mut self) {
+        let mut state = self.state();
+        if let Phase::Unit(amount, _) = state.phase {
+            state.stored += amount;
+            if let Some((_, stored)) = &mut state.run {
+                *stored += amount.results;
+            }
+        }
+        state.phase = Phase::Idle;
+        drop(state);
+        self.show(String::new());
+    }
+
+    fn note(&mut self, text: &str) {
+        let bar = self.state().bar.clone();
+        match bar {
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
+        }
+    }
+
+    fn check(&self) -> Result<(), HeldError> {
+        let model = self.model.as_ref();
+        model.map_or(Ok(()), |files| files.check_contents())
+    }
+
+    fn stopped(&self) -> bool {
+        self.state().stopping
+    }
+}

@@ -1,0 +1,244 @@
+//! What a variant is about to run, known before anything is computed: its items, their units, and
+//! what is left out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use super::units::units;
+use super::{Amount, Cell, Effort, Grid, SweepError, Treatment, Unit, Variant};
+use crate::engine::{Engine, EngineError, TokenSelector};
+use crate::intervention::Kind;
+use crate::store::{Part, StoreError};
+use crate::tasks::{Item, ItemSet, TaskName};
+
+/// A variant with its items, made by its model's tokenizer.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) variant: Variant,
+    pub(super) selector: TokenSelector,
+    pub(super) tasks: Vec<PreparedTask>,
+}
+
+/// A task with its items.
+#[derive(Debug)]
+pub struct PreparedTask {
+    /// The task.
+    pub task: TaskName,
+    /// Its items, and those left out.
+    pub set: ItemSet,
+    pub(super) units: Vec<Unit>,
+}
+
+/// Reasons with how many items have each, the most frequent first, as
+/// `the passage does not fit the context (12), it has no answer (1)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reasons(Vec<(String, usize)>);
+
+impl Reasons {
+    /// Counts reasons.
+    pub fn of<'r>(reasons: impl IntoIterator<Item = &'r str>) -> Self {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for reason in reasons {
+            *counts.entry(reason).or_default() += 1;
+        }
+        counts.into_iter().collect()
+    }
+
+    /// How many items there are in all.
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|(_, n)| n).sum()
+    }
+}
+
+impl<R: Into<String>> FromIterator<(R, usize)> for Reasons {
+    fn from_iter<I: IntoIterator<Item = (R, usize)>>(counts: I) -> Self {
+        let counts = counts.into_iter().map(|(reason, n)| (reason.into(), n));
+        let mut counts: Vec<_> = counts.collect();
+        counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        Self(counts)
+    }
+}
+
+impl fmt::Display for Reasons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each = self.0.iter().map(|(reason, n)| format!("{reason} ({n})"));
+        f.write_str(&each.collect::<Vec<_>>().join(", "))
+    }
+}
+
+pub(super) const INJECT: Treatment = Treatment::Manipulated(Kind::Inject);
+
+impl PreparedTask {
+    /// Why items are left out of everything, and, where `inject` runs, out of that.
+    fn left_out(&self, grid: &Grid) -> Vec<(String, &'static str, String)> {
+        let named = |left: &[(String, String)], what| {
+            let left = left.iter();
+            left.map(|(id, reason)| (id.clone(), what, reason.clone()))
+                .collect::<Vec<_>>()
+        };
+        let mut left_out = named(&self.set.left_out, "item");
+        if self.injects(grid) {
+            left_out.extend(named(&self.set.without_swap, "inject"));
+        }
+        left_out
+    }
+
+    fn injects(&self, grid: &Grid) -> bool {
+        let mut cells = grid.cells_of(self.task);
+        cells.any(|(_, cell)| cell.treatment == INJECT)
+    }
+
+    /// What the user should know of what is left out.
+    fn notes(&self, grid: &Grid) -> Vec<String> {
+        let (task, n) = (self.task, self.set.items.len());
+        let reasons = |left: &[(String, String)]| Reasons::of(left.iter().map(|(_, r)| &**r));
+        let mut notes = Vec::new();
+        if !self.set.left_out.is_empty() {
+            let left = reasons(&self.set.left_out);
+            notes.push(format!(
+                "{task}: {n} items; {} others cannot be used: {left}",
+                left.count()
+            ));
+        }
+        if self.injects(grid) && !self.set.without_swap.is_empty() {
+            let left = reasons(&self.set.without_swap);
+            notes.push(format!(
+                "{task}: inject leaves out {} of {n} items: {left}",
+                left.count()
+            ));
+        }
+        notes
+    }
+
+    /// That there is something to run: an item, and one that a manipulation can act on.
+    fn check(&self, grid: &Grid) -> Result<(), SweepError> {
+        let no_item = |what, left: &[(String, String)]| SweepError::NoItem {
+            task: self.task,
+            what,
+            reasons: Reasons::of(left.iter().map(|(_, reason)| &**reason)),
+        };
+        if self.set.items.is_empty() {
+            return Err(no_item("can be used", &self.set.left_out));
+        }
+        let manipulated = |(_, cell): (usize, &Cell)| cell.treatment.kind().is_some();
+        let all = 0..grid.cells_of(self.task).count();
+        let mut items = self.set.items.iter();
+        if !items.any(|item| cells_for(item, grid, self.task, all.clone()).any(manipulated)) {
+            return Err(no_item("has a donor for inject", &self.set.without_swap));
+        }
+        Ok(())
+    }
+}
+
+impl Prepared {
+    /// Makes the items, and checks what can be checked without computing anything.
+    ///
+    /// # Errors
+    /// A data file that cannot be used, a task without a usable item, tokens that a prompt does
+    /// not have (`--tokens`).
+    pub fn new(variant: Variant, engine: &dyn Engine) -> Result<Self, SweepError> {
+        let Variant { spec, grid } = &variant;
+        let selector: TokenSelector = spec.tokens.parse().map_err(SweepError::Tokens)?;
+        if matches!(selector, TokenSelector::Text(_)) {
+            return Err(SweepError::Tokens(
+                "text: selects tokens of one prompt; a sweep has many: use prior, skip:N or positions (--tokens)".into(),
+            ));
+        }
+        let mut tasks = Vec::new();
+        for of in &spec.tasks {
+            let set = of.items(engine, spec.context.n_ctx)?;
+            let task = PreparedTask {
+                task: of.task,
+                units: units(&variant, of.task, &set.items),
+                set,
+            };
+            task.check(grid)?;
+            for item in &task.set.items {
+                let failed = |source| SweepError::Item {
+                    task: of.task,
+                    item: item.id.clone(),
+                    source: EngineError::Prompt(source),
+                };
+                selector.positions(&item.prompt).map_err(failed)?;
+            }
+            tasks.push(task);
+        }
+        Ok(Self {
+            variant,
+            selector,
+            tasks,
+        })
+    }
+
+    /// The variant.
+    pub fn variant(&self) -> &Variant {
+        &self.variant
+    }
+
+    /// Notes in the results what is to be run and what is left out.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn note(&self, store: &mut Part<'_>) -> Result<(), StoreError> {
+        for task in &self.tasks {
+            let results = task.units.iter().map(|unit| unit.effort.results).sum();
+            store.put_left_out(task.task, &task.left_out(&self.variant.grid))?;
+            store.note_planned(task.task, task.set.items.len(), results)?;
+        }
+        Ok(())
+    }
+
+    /// The tasks with their items.
+    pub fn tasks(&self) -> &[PreparedTask] {
+        &self.tasks
+    }
+
+    /// What is to be computed in all.
+    pub fn amount(&self) -> Amount {
+        let mut amount = Amount::default();
+        let units = self.tasks.iter().flat_map(|task| &task.units);
+        units.for_each(|unit| amount += unit.amount());
+        amount
+    }
+
+    /// What it computes, of its tasks' items.
+    pub fn effort(&self) -> Effort {
+        let items = self.tasks.iter().map(|task| task.set.items.len()).sum();
+        let units = self.tasks.iter().flat_map(|task| &task.units);
+        let sum = units.fold(Effort::default(), |sum, unit| sum.and(unit.effort));
+        Effort { items, ..sum }
+    }
+
+    /// What the user should know before anything is computed.
+    pub fn notes(&self) -> Vec<String> {
+        let tasks = self.tasks.iter();
+        tasks
+            .flat_map(|task| task.notes(&self.variant.grid))
+            .collect()
+    }
+}
+
+/// The cells of a range of the task's that an item runs under, with their numbers in the grid:
+/// all, but `inject` only where it has a donor.
+pub(super) fn cells_for<'g>(
+    item: &'g Item,
+    grid: &'g Grid,
+    task: TaskName,
+    range: Range<usize>,
+) -> impl Iterator<Item = (usize, &'g Cell)> {
+    let cells = grid.cells_of(task).skip(range.start).take(range.len());
+    cells.filter(|(_, cell)| cell.treatment != INJECT || item.swap.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_counted_the_most_frequent_first() {
+        let reasons = Reasons::of(["b", "a", "b", "c"]);
+        assert_eq!(reasons.to_string(), "b (2), a (1), c (1)");
+        assert_eq!(reasons.count(), 4);
+    }
+}
