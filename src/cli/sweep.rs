@@ -11,7 +11,7 @@ use super::selftest::before_sweep;
 use super::setup::{Loaded, load_file, model_files};
 use midlayer::engine::Strategy;
 use midlayer::hub::Origin;
-use midlayer::models::{Held, HeldError, ModelFiles};
+use midlayer::models::Held;
 use midlayer::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
 use midlayer::stats::{FEWEST_ITEMS, wilson};
 use midlayer::store::{Store, StoredRun};
