@@ -149,8 +149,10 @@ mod tests {
         for level in Level::ALL {
             let types = 0..sys::GGML_TYPE_COUNT;
             let name = |kind| {
-                // SAFETY: a type below the number of types; a static string.
-                let name = unsafe { std::ffi::CStr::from_ptr(sys::ggml_type_name(kind)) };
+                // SAFETY: a type below the number of types.
+                let name = unsafe { sys::ggml_type_name(kind) };
+                // SAFETY: a static string, as for every type that ggml has a name for.
+                let name = unsafe { std::ffi::CStr::from_ptr(name) };
                 name.to_string_lossy().to_uppercase()
             };
             let kind = types
