@@ -45,10 +45,12 @@ fn every_fault_fails_the_command() {
 #[test]
 fn a_sweep_refuses_what_is_wrong() {
     let place = Place::new();
-    let sweep = "sweep -m tiny.gguf -t 1 --task math --limit 2 --manipulate freeze,random --layers 1-3 --out runs/a";
-    place.run(sweep).success();
-    let report = || std::fs::read_to_string(place.path("runs/a/report.md")).unwrap();
-    let told = report();
+    let sweep =
+        "sweep -m tiny.gguf -t 1 --task math --limit 2 --manipulate freeze,random --layers 1-3";
+    place.run(&format!("{sweep} --out runs/a")).success();
+    let report =
+        |run: &str| std::fs::read_to_string(place.path(&format!("runs/{run}/report.md"))).unwrap();
+    let told = report("a");
     let line = "self-test before the run: freeze of residual ";
     let verdict = told
         .split(line)
@@ -59,17 +61,17 @@ fn a_sweep_refuses_what_is_wrong() {
         sound.iter().any(|name| verdict.starts_with(name)),
         "{verdict}"
     );
-    let verdicts = || {
-        let run = StoredRun::read(&place.path("runs/a")).unwrap();
+    let verdicts = |run: &str| {
+        let run = StoredRun::read(&place.path(&format!("runs/{run}"))).unwrap();
         run.variants[0]
             .selftest
             .clone()
             .expect("verdicts are stored")
     };
-    assert_eq!(verdicts().wrong().count(), 0);
+    assert_eq!(verdicts("a").wrong().count(), 0);
 
     // As if the run had been cut off after a self-test that found faults.
-    let mut found = verdicts();
+    let mut found = verdicts("a");
     for finding in &mut found.findings {
         if finding.manipulation == Some(Kind::Freeze) {
             let reason = "planted".into();
@@ -83,7 +85,7 @@ fn a_sweep_refuses_what_is_wrong() {
             row.get(0)
         })
         .unwrap();
-    let sound = serde_json::to_string(&verdicts()).unwrap();
+    let sound = serde_json::to_string(&verdicts("a")).unwrap();
     let wrong = stored.replace(&sound, &serde_json::to_string(&found).unwrap());
     assert_ne!(stored, wrong);
     let put = "UPDATE meta SET value = ?2 WHERE key = ?1";
@@ -91,17 +93,21 @@ fn a_sweep_refuses_what_is_wrong() {
     let cut = "DELETE FROM results; DELETE FROM items";
     database.execute_batch(cut).unwrap();
     drop(database);
-    one_line_error(1, "with tiny: freeze of residual (")(place.run(sweep));
+    for run in ["b", "c"] {
+        let folder = place.path(&format!("runs/{run}"));
+        std::fs::create_dir(&folder).unwrap();
+        let file = "results.sqlite";
+        std::fs::copy(place.path("runs/a").join(file), folder.join(file)).unwrap();
+    }
+    let refused = place.run(&format!("{sweep} --out runs/b"));
+    one_line_error(1, "with tiny: freeze of residual (")(refused);
     place
-        .run(&format!("{sweep} --force"))
+        .run(&format!("{sweep} --out runs/c --force"))
         .success()
         .stderr(contains("--force runs them all the same"));
-    assert!(verdicts().wrong().count() > 0);
-    assert!(
-        report().contains("freeze of residual wrong"),
-        "{}",
-        report()
-    );
+    assert!(verdicts("c").wrong().count() > 0);
+    let told = report("c");
+    assert!(told.contains("freeze of residual wrong"), "{told}");
 }
 
 /// Only the self-test can be told to break manipulations, and a store takes none that are.

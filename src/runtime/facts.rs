@@ -125,8 +125,12 @@ impl Facts {
         let stated = self.stated();
         let wrong = |level: &Level| !weights.is_mostly(*level);
         if let Some(promised) = stated.filter(wrong).or(level_in(name).filter(wrong)) {
-            let (block, uneven) = (promised.block(), weights.uneven(promised));
-            let reason = if uneven > 0 {
+            let block = promised.block();
+            let total: u64 = weights.types.values().sum();
+            let uneven = weights.uneven(promised) as f64 / total.max(1) as f64;
+            // Whether the level would be kept, if the weights had it whose widths forbid it.
+            let by_width = weights.share(promised.base_type()) + uneven >= Weights::MOSTLY;
+            let reason = if by_width {
                 format!(
                     "{promised} needs widths that are multiples of {block}, which not all of the model's are"
                 )
@@ -247,7 +251,8 @@ mod tests {
             ("a", "IQ2_M - 2.7 bpw", "F16", 0, "f16", wrong),
             ("a", "F16", "F32", 0, "f32", wrong),
             ("a-q8_0", "Q4_1", "Q4_1", 0, "q4_1", "its name is wrong"),
-            ("a.q6_k", "Q6_K", "Q8_0", 9, "q8_0", "multiples of 256"),
+            ("a.q6_k", "Q6_K", "Q8_0", 90, "q8_0", "multiples of 256"),
+            ("a.q6_k", "Q6_K", "Q8_0", 9, "q8_0", wrong),
             ("a.q6_k", "Q6_K", "Q8_0", 0, "q8_0", wrong),
         ] {
             let mut facts = facts(name, stated, &[(held, 100)], 5.0);
