@@ -316,6 +316,8 @@ fn a_quantized_model_differs_by_its_noise_floor() {
     let task = Capitals {
         shots: 5,
         chat: false,
+        chat_date: None,
+        parse_special: false,
     };
     let prompt = task.items(&slow, 1).unwrap().items.remove(0).prompt;
     let mut cells = Vec::new();

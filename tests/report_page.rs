@@ -27,6 +27,8 @@ fn spec(name: &str, tasks: &[TaskName]) -> Spec {
         limit: ITEMS,
         shots: 1,
         chat: false,
+        chat_date: None,
+        parse_special: false,
         data: None,
         math_max: None,
         math_seed: None,
@@ -47,10 +49,14 @@ fn spec(name: &str, tasks: &[TaskName]) -> Spec {
                 bytes: 1000,
                 n_params: 1000,
                 weights: Weights {
+                    left_out_end: None,
+                    unrotated: false,
                     requantized_from: Some("Q4_1".into()),
                     ..Weights::default()
                 },
                 guesses_splitting: false,
+                left_out_end: None,
+                unrotated: false,
             },
         },
         llama_cpp: "b1".into(),

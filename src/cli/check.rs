@@ -16,7 +16,9 @@ use super::output::{print, say};
 use midlayer::engine::{Engine, EngineError, Request, Straightforward};
 use midlayer::intervention::Intervention;
 use midlayer::models::{ModelFiles, cache_folder};
-use midlayer::runtime::{ContextOptions, Model, ModelOptions, Token, llama_cpp_version};
+use midlayer::runtime::{
+    ChatDate, ContextOptions, Model, ModelOptions, Text, Token, llama_cpp_version,
+};
 
 /// Why a file is not loaded. Refusals of the loader are among them, in its own words.
 #[derive(Debug, thiserror::Error)]
@@ -237,8 +239,8 @@ fn exercise(model: Model, options: &ContextOptions) -> Result<(), EngineError> {
         );
     }
     let text = every_byte();
-    let mut tokens = model.tokenize(&text).unwrap_or_default();
-    let _ = model.chat(&text);
+    let mut tokens = model.tokenize(&Text::markup(&text)).unwrap_or_default();
+    let _ = model.chat(&text, ChatDate::default(), false);
     let top = model.n_layer().saturating_sub(1);
     tokens.resize(8, Token(0));
     let mut engine = Straightforward::new(Arc::new(model), options)?;

@@ -219,6 +219,8 @@ fn facts_of(known: &HubModel) -> Facts {
         quantization: known.quantization.clone(),
         bytes: known.bytes,
         n_params: known.n_params,
+        left_out_end: None,
+        unrotated: false,
         weights: Default::default(),
         guesses_splitting: false,
     }

@@ -129,9 +129,13 @@ pub fn load(args: &ModelArgs) -> anyhow::Result<Loaded> {
     match &model_files(args)?[..] {
         [path] => {
             let loaded = load_file(path.clone(), args)?;
-            if let Some(notice) = loaded.model.facts().splitting_notice() {
-                say(&notice);
-            }
+            let facts = loaded.model.facts();
+            let notices = [
+                facts.splitting_notice(),
+                facts.end_notice(),
+                facts.context_notice(args.ctx_size),
+            ];
+            notices.iter().flatten().for_each(|notice| say(notice));
             Ok(loaded)
         }
         _ => Err(Usage("one model at a time here; sweep takes several (-m)".into()).into()),

@@ -35,7 +35,9 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     for file in &files {
         follow.step(&format!("loading {}", file.display()));
         let mut loaded = load_file(file.clone(), &args.model)?;
-        for notice in loaded.model.facts().notices() {
+        let facts = loaded.model.facts();
+        let of_context = facts.context_notice(loaded.options.n_ctx);
+        for notice in facts.notices().into_iter().chain(of_context) {
             say(&notice);
         }
         for cache in cache_types(&args) {
@@ -202,6 +204,8 @@ pub fn specification(
             limit: limit_of(args, task).unwrap_or(all),
             shots: args.shots as usize,
             chat: args.chat.contains(&task),
+            chat_date: args.chat.contains(&task).then_some(args.wording.chat_date),
+            parse_special: args.wording.in_data(),
             data: data_source(args, task)?,
             math_max: math.then_some(args.math_max),
             math_seed: math.then_some(args.math_seed),

@@ -72,12 +72,7 @@ pub fn run(args: TokensArgs) -> anyhow::Result<()> {
 
 /// The prompt that the arguments give.
 pub fn read(engine: &dyn Engine, args: &PromptArgs, text: &str) -> anyhow::Result<Prompt> {
-    let text = if args.chat {
-        engine.chat(text)?
-    } else {
-        text.to_string()
-    };
-    Ok(engine.prompt(&text)?)
+    Ok(args.wording.of_argument(args.chat).prompt(engine, text)?)
 }
 
 /// The prompt's tokens, and which of them a selector takes.

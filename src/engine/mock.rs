@@ -2,10 +2,11 @@
 
 use std::sync::Mutex;
 
+use super::request::Positions;
 use super::{Engine, EngineError, Prompt, PromptError, Request, Session, Tokenizer};
 use crate::hook::{Captured, Touched};
 use crate::intervention::Target;
-use crate::runtime::{Facts, Token, Weights};
+use crate::runtime::{ChatDate, Facts, Text, Token, Weights};
 
 /// Answers from a hash of the request: the same request gives the same logits, another layer,
 /// seed or text gives others. A token is a word with the space before it, or a single other
@@ -34,6 +35,8 @@ impl Mock {
                 n_params: 0,
                 weights: Weights::default(),
                 guesses_splitting: false,
+                left_out_end: None,
+                unrotated: false,
             },
             words: Mutex::default(),
             runs: 0,
@@ -65,7 +68,8 @@ impl Tokenizer for Mock {
         &self.facts
     }
 
-    fn prompt(&self, text: &str) -> Result<Prompt, EngineError> {
+    fn tokenized(&self, source: &Text) -> Result<Prompt, EngineError> {
+        let text = source.as_str();
         if text.is_empty() {
             return Err(PromptError::Empty.into());
         }
@@ -79,7 +83,7 @@ impl Tokenizer for Mock {
             }
         }
         let tokens = words.iter().map(|w| self.word(w)).collect();
-        Ok(Prompt::new(text, tokens, |t| {
+        Ok(Prompt::of(source, tokens, |t| {
             Tokenizer::piece(self, t).into_bytes()
         }))
     }
@@ -97,8 +101,9 @@ impl Tokenizer for Mock {
         Tokenizer::piece(self, token) == "."
     }
 
-    fn chat(&self, message: &str) -> Result<String, EngineError> {
-        Ok(format!("user: {message} assistant:"))
+    fn chat(&self, message: &str, _: ChatDate, _: bool) -> Result<Text, EngineError> {
+        let text = Text::markup("user: ").with_data(message);
+        Ok(text.with_markup(" assistant:"))
     }
 }
 
@@ -109,7 +114,11 @@ impl Engine for Mock {
 
     fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
         self.runs += 1;
-        request.check(self.facts.n_layer, self.facts.n_ctx_train)?;
+        let positions = Positions {
+            n_ctx: self.facts.n_ctx_train,
+            learned: None,
+        };
+        request.check(self.facts.n_layer, positions)?;
         let touched = request.plan.iter().map(|i| Touched {
             tensor: format!("mock-{}", i.layers.first),
             rows: 1,

@@ -32,7 +32,7 @@ pub use noise::NoiseFloor;
 pub use outcome::{Generation, Outcome};
 pub use part::{Occurrence, TextPart};
 pub use planned::Planned;
-pub use prompt::{Prompt, PromptError};
+pub use prompt::{Prompt, PromptError, Wording};
 pub use request::{Ending, Request};
 pub use rerun::Rerun;
 pub use select::TokenSelector;
@@ -42,7 +42,7 @@ pub use tokenizer::Tokenizer;
 
 use crate::hook::Captured;
 use crate::intervention::{PlanError, States, Target};
-use crate::runtime::{Facts, RuntimeError, Token};
+use crate::runtime::{ChatDate, Facts, RuntimeError, Text, Token};
 
 /// An error of an engine.
 #[derive(Debug, thiserror::Error)]
@@ -303,6 +303,14 @@ pub trait Engine {
         self.tokenizer().facts()
     }
 
+    /// [`Tokenizer::tokenized`].
+    ///
+    /// # Errors
+    /// A model without vocabulary, an empty text.
+    fn tokenized(&self, text: &Text) -> Result<Prompt, EngineError> {
+        self.tokenizer().tokenized(text)
+    }
+
     /// [`Tokenizer::prompt`].
     ///
     /// # Errors
@@ -329,8 +337,18 @@ pub trait Engine {
     /// [`Tokenizer::chat`].
     ///
     /// # Errors
-    /// A model without a template.
-    fn chat(&self, message: &str) -> Result<String, EngineError> {
-        self.tokenizer().chat(message)
+    /// A model without a template, a template that refuses the message.
+    fn chat(
+        &self,
+        message: &str,
+        date: ChatDate,
+        parse_special: bool,
+    ) -> Result<Text, EngineError> {
+        self.tokenizer().chat(message, date, parse_special)
+    }
+
+    /// How many positions a text may have at most, where the model has learned each.
+    fn learned_positions(&self) -> Option<u32> {
+        None
     }
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::runtime::Token;
+use super::{Engine, EngineError};
+use crate::runtime::{ChatDate, Text, Token};
 
 /// A text and its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,31 @@ pub struct Prompt {
     /// The bytes of all tokens in a row, and where each ends.
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// The text with what of it is markup.
+    source: Text,
+}
+
+/// How a text becomes a prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wording {
+    /// The day on which a chat is held, where the text goes into the model's chat template.
+    pub chat: Option<ChatDate>,
+    /// Whether special tokens that the text spells out are these tokens, not text.
+    pub parse_special: bool,
+}
+
+impl Wording {
+    /// The prompt that an engine's tokenizer makes of a text.
+    ///
+    /// # Errors
+    /// The engine's; a model without a chat template, where one is asked for.
+    pub fn prompt(self, engine: &dyn Engine, text: &str) -> Result<Prompt, EngineError> {
+        engine.tokenized(&match self.chat {
+            Some(date) => engine.chat(text, date, self.parse_special)?,
+            None if self.parse_special => Text::markup(text),
+            None => Text::data(text),
+        })
+    }
 }
 
 /// What is wrong with a prompt, or a part of it.
@@ -88,8 +114,13 @@ pub enum PromptError {
 }
 
 impl Prompt {
-    /// A prompt from its tokens and the bytes that each stands for.
+    /// A prompt from its tokens and the bytes that each stands for; the text is markup.
     pub fn new(text: &str, tokens: Vec<Token>, piece: impl Fn(Token) -> Vec<u8>) -> Self {
+        Self::of(&Text::markup(text), tokens, piece)
+    }
+
+    /// A prompt from its tokens and the bytes that each stands for.
+    pub fn of(text: &Text, tokens: Vec<Token>, piece: impl Fn(Token) -> Vec<u8>) -> Self {
         let mut bytes = Vec::new();
         let mut ends = Vec::new();
         for token in &tokens {
@@ -97,12 +128,18 @@ impl Prompt {
             ends.push(bytes.len());
         }
         Self {
-            text: text.to_string(),
+            text: text.as_str().to_string(),
             tokens,
             special: 0,
             bytes,
             ends,
+            source: text.clone(),
         }
+    }
+
+    /// The text with what of it is markup: what was tokenized.
+    pub fn source(&self) -> &Text {
+        &self.source
     }
 
     /// How many tokens the text itself has, without those that the tokenizer puts first.

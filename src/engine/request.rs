@@ -84,11 +84,11 @@ impl Request {
     }
 
     /// Checks that the request can be run: the plan is one for a model of `n_layer` layers, and
-    /// the prompt with all that may follow it fits a context of `n_ctx` positions.
+    /// the prompt with all that may follow it has a position for each token.
     ///
     /// # Errors
-    /// [`EngineError::Plan`], [`PromptError::Empty`], [`RuntimeError::TooLong`].
-    pub(super) fn check(&self, n_layer: u32, n_ctx: u32) -> Result<(), EngineError> {
+    /// [`EngineError::Plan`], [`PromptError::Empty`], those of [`Positions::fit`].
+    pub(super) fn check(&self, n_layer: u32, positions: Positions) -> Result<(), EngineError> {
         for intervention in &self.plan {
             intervention.check(n_layer)?;
         }
@@ -99,7 +99,7 @@ impl Request {
         // The last token of a generation is never decoded.
         let generated = self.generate.as_ref().map_or(0, |e| e.max_tokens);
         let follow = forced.max(generated.saturating_sub(1));
-        fits(self.tokens.len() + follow, n_ctx)
+        positions.fit(self.tokens.len() + follow)
     }
 
     /// The largest number of tokens that may follow the prompt.
@@ -144,12 +144,30 @@ impl Request {
     }
 }
 
-/// Checks that a text of so many tokens fits a context of `n_ctx` positions.
-pub(super) fn fits(tokens: usize, n_ctx: u32) -> Result<(), EngineError> {
-    if tokens > n_ctx as usize {
-        return Err(RuntimeError::TooLong { tokens, n_ctx }.into());
+/// The positions that a text may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Positions {
+    /// Those of the context.
+    pub n_ctx: u32,
+    /// Those of the model, where it has learned each.
+    pub learned: Option<u32>,
+}
+
+impl Positions {
+    /// Checks that a text of so many tokens has a position for each.
+    ///
+    /// # Errors
+    /// [`RuntimeError::TooFewPositions`], [`RuntimeError::TooLong`].
+    pub fn fit(self, tokens: usize) -> Result<(), EngineError> {
+        let n_ctx = self.n_ctx;
+        match self.learned {
+            Some(positions) if tokens > positions as usize => {
+                Err(RuntimeError::TooFewPositions { tokens, positions }.into())
+            }
+            _ if tokens > n_ctx as usize => Err(RuntimeError::TooLong { tokens, n_ctx }.into()),
+            _ => Ok(()),
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -23,8 +23,12 @@ impl Engine for Rerun {
         self.inner.tokenizer()
     }
 
+    fn learned_positions(&self) -> Option<u32> {
+        self.inner.learned_positions()
+    }
+
     fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
-        request.check(self.facts().n_layer, self.inner.n_ctx())?;
+        request.check(self.facts().n_layer, self.inner.positions())?;
         let mut session = Rerunning {
             inner: &mut self.inner,
             request: request.clone(),

@@ -1,7 +1,7 @@
 //! What is known of a model without running it: its facts, and text as tokens.
 
 use super::{EngineError, Prompt, PromptError};
-use crate::runtime::{Facts, Model, Token};
+use crate::runtime::{ChatDate, Facts, Model, Text, Token};
 
 /// A model's tokenizer, and the facts of the model.
 pub trait Tokenizer {
@@ -12,7 +12,15 @@ pub trait Tokenizer {
     ///
     /// # Errors
     /// A model without vocabulary, an empty text.
-    fn prompt(&self, text: &str) -> Result<Prompt, EngineError>;
+    fn tokenized(&self, text: &Text) -> Result<Prompt, EngineError>;
+
+    /// Tokenizes a text that is markup: special tokens that it spells out are these tokens.
+    ///
+    /// # Errors
+    /// As [`Self::tokenized`].
+    fn prompt(&self, text: &str) -> Result<Prompt, EngineError> {
+        self.tokenized(&Text::markup(text))
+    }
 
     /// The text of a token.
     fn piece(&self, token: Token) -> String;
@@ -23,11 +31,13 @@ pub trait Tokenizer {
     /// Whether a token ends a generation.
     fn ends_generation(&self, token: Token) -> bool;
 
-    /// The model's chat template around a user's message, up to where the answer begins.
+    /// The model's chat template around a user's message, up to where the answer begins. The
+    /// template is markup; so is the message where `parse_special` says so.
     ///
     /// # Errors
-    /// A model without a template.
-    fn chat(&self, message: &str) -> Result<String, EngineError>;
+    /// A model without a template, a template that refuses the message.
+    fn chat(&self, message: &str, date: ChatDate, parse_special: bool)
+    -> Result<Text, EngineError>;
 }
 
 impl Tokenizer for Model {
@@ -35,13 +45,13 @@ impl Tokenizer for Model {
         self.facts()
     }
 
-    fn prompt(&self, text: &str) -> Result<Prompt, EngineError> {
+    fn tokenized(&self, text: &Text) -> Result<Prompt, EngineError> {
         let tokens = self.tokenize(text)?;
-        if text.is_empty() || tokens.is_empty() {
+        if text.as_str().is_empty() || tokens.is_empty() {
             return Err(PromptError::Empty.into());
         }
-        let special = tokens.iter().take_while(|t| self.is_control(**t)).count();
-        let mut prompt = Prompt::new(text, tokens, |t| Model::piece(self, t));
+        let special = self.own_before(&tokens);
+        let mut prompt = Prompt::of(text, tokens, |t| Model::piece(self, t));
         prompt.special = special;
         Ok(prompt)
     }
@@ -60,7 +70,12 @@ impl Tokenizer for Model {
         Model::ends_generation(self, token)
     }
 
-    fn chat(&self, message: &str) -> Result<String, EngineError> {
-        Ok(Model::chat(self, message)?)
+    fn chat(
+        &self,
+        message: &str,
+        date: ChatDate,
+        parse_special: bool,
+    ) -> Result<Text, EngineError> {
+        Ok(Model::chat(self, message, date, parse_special)?)
     }
 }

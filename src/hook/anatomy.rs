@@ -17,6 +17,8 @@ pub struct Anatomy {
     pub tokens: Site,
     /// A node whose second source holds the positions row by row, where the model uses any.
     pub positions: Option<Site>,
+    /// How many positions there are, where the model has learned a state for each.
+    pub learned_positions: Option<u32>,
     /// The last node: a row of logits for each token asked for.
     pub logits: Site,
     /// For each layer, the state that enters it. Where llama.cpp leaves a layer out of the graph
@@ -95,6 +97,7 @@ impl Anatomy {
             tokens: view.site(view.embedding),
             positions: view.positions().map(|n| view.site(n)),
             logits: view.site(view.last()),
+            learned_positions: view.positions().and_then(|n| view.learned_positions(n)),
             inputs: inputs.iter().map(|n| view.site(*n)).collect(),
             attention,
             reads_cache: layers.iter().map(|l| view.reads_cache(l)).collect(),

@@ -262,6 +262,15 @@ impl<'g> View<'g> {
         }
     }
 
+    /// Rows of the table of learned positions in which `node`, of [`Self::positions`], looks up;
+    /// `None` where it rotates.
+    pub(super) fn learned_positions(&self, node: usize) -> Option<u32> {
+        let t = &self.graph.tensors[node];
+        let table = &self.graph.tensors[t.sources[0]];
+        let rows = u32::try_from(table.shape[1]).unwrap_or(u32::MAX);
+        (t.op == sys::GGML_OP_GET_ROWS).then_some(rows)
+    }
+
     /// A node whose second source is the position input: the first rotation, or a look-up in a
     /// table of learned positions.
     pub(super) fn positions(&self) -> Option<usize> {

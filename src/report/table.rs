@@ -258,7 +258,7 @@ fn markdown_variant(text: &mut String, run: &StoredVariant, prefix: &str) {
         shown::markdown(&facts.name),
         shown::markdown(&facts.quantization)
     ));
-    for notice in facts.notices() {
+    for notice in run.spec.notices() {
         line(format!("> {}\n", shown::markdown(&notice)));
     }
     line(format!(
@@ -383,6 +383,12 @@ pub fn settings(run: &StoredVariant) -> Vec<(String, String)> {
         }
         if task.chat {
             value.push_str(", chat template");
+            if let Some(date) = task.chat_date {
+                value.push_str(&format!(" on {date}"));
+            }
+        }
+        if task.parse_special {
+            value.push_str(", special tokens in texts read as such");
         }
         match &task.data {
             Some(DataSource {

@@ -249,6 +249,24 @@ impl Context {
         self.anatomy.as_deref()
     }
 
+    /// How many positions a text may have at most, where the model has learned a state for each
+    /// position and so has no others.
+    pub fn learned_positions(&self) -> Option<u32> {
+        self.anatomy()?.learned_positions
+    }
+
+    /// Checks that a text of so many tokens has a position for each.
+    ///
+    /// # Errors
+    /// [`RuntimeError::TooFewPositions`].
+    pub fn check_positions(&self, tokens: usize) -> Result<(), RuntimeError> {
+        let learned = self.learned_positions();
+        match learned.filter(|positions| tokens > *positions as usize) {
+            Some(positions) => Err(RuntimeError::TooFewPositions { tokens, positions }),
+            None => Ok(()),
+        }
+    }
+
     /// Runs `rows` through the model, rewriting what the editors (by sequence) say.
     ///
     /// # Errors
@@ -350,6 +368,7 @@ impl Context {
                     n_ctx: options.n_ctx,
                 });
             }
+            self.check_positions(row.position as usize + 1)?;
             if row.token < 0 || row.token >= n_vocab as i32 {
                 return Err(RuntimeError::Token {
                     token: row.token,

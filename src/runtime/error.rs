@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::ChatError;
 use crate::hook::{AnatomyError, CutError, HookFault};
 
 /// An error of the runtime. Messages name the option to change where there is one.
@@ -47,14 +48,18 @@ pub enum RuntimeError {
     Backend(String),
     #[error("the model has no vocabulary, so text cannot be turned into tokens; give token ids")]
     NoVocabulary,
-    #[error("the model's chat template cannot be used: {0}; leave --chat out")]
-    NoChatTemplate(String),
+    #[error(transparent)]
+    Chat(#[from] ChatError),
     #[error("the context could not be made with n_ctx {n_ctx}: {reason} (-c, -ctk, -ctv, -fa)")]
     Context { n_ctx: u32, reason: String },
     #[error("a quantized V cache needs flash attention: add -fa on, or use -ctv f16")]
     QuantizedV,
     #[error("{tokens} tokens do not fit the context of {n_ctx}: shorten the prompt or raise -c")]
     TooLong { tokens: usize, n_ctx: u32 },
+    #[error(
+        "{tokens} tokens do not fit the model's {positions} positions, which it has learned one by one: shorten the prompt"
+    )]
+    TooFewPositions { tokens: usize, positions: u32 },
     #[error("{rows} rows in one batch, at most {n_batch} are allowed: raise -b")]
     BatchTooLarge { rows: usize, n_batch: u32 },
     #[error("there is no sequence {sequence} in a context made for {n_seq_max}")]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Level, Weights};
+use super::{ContextOptions, Level, Weights};
 
 /// What a model says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,13 @@ pub struct Facts {
     /// (`tokenizer.ggml.pre`), where its tokenizer needs to know.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub guesses_splitting: bool,
+    /// The token that the tokenizer would put behind every text, as the vocabulary spells it. It
+    /// is left out, since texts are to be continued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out_end: Option<String>,
+    /// Whether the model does not rotate by position: it has learned positions, or none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unrotated: bool,
 }
 
 /// A file that takes so many times the bits of its level promises less than it holds.
@@ -101,7 +108,46 @@ impl Facts {
         }
         notices.extend(self.type_notice().or_else(|| self.bits_notice()));
         notices.extend(self.splitting_notice());
+        notices.extend(self.end_notice());
         notices
+    }
+
+    /// Where the tokenizer would end every text.
+    pub fn end_notice(&self) -> Option<String> {
+        let end = self.left_out_end.as_ref()?;
+        let name = &self.name;
+        Some(format!(
+            "{name} puts {end} behind every text (tokenizer.ggml.add_eos_token); it is left out here, because texts are to be continued"
+        ))
+    }
+
+    /// Where a context of so many positions was asked for (`-c`) that texts may be longer than
+    /// those of the training.
+    pub fn context_notice(&self, n_ctx: u32) -> Option<String> {
+        let (name, trained) = (&self.name, self.n_ctx_train);
+        // The default is no one's wish.
+        let asked = n_ctx > ContextOptions::default().n_ctx;
+        (asked && self.is_foreign(n_ctx as usize)).then(|| {
+            format!(
+                "the context has {n_ctx} positions, {name} was trained on {trained}: longer texts are foreign to it (-c)"
+            )
+        })
+    }
+
+    /// Where a text of so many tokens is longer than those of the training.
+    pub fn length_notice(&self, tokens: usize) -> Option<String> {
+        let (name, trained) = (&self.name, self.n_ctx_train);
+        self.is_foreign(tokens).then(|| {
+            format!(
+                "a text has {tokens} tokens, {name} was trained on {trained}: longer texts are foreign to it"
+            )
+        })
+    }
+
+    /// Whether rotation goes on beyond what the model was trained on. Learned positions end.
+    fn is_foreign(&self, tokens: usize) -> bool {
+        let trained = self.n_ctx_train as usize;
+        tokens > trained && trained > 0 && !self.unrotated
     }
 
     /// Where the file does not say how its tokenizer splits text.
@@ -196,6 +242,8 @@ mod tests {
                 ..Weights::default()
             },
             guesses_splitting: false,
+            left_out_end: None,
+            unrotated: false,
         }
     }
 

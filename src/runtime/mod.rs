@@ -3,6 +3,7 @@
 //! Everything here checks first, in Rust, what llama.cpp would assert on (and abort the process).
 
 mod backend;
+mod chat;
 mod context;
 mod error;
 mod facts;
@@ -20,9 +21,12 @@ mod signals;
 mod silence;
 mod stop;
 mod synthetic;
+mod text;
+mod tokenizer;
 mod weights;
 
 pub use backend::{Device, cpu_features, devices, llama_cpp_version};
+pub use chat::{ChatDate, ChatError, ChatMessage, ChatTemplate, ChatTokens};
 pub use context::Context;
 pub use error::RuntimeError;
 pub use facts::Facts;
@@ -38,4 +42,5 @@ pub use quantize::{Recipe, quantize};
 pub use signals::is_ignored;
 pub use stop::Stop;
 pub use synthetic::{Architecture, Synthetic, Vocabulary};
+pub use text::Text;
 pub use weights::Weights;

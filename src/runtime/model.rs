@@ -3,8 +3,8 @@
 use std::ffi::CString;
 use std::path::Path;
 
+use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
-use llama_cpp_2::model::{LlamaChatMessage, LlamaModel};
 use llama_cpp_sys_2 as sys;
 
 use crate::files::{beside, lacks_space};
@@ -15,7 +15,8 @@ use super::heads::Heads;
 use super::level::type_name;
 use super::log::{forget_log, reason};
 use super::parts::{model_name, model_parts};
-use super::{Facts, RuntimeError, Token, Weights};
+use super::tokenizer::Tokenizer;
+use super::{Facts, RuntimeError, Text, Token, Weights};
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
@@ -29,10 +30,11 @@ pub struct ModelOptions {
 /// A model with its weights.
 #[derive(Debug)]
 pub struct Model {
-    inner: LlamaModel,
+    pub(super) inner: LlamaModel,
     facts: Facts,
     heads: Heads,
-    has_vocabulary: bool,
+    /// `None` for a model without a vocabulary.
+    pub(super) tokenizer: Option<Tokenizer>,
     /// Whether weights lie in memory of their own.
     writable: bool,
 }
@@ -143,14 +145,24 @@ impl Model {
             weights: Weights::default(),
             guesses_splitting: meta("tokenizer.ggml.model").as_deref() == Some("gpt2")
                 && meta("tokenizer.ggml.pre").is_none_or(|pre| pre.is_empty()),
+            left_out_end: None,
+            // SAFETY: the model is live.
+            unrotated: unsafe { sys::llama_model_rope_type(pointer) } == sys::LLAMA_ROPE_TYPE_NONE,
         };
-        Self {
+        let has_vocabulary = vocab_type != sys::LLAMA_VOCAB_TYPE_NONE;
+        // SAFETY: the model is live, and its vocabulary not empty.
+        let tokenizer = has_vocabulary.then(|| unsafe { Tokenizer::of(vocab) });
+        let mut model = Self {
             facts,
             heads: Heads::default(),
-            has_vocabulary: vocab_type != sys::LLAMA_VOCAB_TYPE_NONE,
+            tokenizer,
             writable: false,
             inner,
-        }
+        };
+        let end = model.tokenizer.as_ref().and_then(|t| t.behind);
+        let end = end.map(|end| String::from_utf8_lossy(&model.piece(end)).into_owned());
+        model.facts.left_out_end = end;
+        model
     }
 
     fn is_encoder(&self) -> bool {
@@ -216,23 +228,28 @@ impl Model {
         self.facts.n_layer
     }
 
-    /// Turns text into tokens, with the special tokens (BOS) that the model expects, and special
-    /// tokens spelled out in the text recognised, as llama.cpp's own tools do.
+    /// Turns text into tokens: what the tokenizer puts before every text (BOS), unless the text
+    /// begins with it, and nothing behind, since texts are to be continued. Special tokens that
+    /// are spelled out in markup are those tokens.
     ///
     /// # Errors
     /// [`RuntimeError::NoVocabulary`].
-    pub fn tokenize(&self, text: &str) -> Result<Vec<Token>, RuntimeError> {
-        if !self.has_vocabulary {
-            return Err(RuntimeError::NoVocabulary);
-        }
-        Ok(self.inner.vocab().tokenize(text.as_bytes(), true, true))
+    pub fn tokenize(&self, text: &Text) -> Result<Vec<Token>, RuntimeError> {
+        let tokenizer = self.tokenizer.as_ref().ok_or(RuntimeError::NoVocabulary)?;
+        Ok(tokenizer.tokenize(&self.inner.vocab(), text))
+    }
+
+    /// How many tokens, at the beginning of those of a text, are the tokenizer's own (BOS).
+    pub fn own_before(&self, tokens: &[Token]) -> usize {
+        let before = self.tokenizer.as_ref().and_then(|t| t.before);
+        usize::from(before.is_some_and(|before| tokens.first() == Some(&before)))
     }
 
     /// The bytes that a token stands for; special tokens are spelled out. Empty for a model
     /// without a vocabulary.
     pub fn piece(&self, token: Token) -> Vec<u8> {
         let known = (0..self.facts.n_vocab as i32).contains(&token.0);
-        if !self.has_vocabulary || !known {
+        if self.tokenizer.is_none() || !known {
             return Vec::new();
         }
         self.inner.vocab().token_to_piece(token, true, None)
@@ -240,29 +257,12 @@ impl Model {
 
     /// Whether a token is one that the tokenizer puts around a text by itself (BOS and the like).
     pub fn is_control(&self, token: Token) -> bool {
-        self.has_vocabulary && self.inner.vocab().is_control(token)
+        self.tokenizer.is_some() && self.inner.vocab().is_control(token)
     }
 
     /// Whether a token ends a generation (end of text, end of turn).
     pub fn ends_generation(&self, token: Token) -> bool {
-        self.has_vocabulary && self.inner.vocab().is_eog(token)
-    }
-
-    /// The model's own chat template around a user's message, up to where the answer begins.
-    ///
-    /// # Errors
-    /// [`RuntimeError::NoChatTemplate`].
-    pub fn chat(&self, message: &str) -> Result<String, RuntimeError> {
-        let fail = |reason: String| RuntimeError::NoChatTemplate(reason);
-        let template = self
-            .inner
-            .chat_template(None)
-            .map_err(|_| fail("the file holds none".into()))?;
-        let message = LlamaChatMessage::new("user".into(), message.into())
-            .map_err(|e| fail(e.to_string()))?;
-        self.inner
-            .apply_chat_template(&template, &[message], true)
-            .map_err(|e| fail(e.to_string()))
+        self.tokenizer.is_some() && self.inner.vocab().is_eog(token)
     }
 
     /// Writes the model to a GGUF file, which is there whole or not at all.

@@ -10,7 +10,7 @@ use crate::engine::{Engine, EngineError, Outcome, Prompt, Request, Straightforwa
 use crate::hook::{Captured, HookFault, Row, Witness};
 use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site, Target};
 use crate::runtime::{
-    CacheType, Context, ContextOptions, FlashAttention, Model, RuntimeError, Token,
+    CacheType, Context, ContextOptions, FlashAttention, Model, RuntimeError, Text, Token,
 };
 
 /// Tokens of a prompt.
@@ -311,7 +311,7 @@ pub(super) fn without_padding(context: &Context) -> Witness {
 fn texts(model: &Model) -> Result<(Vec<Token>, Vec<Token>), EngineError> {
     const TEXT: &str = "The capital of France is Paris, and that of Italy, as everyone knows, is a city called Rome.";
     let n_vocab = model.facts().n_vocab.max(4) as i32;
-    let spoken = model.tokenize(TEXT).unwrap_or_default();
+    let spoken = model.tokenize(&Text::data(TEXT)).unwrap_or_default();
     let counted =
         (0..2 * LENGTH as i32).map(|i| Token(3.min(n_vocab - 1) + (i * 7) % (n_vocab - 3)));
     let pool: Vec<Token> = if spoken.len() >= LENGTH + 4 {

@@ -90,6 +90,11 @@ pub fn run(
     if progress.stopped() {
         return Err(SweepError::Interrupted);
     }
+    let items = prepared.tasks.iter().flat_map(|task| &task.set.items);
+    let longest = items.map(|item| item.prompt.tokens.len()).max();
+    if let Some(notice) = engine.facts().length_notice(longest.unwrap_or(0)) {
+        progress.note(&notice);
+    }
     prepared.note(store)?;
     measure_noise_floor(prepared, engine, store, progress)?;
     let mut pending = Vec::new();

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Grid, GridError, SweepError};
-use crate::engine::{Engine, Strategy};
+use crate::engine::{Engine, Strategy, Wording};
 use crate::files::{Held, HeldError};
 use crate::hook::Anatomy;
 use crate::hub::Origin;
 use crate::intervention::{Extent, Kind, LayerList, PositionSet, Site};
-use crate::runtime::{ContextOptions, Facts};
-use crate::tasks::{Capitals, CnnDailymail, ItemSet, Math, Squad, TaskName, data};
+use crate::runtime::{ChatDate, ContextOptions, Facts};
+use crate::tasks::{Capitals, CnnDailymail, ItemSet, Math, Room, Squad, TaskName, data};
 
 /// One model under one set of settings: what a run has one or several of.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,6 +131,12 @@ pub struct TaskSpec {
     pub shots: usize,
     /// Whether prompts go into the model's chat template.
     pub chat: bool,
+    /// The day that the chat template is told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub chat_date: Option<ChatDate>,
+    /// Whether special tokens that texts spell out are these tokens.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub parse_special: bool,
     /// Where the items come from, for tasks that read data.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub data: Option<DataSource>,
@@ -148,13 +154,24 @@ impl TaskSpec {
     /// # Errors
     /// The engine's; a data file that cannot be read or is not the one of the specification.
     pub fn items(&self, engine: &dyn Engine, n_ctx: u32) -> Result<ItemSet, SweepError> {
-        let (shots, chat, n_ctx) = (self.shots, self.chat, n_ctx as usize);
+        let shots = self.shots;
+        let wording = Wording {
+            chat: self.chat.then(|| self.chat_date.unwrap_or_default()),
+            parse_special: self.parse_special,
+        };
+        let room = Room::new(n_ctx, engine.learned_positions());
         let held = self.held()?;
         let items = match self.task {
-            TaskName::Capitals => Capitals { shots, chat }.items(engine, self.limit),
+            TaskName::Capitals => Capitals {
+                shots,
+                wording,
+                room,
+            }
+            .items(engine, self.limit),
             TaskName::Math => Math {
                 shots,
-                chat,
+                wording,
+                room,
                 max: self.math_max.unwrap_or(20),
                 seed: self.math_seed.unwrap_or(1),
             }
@@ -164,8 +181,8 @@ impl TaskSpec {
                     None => data::sample_squad(),
                     Some(path) => data::read_squad(path)?,
                 },
-                chat,
-                n_ctx,
+                wording,
+                room,
             }
             .items(engine, self.limit),
             TaskName::CnnDailymail => CnnDailymail {
@@ -173,8 +190,8 @@ impl TaskSpec {
                     None => data::sample_cnn_dailymail(),
                     Some(path) => data::read_cnn_dailymail(path)?,
                 },
-                chat,
-                n_ctx,
+                wording,
+                room,
             }
             .items(engine, self.limit),
         };
@@ -207,6 +224,14 @@ impl TaskSpec {
 }
 
 impl Spec {
+    /// What a reader of the results should know of the model and its settings.
+    pub fn notices(&self) -> Vec<String> {
+        let facts = &self.model.facts;
+        let mut notices = facts.notices();
+        notices.extend(facts.context_notice(self.context.n_ctx));
+        notices
+    }
+
     /// Leaves out the layers at which the model has no place for a manipulation. `asked` is the
     /// list that the layers come from.
     ///

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::fold::fold;
-use super::{Answer, Item, ItemSet, Scoring, Swap, answer_after, prompt_for};
-use crate::engine::{Engine, EngineError, Prompt, PromptError, TextPart};
+use super::{Answer, Item, ItemSet, Room, Scoring, Swap, answer_after, prompt_for};
+use crate::engine::{Engine, EngineError, Prompt, PromptError, TextPart, Wording};
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,10 @@ const EXAMPLES: [&str; 8] = ["ES", "JP", "EG", "SE", "PE", "KE", "TH", "CA"];
 pub struct Capitals {
     /// Examples before the question.
     pub shots: usize,
-    /// Whether the prompt goes into the model's chat template.
-    pub chat: bool,
+    /// How the prompt is worded.
+    pub wording: Wording,
+    /// What a prompt and its answer must fit.
+    pub room: Room,
 }
 
 impl Capitals {
@@ -102,15 +104,21 @@ impl Capitals {
             if set.items.len() == limit {
                 break;
             }
-            let prompt = prompt_for(
-                engine,
-                &format!("{examples}{}", question(country.name)),
-                self.chat,
-            )?;
-            match answer_of(engine, &prompt, &country)? {
+            let text = format!("{examples}{}", question(country.name));
+            let prompt = match prompt_for(engine, &text, self.wording)? {
+                Ok(prompt) => prompt,
+                Err(reason) => {
+                    set.left_out.push((country.code.into(), reason));
+                    continue;
+                }
+            };
+            let answer = answer_of(engine, &prompt, &country)?;
+            let fits = |answer: &Answer| self.room.fits(&prompt, answer.tokens.len());
+            match answer.and_then(|answer| fits(&answer).map(|()| answer)) {
                 Err(reason) => set.left_out.push((country.code.into(), reason)),
                 Ok(answer) => {
                     let swap = swap(engine, &prompt, &country, &donors, &answer)?;
+                    let swap = swap.and_then(|swap| fits(&swap.answer).map(|()| swap));
                     let swap = swap
                         .map_err(|reason| set.without_swap.push((country.code.into(), reason)))
                         .ok();
@@ -203,6 +211,14 @@ mod tests {
     use super::*;
     use crate::engine::Mock;
 
+    fn of(shots: usize) -> Capitals {
+        Capitals {
+            shots,
+            wording: Wording::default(),
+            room: Room::new(4096, None),
+        }
+    }
+
     #[test]
     fn the_table_is_whole() {
         let table = country_table();
@@ -224,18 +240,8 @@ mod tests {
     #[test]
     fn items_are_a_prefix_of_more_items() {
         let engine = Mock::new(4);
-        let few = Capitals {
-            shots: 1,
-            chat: false,
-        }
-        .items(&engine, 20)
-        .unwrap();
-        let many = Capitals {
-            shots: 1,
-            chat: false,
-        }
-        .items(&engine, 1000)
-        .unwrap();
+        let few = of(1).items(&engine, 20).unwrap();
+        let many = of(1).items(&engine, 1000).unwrap();
         assert_eq!(few.items.len(), 20);
         let ids = |set: &ItemSet| set.items.iter().map(|i| i.id.clone()).collect::<Vec<_>>();
         assert_eq!(ids(&few), ids(&many)[..20]);
@@ -249,12 +255,7 @@ mod tests {
     #[test]
     fn swaps_align_token_by_token() {
         let engine = Mock::new(4);
-        let set = Capitals {
-            shots: 1,
-            chat: false,
-        }
-        .items(&engine, 1000)
-        .unwrap();
+        let set = of(1).items(&engine, 1000).unwrap();
         let with_swap = set.items.iter().filter(|i| i.swap.is_some()).count();
         assert_eq!(with_swap + set.without_swap.len(), set.items.len());
         assert!(with_swap > 150, "{with_swap}");
@@ -276,12 +277,7 @@ mod tests {
     #[test]
     fn accepted_first_tokens_fold_case_and_diacritics() {
         let engine = Mock::new(4);
-        let set = Capitals {
-            shots: 0,
-            chat: false,
-        }
-        .items(&engine, 1000)
-        .unwrap();
+        let set = of(0).items(&engine, 1000).unwrap();
         let mongolia = set.items.iter().find(|i| i.id == "MN").unwrap();
         assert_eq!(mongolia.answer.text, "Ulan Bator");
         assert_eq!(mongolia.answer.accepted.len(), 2);

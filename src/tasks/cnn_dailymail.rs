@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use super::data::Article;
 use super::metrics::rouge::rouge;
 use super::usable::usable;
-use super::{Item, ItemSet, Scores, Scoring, answer_after, prompt_for};
-use crate::engine::{Engine, EngineError, Prompt};
+use super::{Item, ItemSet, Room, Scores, Scoring, answer_after, prompt_for};
+use crate::engine::{Engine, EngineError, Prompt, Wording};
 
 /// The cnn_dailymail task.
 #[derive(Clone, Debug)]
 pub struct CnnDailymail {
     /// The articles, in the order of the file.
     pub articles: Vec<Article>,
-    /// Whether the prompt goes into the model's chat template.
-    pub chat: bool,
-    /// Tokens that fit the context.
-    pub n_ctx: usize,
+    /// How the prompt is worded.
+    pub wording: Wording,
+    /// What a prompt and its answer must fit.
+    pub room: Room,
 }
 
 /// Tokens of a summary at most, as in the paper.
@@ -28,7 +28,8 @@ impl CnnDailymail {
     /// spread over the file.
     ///
     /// An article that does not fit is cut: the most words from its beginning are kept with
-    /// which the prompt and a summary of the greatest length fit the context.
+    /// which the prompt and a summary of the greatest length fit, and of a long text without
+    /// spaces the most characters.
     ///
     /// # Errors
     /// The engine's.
@@ -38,7 +39,10 @@ impl CnnDailymail {
             |a| &a.id,
             limit,
             |article| {
-                let (prompt, cut) = self.fitted(engine, &article.article)?;
+                let (prompt, cut) = match self.fitted(engine, &article.article)? {
+                    Ok(fitted) => fitted,
+                    Err(reason) => return Ok(Err(reason)),
+                };
                 // The gold answer whose log-probability is recorded is the first highlight.
                 let first = article.highlights.lines().next().unwrap_or_default();
                 let answer = answer_after(engine, &prompt, first, &[])?;
@@ -61,31 +65,73 @@ impl CnnDailymail {
         )
     }
 
-    fn fitted(&self, engine: &dyn Engine, article: &str) -> Result<(Prompt, bool), EngineError> {
-        let room = self.n_ctx.saturating_sub(MAX_TOKENS);
-        let ends = word_ends(article);
-        let prompt = |words: usize| {
-            let text = &article[..ends[words - 1]];
+    /// The prompt with as much of the article as fits, and whether that is not all of it; or why
+    /// there is none.
+    fn fitted(
+        &self,
+        engine: &dyn Engine,
+        article: &str,
+    ) -> Result<Result<(Prompt, bool), String>, EngineError> {
+        if article.is_empty() {
+            return Ok(Err("the article is empty".into()));
+        }
+        let upto = |end: usize| {
+            let text = &article[..end];
             let text =
                 format!("Article: {text}\n\nSummary of the article in two or three sentences:");
-            prompt_for(engine, &text, self.chat)
+            prompt_for(engine, &text, self.wording)
         };
-        let whole = prompt(ends.len())?;
-        if whole.tokens.len() <= room || ends.len() < 2 {
-            return Ok((whole, false));
+        let whole = match upto(article.len())? {
+            Ok(whole) => whole,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let Err(reason) = self.room.fits(&whole, MAX_TOKENS) else {
+            return Ok(Ok((whole, false)));
+        };
+        let fits = |end: usize| {
+            let prompt = upto(end)?;
+            Ok(prompt.is_ok_and(|prompt| self.room.fits(&prompt, MAX_TOKENS).is_ok()))
+        };
+        let words = word_ends(article);
+        let n = most(words.len(), |n| fits(words[n - 1]))?;
+        let mut end = n.checked_sub(1).map_or(0, |last| words[last]);
+        // What follows, if it is longer than words are, is no word.
+        let next = &article[end..words.get(n).copied().unwrap_or(article.len())];
+        let letters: Vec<usize> = next
+            .char_indices()
+            .map(|(at, c)| at + c.len_utf8())
+            .collect();
+        if letters.len() > LONGEST_WORD {
+            let n = most(letters.len(), |n| fits(end + letters[n - 1]))?;
+            end += n.checked_sub(1).map_or(0, |last| letters[last]);
         }
-        // The most words that fit, by halving: more words never make fewer tokens.
-        let (mut fits, mut too_many) = (1, ends.len());
-        while too_many - fits > 1 {
-            let middle = usize::midpoint(fits, too_many);
-            if prompt(middle)?.tokens.len() <= room {
-                fits = middle;
-            } else {
-                too_many = middle;
-            }
+        if article[..end].trim().is_empty() {
+            return Ok(Err(reason));
         }
-        Ok((prompt(fits)?, true))
+        Ok(upto(end)?.map(|prompt| (prompt, true)))
     }
+}
+
+/// A longer run of characters without space is a text of a language that has none between words,
+/// or no language.
+const LONGEST_WORD: usize = 64;
+
+/// The largest number below `too_many` that will do, found by halving: what does for a number
+/// does for smaller ones.
+fn most(
+    mut too_many: usize,
+    will_do: impl Fn(usize) -> Result<bool, EngineError>,
+) -> Result<usize, EngineError> {
+    let mut does = 0;
+    while too_many > does + 1 {
+        let middle = usize::midpoint(does, too_many);
+        if will_do(middle)? {
+            does = middle;
+        } else {
+            too_many = middle;
+        }
+    }
+    Ok(does)
 }
 
 /// The byte offset behind each word of a text.

@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Item, ItemSet, Scoring, answer_after, prompt_for};
-use crate::engine::{Engine, EngineError};
+use super::{Item, ItemSet, Room, Scoring, answer_after, prompt_for};
+use crate::engine::{Engine, EngineError, Wording};
 
 /// The math task.
 #[derive(Clone, Copy, Debug)]
 pub struct Math {
     /// Examples before the question.
     pub shots: usize,
-    /// Whether the prompt goes into the model's chat template.
-    pub chat: bool,
+    /// How the prompt is worded.
+    pub wording: Wording,
+    /// What a prompt and its answer must fit.
+    pub room: Room,
     /// The largest operand.
     pub max: u32,
     /// Seed of the questions and of the examples.
@@ -61,9 +63,21 @@ impl Math {
             if set.items.len() == limit {
                 break;
             }
-            let prompt = prompt_for(engine, &format!("{examples}{}", sum.question()), self.chat)?;
             let id = sum.question().replace([' ', '='], "");
-            match answer_after(engine, &prompt, &sum.answer().to_string(), &[])? {
+            let text = format!("{examples}{}", sum.question());
+            let prompt = match prompt_for(engine, &text, self.wording)? {
+                Ok(prompt) => prompt,
+                Err(reason) => {
+                    set.left_out.push((id, reason));
+                    continue;
+                }
+            };
+            let answer = answer_after(engine, &prompt, &sum.answer().to_string(), &[])?;
+            let fitting = answer.and_then(|answer| {
+                self.room.fits(&prompt, answer.tokens.len())?;
+                Ok(answer)
+            });
+            match fitting {
                 Err(reason) => set.left_out.push((id, reason)),
                 Ok(answer) => set.items.push(Item {
                     id,
@@ -110,7 +124,8 @@ mod tests {
     fn questions_are_distinct_right_and_stable() {
         let math = Math {
             shots: 3,
-            chat: false,
+            wording: Wording::default(),
+            room: Room::new(4096, None),
             max: 20,
             seed: 1,
         };
@@ -138,7 +153,8 @@ mod tests {
     fn a_small_range_runs_out() {
         let math = Math {
             shots: 1,
-            chat: false,
+            wording: Wording::default(),
+            room: Room::new(4096, None),
             max: 1,
             seed: 1,
         };

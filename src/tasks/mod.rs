@@ -23,8 +23,8 @@ pub use cnn_dailymail::CnnDailymail;
 pub use math::Math;
 pub use squad::Squad;
 
-use crate::engine::{Engine, EngineError, Prompt};
-use crate::runtime::Token;
+use crate::engine::{Engine, EngineError, Prompt, Wording};
+use crate::runtime::{ChatError, RuntimeError, Token};
 
 /// The tasks by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
@@ -53,7 +53,7 @@ impl TaskName {
     pub fn version(self) -> u32 {
         match self {
             TaskName::Capitals | TaskName::Math => 1,
-            TaskName::Squad | TaskName::CnnDailymail => 2,
+            TaskName::Squad | TaskName::CnnDailymail => 3,
         }
     }
 
@@ -226,15 +226,53 @@ pub struct ItemSet {
     pub without_swap: Vec<(String, String)>,
 }
 
-/// A prompt as the model should see it: as it is, or within its chat template.
+/// How many tokens a text may have, its answer included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    tokens: usize,
+    /// Whether it is the model that has no further positions, not the context.
+    learned: bool,
+}
+
+impl Room {
+    /// Room for texts in a context of `n_ctx` positions, of a model that has learned so many, if
+    /// it has learned them.
+    pub fn new(n_ctx: u32, learned: Option<u32>) -> Self {
+        let learned = learned.filter(|positions| *positions < n_ctx);
+        Self {
+            tokens: learned.unwrap_or(n_ctx) as usize,
+            learned: learned.is_some(),
+        }
+    }
+
+    /// Whether a text fits with so many tokens behind it; else why not.
+    fn fits(self, prompt: &Prompt, tail: usize) -> Result<(), String> {
+        if prompt.tokens.len() + tail <= self.tokens {
+            Ok(())
+        } else if self.learned {
+            let positions = self.tokens;
+            Err(format!("it does not fit the model's {positions} positions"))
+        } else {
+            Err("it does not fit the context".into())
+        }
+    }
+}
+
+/// A prompt, or why an item cannot have one: its text spells out a special token where that
+/// cannot be kept apart.
 ///
 /// # Errors
 /// The engine's; a model without a template.
-fn prompt_for(engine: &dyn Engine, text: &str, chat: bool) -> Result<Prompt, EngineError> {
-    if chat {
-        engine.prompt(&engine.chat(text)?)
-    } else {
-        engine.prompt(text)
+fn prompt_for(
+    engine: &dyn Engine,
+    text: &str,
+    wording: Wording,
+) -> Result<Result<Prompt, String>, EngineError> {
+    match wording.prompt(engine, text) {
+        Err(EngineError::Runtime(RuntimeError::Chat(why @ ChatError::SpelledOut { .. }))) => {
+            Ok(Err(why.to_string()))
+        }
+        prompt => prompt.map(Ok),
     }
 }
 
@@ -258,7 +296,8 @@ fn answer_after(
         } else {
             " "
         };
-        let whole = engine.prompt(&format!("{}{gap}{text}", prompt.text))?;
+        let source = prompt.source().clone();
+        let whole = engine.tokenized(&source.with_data(gap).with_data(text))?;
         let Some(rest) = whole.tokens.strip_prefix(&*prompt.tokens) else {
             return Ok(Err("its answer's tokens merge with the prompt's".into()));
         };

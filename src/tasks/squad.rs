@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use super::data::Question;
 use super::metrics::squad::{exact_match, f1};
 use super::usable::usable;
-use super::{Item, ItemSet, Scores, Scoring, answer_after, prompt_for};
-use crate::engine::{Engine, EngineError};
+use super::{Item, ItemSet, Room, Scores, Scoring, answer_after, prompt_for};
+use crate::engine::{Engine, EngineError, Wording};
 
 /// The squad task.
 #[derive(Clone, Debug)]
 pub struct Squad {
     /// The questions, in the order of the file.
     pub questions: Vec<Question>,
-    /// Whether the prompt goes into the model's chat template.
-    pub chat: bool,
-    /// Tokens that fit the context.
-    pub n_ctx: usize,
+    /// How the prompt is worded.
+    pub wording: Wording,
+    /// What a prompt and its answer must fit.
+    pub room: Room,
 }
 
 /// Tokens of an answer at most: SQuAD's are short.
@@ -48,11 +48,15 @@ impl Squad {
                     "{EXAMPLE}\n\nPassage: {}\n\nQuestion: {}\nAnswer:",
                     question.context, question.question
                 );
-                let prompt = prompt_for(engine, &text, self.chat)?;
-                if prompt.tokens.len() + MAX_TOKENS > self.n_ctx {
-                    // A passage cut short might not hold its answer any more.
-                    return Ok(Err("the passage does not fit the context".into()));
-                }
+                // A passage cut short might not hold its answer any more.
+                let fitting = prompt_for(engine, &text, self.wording)?.and_then(|prompt| {
+                    self.room.fits(&prompt, MAX_TOKENS)?;
+                    Ok(prompt)
+                });
+                let prompt = match fitting {
+                    Ok(prompt) => prompt,
+                    Err(reason) => return Ok(Err(reason)),
+                };
                 let Some(first) = question.answers.first() else {
                     return Ok(Err("it has no answer".into()));
                 };

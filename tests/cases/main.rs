@@ -1,4 +1,5 @@
-//! Inputs that users have, a module each: what was refused, misread or taken for another once.
+//! Inputs that users have: each kind of them does what it should, or says what is wrong. A module
+//! is a kind; its inputs are made here.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -6,6 +7,10 @@ mod common;
 #[path = "../common/hub_server.rs"]
 mod hub_server;
 
+mod add_eos;
+mod beyond_trained_positions;
+mod chat_templates;
+mod data_files;
 mod hub_names;
 mod inject_from_newline;
 mod inject_long_donor;
@@ -14,5 +19,6 @@ mod nan_weights;
 mod no_pre_tokenizer;
 mod replaced_files;
 mod requantized_same_name;
+mod special_tokens;
 mod split_identity;
 mod wrong_file_type;

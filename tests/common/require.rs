@@ -10,7 +10,10 @@ pub const NETWORK_DISKS: &str = "network-disks";
 /// A Python with pandas and pyarrow.
 pub const PANDAS: &str = "pandas";
 
-const KNOWN: [&str; 3] = [DISKS, NETWORK_DISKS, PANDAS];
+/// A Python with jinja2.
+pub const JINJA2: &str = "jinja2";
+
+const KNOWN: [&str; 4] = [DISKS, NETWORK_DISKS, PANDAS, JINJA2];
 
 /// Says that a test was not run, past the test harness, which keeps what passing tests print to
 /// itself.

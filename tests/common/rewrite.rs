@@ -109,6 +109,19 @@ impl Pieces {
         self.set(key, 5, value.to_le_bytes());
     }
 
+    pub fn set_bool(&mut self, key: &str, value: bool) {
+        self.set(key, 7, [u8::from(value)]);
+    }
+
+    pub fn set_f32s(&mut self, key: &str, values: &[f32]) {
+        let mut raw = 6u32.to_le_bytes().to_vec();
+        raw.extend((values.len() as u64).to_le_bytes());
+        values
+            .iter()
+            .for_each(|value| raw.extend(value.to_le_bytes()));
+        self.set(key, ARRAY, raw);
+    }
+
     pub fn set_text(&mut self, key: &str, value: &str) {
         self.set(key, STRING, text(value));
     }

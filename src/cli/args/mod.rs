@@ -3,6 +3,7 @@
 mod bench;
 mod model;
 mod sweep;
+mod wording;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 pub use bench::*;
 pub use model::*;
 pub use sweep::*;
+pub use wording::*;
 
 use super::text;
 use midlayer::engine::{TextPart, TokenSelector};
@@ -102,9 +104,11 @@ pub struct PromptArgs {
     /// reads a file and - reads stdin, as they are (\@ begins a text with @)
     #[arg(short, long, value_name = "TEXT")]
     pub prompt: text::Source,
-    /// Put the prompt into the model's chat template
+    /// Put the prompt into the model's own chat template
     #[arg(long)]
     pub chat: bool,
+    #[command(flatten)]
+    pub wording: WordingArgs,
 }
 
 #[derive(Args)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{GenerationArgs, ModelArgs, PlaceArgs};
+use super::{GenerationArgs, ModelArgs, PlaceArgs, WordingArgs};
 use midlayer::engine::{Planned, Strategy};
 use midlayer::intervention::{Kind, LayerList};
 use midlayer::report::THRESHOLD;
@@ -66,7 +66,7 @@ pub struct SweepArgs {
     /// lines, CSV or Parquet) [default: the pulled set, or else a small sample written for midlayer]
     #[arg(long, value_name = "TASK=FILE")]
     pub data: Vec<DataArg>,
-    /// Put prompts into the model's chat template; of some tasks only as --chat=cnn_dailymail
+    /// Put prompts into the model's own chat template; of some tasks only as --chat=cnn_dailymail
     #[arg(
         long,
         value_name = "TASKS",
@@ -76,6 +76,8 @@ pub struct SweepArgs {
         default_missing_values = ["capitals", "math", "squad", "cnn_dailymail"]
     )]
     pub chat: Vec<TaskName>,
+    #[command(flatten)]
+    pub wording: WordingArgs,
     #[command(flatten)]
     pub generation: GenerationArgs,
     /// How results are computed: planned computes only what differs from the clean run, many

@@ -103,7 +103,7 @@ pub fn follow(mut request: Request, continuations: &[Vec<Token>]) -> Request {
 }
 
 fn tokens(engine: &dyn Engine, prompt: &Prompt, answer: &str) -> anyhow::Result<Vec<Token>> {
-    let whole = engine.prompt(&format!("{}{answer}", prompt.text))?;
+    let whole = engine.tokenized(&prompt.source().clone().with_markup(answer))?;
     match whole.tokens.strip_prefix(&prompt.tokens[..]) {
         Some(tokens) => Ok(tokens.to_vec()),
         None => Err(Usage(format!(

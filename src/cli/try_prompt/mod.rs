@@ -41,6 +41,10 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
     let loaded = load(&args.model)?;
     let mut engine = engine(&loaded)?;
     let prompt = read(&engine, &args.prompt, &text)?;
+    let longest = prompt.tokens.len() + args.generate.unwrap_or(0) as usize;
+    if let Some(notice) = loaded.model.facts().length_notice(longest) {
+        say(&notice);
+    }
     let anatomy = engine.inspect().anatomy();
     let anatomy = anatomy.expect("engines have a callback").clone();
     let runs = runs::runs(&args, &mut engine, &anatomy, &prompt, donor.as_deref())?;

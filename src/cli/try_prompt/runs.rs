@@ -191,7 +191,8 @@ fn donors(
     let sites = args.place.sites();
     let mut donors = HashMap::new();
     if let Some(from) = from {
-        let donor = engine.prompt(from)?;
+        let wording = args.prompt.wording.of_argument(false);
+        let donor = wording.prompt(engine, from)?;
         let moves = moves(args, prompt, &donor)?;
         let places = moves.iter().map(|(_, to)| *to..to + 1);
         let positions = PositionSet::ranges(places);

@@ -231,6 +231,10 @@ impl Engine for Planned {
         self.inner.tokenizer()
     }
 
+    fn learned_positions(&self) -> Option<u32> {
+        self.inner.learned_positions()
+    }
+
     /// A text continued token by token runs whole: its steps share nothing with other texts.
     fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
         self.inner.start(request)
@@ -275,10 +279,12 @@ impl Engine for Planned {
         requests: &[Request],
         done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
-        let (n_layer, n_ctx) = (self.n_layer(), self.inner.n_ctx());
+        let (n_layer, positions) = (self.n_layer(), self.inner.positions());
         let mut sorted = Sorted::default();
         for (n, request) in requests.iter().enumerate() {
-            request.check(n_layer, n_ctx).map_err(|error| error.of(n))?;
+            request
+                .check(n_layer, positions)
+                .map_err(|error| error.of(n))?;
             let (route, reason) = self.route(request);
             if let Some(reason) = reason {
                 self.fall_back(1, &reason);

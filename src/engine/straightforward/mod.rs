@@ -9,7 +9,7 @@ use std::sync::Arc;
 use in_force::Pins;
 use text::Text;
 
-use super::request::fits;
+use super::request::Positions;
 use super::{Cost, Decode, Engine, EngineError, PromptError, Request, Session, Tokenizer, Work};
 use crate::hook::{Capture, Captured, Observed, Row, Touched};
 use crate::intervention::{Editor, Intervention, Target};
@@ -64,9 +64,12 @@ impl Straightforward {
         &mut self.context
     }
 
-    /// Positions that a text may have.
-    pub(super) fn n_ctx(&self) -> u32 {
-        self.n_ctx
+    /// The positions that a text may have.
+    pub(super) fn positions(&self) -> Positions {
+        Positions {
+            n_ctx: self.n_ctx,
+            learned: self.context.learned_positions(),
+        }
     }
 
     fn n_layer(&self) -> u32 {
@@ -132,8 +135,12 @@ impl Engine for Straightforward {
         &**self.context.model()
     }
 
+    fn learned_positions(&self) -> Option<u32> {
+        self.context.learned_positions()
+    }
+
     fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
-        request.check(self.n_layer(), self.n_ctx)?;
+        request.check(self.n_layer(), self.positions())?;
         Ok(Box::new(Text::start(self, request)?))
     }
 
@@ -159,7 +166,8 @@ impl Engine for Straightforward {
         if tokens.is_empty() {
             return Err(PromptError::Empty.into());
         }
-        fits(tokens.len() + first_position as usize, self.n_ctx)?;
+        self.positions()
+            .fit(tokens.len() + first_position as usize)?;
         let capture = self.capture(targets);
         let rows: Vec<Row> = tokens
             .iter()

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::in_force::{InForce, Pins};
 use super::{SEQUENCE, Straightforward, row};
-use crate::engine::request::fits;
 use crate::engine::{Engine, EngineError, Request, Session, Tokenizer};
 use crate::hook::{Capture, Captured, Row, Touched};
 use crate::intervention::{Action, Intervention, States, Target};
@@ -195,7 +194,7 @@ impl Session for Text<'_> {
         if self.broken {
             return Err(EngineError::Broken);
         }
-        fits(self.tokens.len() + 1, self.engine.n_ctx)?;
+        self.engine.positions().fit(self.tokens.len() + 1)?;
         self.broken = true;
         self.tokens.push(token);
         if self.produced() == self.request.from_step {

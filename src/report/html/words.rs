@@ -55,7 +55,7 @@ pub(super) fn what_was_run(runs: &[StoredRun], views: &[View<'_>]) -> Markup {
     let mut samples: Vec<TaskName> = Vec::new();
     let mut kinds: Vec<Kind> = Vec::new();
     for variant in variants() {
-        let new = variant.spec.model.facts.notices().into_iter();
+        let new = variant.spec.notices().into_iter();
         notices.extend(new.filter(|n| !notices.contains(n)).collect::<Vec<_>>());
         let marked = variant.spec.tasks.iter().filter(|t| t.is_sample());
         samples.extend(

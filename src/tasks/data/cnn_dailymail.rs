@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::rows::rows;
-use super::{DataError, DataFile, Place, json_reason};
+use super::{DataError, DataFile, Place, json_id, json_reason};
 
 /// A news article and its summary. Texts have no space at their ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,13 @@ struct Line {
     highlights: String,
 }
 
+impl Line {
+    fn article(&self, number: usize) -> Article {
+        let id = self.id.as_ref().and_then(json_id);
+        Article::new(id.as_deref(), number, &self.article, &self.highlights)
+    }
+}
+
 const TASK: &str = "cnn_dailymail";
 
 /// Reads the articles of a file, in its order: JSON lines where it ends in `.jsonl` or `.json`,
@@ -49,7 +56,7 @@ const TASK: &str = "cnn_dailymail";
 pub fn read_cnn_dailymail(path: &Path) -> Result<Vec<Article>, DataError> {
     let file = DataFile::new(TASK, path);
     let articles = match file.extension().as_str() {
-        "jsonl" | "json" => from_lines(&file, &file.text()?)?,
+        "jsonl" | "json" => from_json(&file, &file.text()?)?,
         "csv" => from_csv(&file, &file.text()?)?,
         "parquet" => from_parquet(&file)?,
         _ => {
@@ -69,6 +76,16 @@ pub fn sample_cnn_dailymail() -> Vec<Article> {
     from_lines(&file, sample).expect("a test reads the sample")
 }
 
+/// Objects, one on each line or all in one array.
+fn from_json(file: &DataFile, text: &str) -> Result<Vec<Article>, DataError> {
+    if !text.trim_start().starts_with('[') {
+        return from_lines(file, text);
+    }
+    let lines: Vec<Line> = serde_json::from_str(text).map_err(|error| file.not_json(&error))?;
+    let articles = lines.into_iter().zip(1..);
+    Ok(articles.map(|(line, n)| line.article(n)).collect())
+}
+
 fn from_lines(file: &DataFile, text: &str) -> Result<Vec<Article>, DataError> {
     let mut articles = Vec::new();
     for (n, line) in text.split('\n').enumerate() {
@@ -84,16 +101,7 @@ fn from_lines(file: &DataFile, text: &str) -> Result<Vec<Article>, DataError> {
         }
         let read: Line = serde_json::from_str(line)
             .map_err(|error| file.malformed(Place::Line(number), json_reason(&error)))?;
-        let id = read.id.map(|id| match id {
-            serde_json::Value::String(id) => id,
-            other => other.to_string(),
-        });
-        articles.push(Article::new(
-            id.as_deref(),
-            number,
-            &read.article,
-            &read.highlights,
-        ));
+        articles.push(read.article(number));
     }
     Ok(articles)
 }
@@ -168,7 +176,7 @@ impl<'a> Lines<'a> {
 fn from_parquet(file: &DataFile) -> Result<Vec<Article>, DataError> {
     rows(file, &["article", "highlights"], &["id"], |record| {
         Ok(Article::new(
-            record.optional_text("id")?.as_deref(),
+            record.id("id")?.as_deref(),
             record.number,
             &record.text("article")?,
             &record.text("highlights")?,

@@ -140,6 +140,15 @@ impl DataFile {
         }
     }
 
+    /// What serde_json says of a file that is read as one value.
+    fn not_json(&self, error: &serde_json::Error) -> DataError {
+        let place = Place::Column {
+            line: error.line(),
+            column: error.column(),
+        };
+        self.malformed(place, json_reason(error))
+    }
+
     fn missing<'a>(
         &self,
         column: &'static str,
@@ -212,6 +221,15 @@ fn quoted(text: &str) -> String {
         short.push('\u{2026}');
     }
     short
+}
+
+/// A record's name, which programs write as a number, too.
+fn json_id(id: &serde_json::Value) -> Option<String> {
+    match id {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(id) => Some(id.clone()),
+        other => Some(other.to_string()),
+    }
 }
 
 /// What serde_json says without where: its lines count from where parsing began.

@@ -96,6 +96,25 @@ fn records<'a>(
 }
 
 impl Record<'_> {
+    /// A record's name, which may be a number; `None` where the column is absent or null.
+    pub fn id(&self, column: &str) -> Result<Option<String>, DataError> {
+        match self.field(column) {
+            Some(
+                number @ (Field::Byte(_)
+                | Field::Short(_)
+                | Field::Int(_)
+                | Field::Long(_)
+                | Field::UByte(_)
+                | Field::UShort(_)
+                | Field::UInt(_)
+                | Field::ULong(_)
+                | Field::Float(_)
+                | Field::Double(_)),
+            ) => Ok(Some(number.to_string())),
+            _ => self.optional_text(column),
+        }
+    }
+
     /// The text of a column, `None` where the column is absent or null.
     pub fn optional_text(&self, column: &str) -> Result<Option<String>, DataError> {
         match self.field(column) {
@@ -109,21 +128,29 @@ impl Record<'_> {
         self.as_text(column, self.field(column).unwrap_or(&Field::Null))
     }
 
-    /// The texts of a list inside a group: the hub's `answers.text`.
+    /// The texts of a list inside a group, the hub's `answers.text`, or of groups in a list, as
+    /// other writers have it. None where the group or the list is null.
     pub fn texts_in(&self, group: &str, list: &str) -> Result<Vec<String>, DataError> {
         let column = format!("{group}.{list}");
         let wrong = || self.wrong(format!("column '{column}' is not a list of texts"));
-        let Some(Field::Group(inner)) = self.field(group) else {
-            return Err(wrong());
+        let texts: Vec<&Field> = match self.field(group) {
+            Some(Field::Null) => Vec::new(),
+            Some(Field::Group(inner)) => match find(inner, list) {
+                Some(Field::Null) => Vec::new(),
+                Some(Field::ListInternal(texts)) => texts.elements().iter().collect(),
+                _ => return Err(wrong()),
+            },
+            Some(Field::ListInternal(groups)) => {
+                let texts = groups.elements().iter().map(|inner| match inner {
+                    Field::Group(inner) => find(inner, list),
+                    _ => None,
+                });
+                texts.collect::<Option<_>>().ok_or_else(wrong)?
+            }
+            _ => return Err(wrong()),
         };
-        match find(inner, list) {
-            Some(Field::ListInternal(texts)) => texts
-                .elements()
-                .iter()
-                .map(|text| self.as_text(&column, text))
-                .collect(),
-            _ => Err(wrong()),
-        }
+        let texts = texts.into_iter();
+        texts.map(|text| self.as_text(&column, text)).collect()
     }
 
     fn field(&self, column: &str) -> Option<&Field> {

@@ -1,12 +1,12 @@
-//! SQuAD 1.1: the official JSON, or the Parquet files of `rajpurkar/squad` on the Hugging Face
-//! hub.
+//! SQuAD 1.1: the official JSON, or the records of `rajpurkar/squad` on the Hugging Face hub, as
+//! Parquet or as JSON.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::rows::rows;
-use super::{DataError, DataFile, Place, json_reason};
+use super::{DataError, DataFile, Place, json_id, json_reason};
 
 /// A question about a passage. Texts have no space at their ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,15 @@ pub struct Question {
 }
 
 impl Question {
-    fn new(id: &str, title: &str, context: &str, question: &str, answers: &[String]) -> Self {
+    /// A question; one without a name of its own goes by its number.
+    fn new(
+        (id, number): (Option<&str>, usize),
+        title: &str,
+        context: &str,
+        question: &str,
+        answers: &[String],
+    ) -> Self {
+        let id = id.map(str::trim).filter(|id| !id.is_empty());
         let mut distinct: Vec<String> = Vec::new();
         for answer in answers.iter().map(|answer| answer.trim()) {
             if !answer.is_empty() && !distinct.iter().any(|known| known == answer) {
@@ -33,7 +41,7 @@ impl Question {
             }
         }
         Self {
-            id: id.trim().to_string(),
+            id: id.map_or_else(|| number.to_string(), ToString::to_string),
             title: title.trim().to_string(),
             context: context.trim().to_string(),
             question: question.trim().to_string(),
@@ -63,8 +71,9 @@ struct Paragraph {
 
 #[derive(Deserialize)]
 struct Asked {
-    id: String,
+    id: Option<serde_json::Value>,
     question: String,
+    #[serde(default)]
     answers: Vec<Text>,
 }
 
@@ -73,20 +82,57 @@ struct Text {
     text: String,
 }
 
+/// A record of the hub's layout.
+#[derive(Deserialize)]
+struct Flat {
+    id: Option<serde_json::Value>,
+    title: Option<String>,
+    context: String,
+    question: String,
+    answers: Option<Answers>,
+}
+
+/// As the hub lays them out, or as the official file does.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answers {
+    Columns { text: Vec<String> },
+    Records(Vec<Text>),
+}
+
+impl Flat {
+    fn question(self, number: usize) -> Question {
+        let answers = match self.answers {
+            None => Vec::new(),
+            Some(Answers::Columns { text }) => text,
+            Some(Answers::Records(texts)) => texts.into_iter().map(|a| a.text).collect(),
+        };
+        let id = self.id.as_ref().and_then(json_id);
+        Question::new(
+            (id.as_deref(), number),
+            self.title.as_deref().unwrap_or_default(),
+            &self.context,
+            &self.question,
+            &answers,
+        )
+    }
+}
+
 const TASK: &str = "squad";
 
-/// Reads the questions of a `.json` or `.parquet` file, in its order.
+/// Reads the questions of a file, in its order. JSON (`.json`, `.jsonl`) is the official layout,
+/// or the hub's records, one on each line or all in an array; `.parquet` is the hub's.
 ///
 /// # Errors
 /// What is wrong with the file, and where.
 pub fn read_squad(path: &Path) -> Result<Vec<Question>, DataError> {
     let file = DataFile::new(TASK, path);
     match file.extension().as_str() {
-        "json" => from_json(&file, &file.text()?),
+        "json" | "jsonl" => from_json(&file, &file.text()?),
         "parquet" => from_parquet(&file),
         _ => Err(DataError::Extension {
             file,
-            expected: ".json or .parquet",
+            expected: ".json, .jsonl or .parquet",
         }),
     }
 }
@@ -98,20 +144,23 @@ pub fn sample_squad() -> Vec<Question> {
 }
 
 fn from_json(file: &DataFile, text: &str) -> Result<Vec<Question>, DataError> {
-    let official: Official = serde_json::from_str(text).map_err(|error| {
-        let place = Place::Column {
-            line: error.line(),
-            column: error.column(),
-        };
-        file.malformed(place, json_reason(&error))
-    })?;
+    if text.trim_start().starts_with('[') {
+        let records: Vec<Flat> = serde_json::from_str(text).map_err(|e| file.not_json(&e))?;
+        let questions = records.into_iter().zip(1..).map(|(r, n)| r.question(n));
+        return file.filled(questions.collect(), "questions");
+    }
+    if is_a_record_a_line(text) {
+        return from_lines(file, text);
+    }
+    let official: Official = serde_json::from_str(text).map_err(|e| file.not_json(&e))?;
     let mut questions = Vec::new();
     for entry in official.data {
         for paragraph in entry.paragraphs {
             for asked in paragraph.qas {
                 let answers: Vec<String> = asked.answers.into_iter().map(|a| a.text).collect();
+                let id = asked.id.as_ref().and_then(json_id);
                 questions.push(Question::new(
-                    &asked.id,
+                    (id.as_deref(), questions.len() + 1),
                     &entry.title,
                     &paragraph.context,
                     &asked.question,
@@ -123,11 +172,31 @@ fn from_json(file: &DataFile, text: &str) -> Result<Vec<Question>, DataError> {
     file.filled(questions, "questions")
 }
 
+/// Whether the first line that holds something is a record: the official layout has `data`.
+fn is_a_record_a_line(text: &str) -> bool {
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty());
+    let first = first.and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    first.is_some_and(|value| value.get("context").is_some())
+}
+
+fn from_lines(file: &DataFile, text: &str) -> Result<Vec<Question>, DataError> {
+    let mut questions = Vec::new();
+    for (line, n) in text.split('\n').zip(1..) {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let record: Flat = serde_json::from_str(line)
+            .map_err(|error| file.malformed(Place::Line(n), json_reason(&error)))?;
+        questions.push(record.question(n));
+    }
+    file.filled(questions, "questions")
+}
+
 fn from_parquet(file: &DataFile) -> Result<Vec<Question>, DataError> {
-    let columns = ["id", "context", "question", "answers"];
-    let questions = rows(file, &columns, &["title"], |record| {
+    let columns = ["context", "question", "answers"];
+    let questions = rows(file, &columns, &["id", "title"], |record| {
         Ok(Question::new(
-            &record.text("id")?,
+            (record.id("id")?.as_deref(), record.number),
             &record.optional_text("title")?.unwrap_or_default(),
             &record.text("context")?,
             &record.text("question")?,
@@ -162,8 +231,20 @@ mod tests {
         let context = "The harbour held 140 boats.";
         let one = ["140".to_string(), "140 boats".to_string()];
         vec![
-            Question::new("q1", "Port_Ellery", context, "How many boats?", &one),
-            Question::new("q2", "Port_Ellery", context, "Which harbour?", &[]),
+            Question::new(
+                (Some("q1"), 1),
+                "Port_Ellery",
+                context,
+                "How many boats?",
+                &one,
+            ),
+            Question::new(
+                (Some("q2"), 2),
+                "Port_Ellery",
+                context,
+                "Which harbour?",
+                &[],
+            ),
         ]
     }
 
@@ -220,7 +301,7 @@ mod tests {
         assert_eq!(refusal("dev.json", b"{\n\xe9}"), ": line 2: not UTF-8");
         assert_eq!(
             refusal("dev.txt", OFFICIAL.as_bytes()),
-            ": squad is read from files that end in .json or .parquet"
+            ": squad is read from files that end in .json, .jsonl or .parquet"
         );
         assert!(refusal("dev", b"").contains("end in"));
     }

@@ -1,11 +1,11 @@
 //! What is timed, and the least that each case needs.
 
 use super::{Bench, LONG};
-use midlayer::engine::{Cost, Decode, Engine, Request, Straightforward, donor_states};
+use midlayer::engine::{Cost, Decode, Engine, Request, Straightforward, Wording, donor_states};
 use midlayer::hook::CacheFill;
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Site};
 use midlayer::sweep::ITEMS_TOGETHER;
-use midlayer::tasks::{Capitals, Item};
+use midlayer::tasks::{Capitals, Item, Room};
 
 const CAPITALS: usize = 40;
 /// One of so many capitals is run the straightforward way.
@@ -107,7 +107,11 @@ impl Bench<'_> {
     }
 
     fn items(&self, engine: &Straightforward, shots: usize, n: usize) -> anyhow::Result<Vec<Item>> {
-        let task = Capitals { shots, chat: false };
+        let task = Capitals {
+            shots,
+            wording: Wording::default(),
+            room: Room::new(engine.context().options().n_ctx, engine.learned_positions()),
+        };
         Ok(task.items(engine, n)?.items)
     }
 
