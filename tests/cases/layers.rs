@@ -1,6 +1,8 @@
 //! Models whose layers are not all alike: without attention, without anything, with heads of
 //! their own number.
 
+use std::collections::BTreeSet;
+
 use midlayer::runtime::{Architecture, Synthetic, Vocabulary};
 use midlayer::store::StoredRun;
 use predicates::prelude::*;
@@ -24,9 +26,10 @@ fn place(architecture: Architecture) -> Place {
 /// The layers at which a run has results of a manipulation.
 fn layers_of(place: &Place, run: &str, manipulation: &str) -> Vec<u32> {
     let stored = StoredRun::read(&place.path(run)).unwrap();
-    let cells = stored.variants[0].grid.cells();
-    let named = cells.filter(|(_, cell)| cell.treatment.to_string() == manipulation);
-    named.map(|(_, cell)| cell.layer).collect()
+    let rows = stored.variants[0].rows.iter();
+    let named = rows.filter(|row| row.treatment.to_string() == manipulation);
+    let layers: BTreeSet<u32> = named.filter_map(|row| row.layer).collect();
+    layers.into_iter().collect()
 }
 
 /// DeciLM: layer 1 has an MLP alone, layer 2 nothing at all.
