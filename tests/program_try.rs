@@ -223,3 +223,36 @@ fn misspelt_commands_get_a_suggestion() {
         .code(2)
         .stderr(contains("similar").not());
 }
+
+/// All layers are asked for by default, those without attention included.
+#[test]
+fn layers_without_a_place_are_left_out_unless_they_are_named() {
+    use midlayer::runtime::{Architecture, Synthetic};
+
+    let place = Place::new();
+    let layers =
+        |a: &Architecture| -> Vec<u32> { (0..4).filter(|l| a.has_attention(*l)).collect() };
+    let mut hybrids = Architecture::ALL.iter().filter(|a| a.is_recurrent());
+    let architecture = hybrids.find(|a| (1..4).contains(&layers(a).len())).unwrap();
+    let recipe = Synthetic {
+        architecture: *architecture,
+        ..common::place::recipe()
+    };
+    let model = recipe.build().unwrap();
+    model.save(&place.path("hybrid.gguf")).unwrap();
+    let skip = "try -m hybrid.gguf -p abcdefgh --manipulate skip-attention -o json";
+    let assert = place.run(skip).success();
+    let errors = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(
+        errors.contains("skip-attention is left out where it has no place"),
+        "{errors}"
+    );
+    let shown: Vec<u32> = json_lines(assert)[1..]
+        .iter()
+        .map(|line| line["layer"].as_u64().unwrap() as u32)
+        .collect();
+    assert_eq!(shown, layers(architecture));
+    let without = (0..4).find(|layer| !shown.contains(layer)).unwrap();
+    let named = place.run(&format!("{skip} --layers {without}")).failure();
+    named.stderr(contains("attention"));
+}
