@@ -111,6 +111,7 @@ mod tests {
                 op: sys::GGML_OP_GET_ROWS,
             },
             positions: None,
+            learned_positions: None,
             logits: Site {
                 index: 0,
                 name: "embd".into(),
