@@ -51,14 +51,18 @@ struct Given {
     touched: HashMap<u32, Vec<Touched>>,
 }
 
-/// Hands over what nothing follows, and keeps the rest.
+/// Hands over what nothing follows, and keeps the rest: what is continued, and what may not come
+/// before the clean run of its text, which is continued.
 fn hand_over<'j>(
     started: Vec<Started<'j>>,
     following: &mut Vec<Started<'j>>,
     done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
 ) -> Result<(), EngineError> {
     for start in started {
-        if start.job.has_tails() {
+        let waits = |earlier: &Started<'j>| {
+            earlier.job.route == Route::Clean && earlier.job.text == start.job.text
+        };
+        if start.job.has_tails() || following.iter().any(waits) {
             following.push(start);
         } else {
             start.job.hand_over(start.logits, start.touched, done)?;
