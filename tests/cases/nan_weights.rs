@@ -44,7 +44,9 @@ fn a_norm_that_is_no_number_is_told_everywhere() {
 #[test]
 fn an_item_whose_prompt_leads_to_no_numbers_is_named() {
     let model = recipe().build().unwrap();
-    let z = model.tokenize("Z").unwrap();
+    let z = model
+        .tokenize(&midlayer::runtime::Text::markup("Z"))
+        .unwrap();
     let z = z.last().unwrap().0 as usize;
     // Rows of the embedding are 64 wide.
     let place = poisoned("token_embd.weight", z * 64);
