@@ -8,11 +8,12 @@ use std::sync::Arc;
 use common::tiny::{CLOSE, N_LAYER, distance, model, options};
 use common::{MAIN, attentive, default_model_at, outcomes};
 use midlayer::engine::{
-    Ending, Engine, EngineError, Outcome, Planned, Request, Straightforward, argmax, kl, top,
+    Ending, Engine, EngineError, Outcome, Planned, Request, Straightforward, Wording, argmax, kl,
+    top,
 };
 use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Site, States};
 use midlayer::runtime::{Architecture, ContextOptions, FlashAttention, Model, ModelOptions, Token};
-use midlayer::tasks::Capitals;
+use midlayer::tasks::{Capitals, Room};
 use proptest::prelude::*;
 
 /// The same where flash attention computes in F16: the straightforward strategy differs from
@@ -315,9 +316,8 @@ fn a_quantized_model_differs_by_its_noise_floor() {
     let mut planned = Planned::new(model, &options, 16).unwrap();
     let task = Capitals {
         shots: 5,
-        chat: false,
-        chat_date: None,
-        parse_special: false,
+        wording: Wording::default(),
+        room: Room::new(options.n_ctx, None),
     };
     let prompt = task.items(&slow, 1).unwrap().items.remove(0).prompt;
     let mut cells = Vec::new();

@@ -49,8 +49,6 @@ fn spec(name: &str, tasks: &[TaskName]) -> Spec {
                 bytes: 1000,
                 n_params: 1000,
                 weights: Weights {
-                    left_out_end: None,
-                    unrotated: false,
                     requantized_from: Some("Q4_1".into()),
                     ..Weights::default()
                 },
