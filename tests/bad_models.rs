@@ -113,7 +113,7 @@ fn a_file_that_loads_is_tried_once() {
         place.run(line).success();
         assert_eq!(stamps(), 1);
     }
-    // Other settings, and other contents, are other cases.
+    // Other settings are another case.
     place.run(&format!("{line} -ctk f32")).success();
     assert_eq!(stamps(), 2);
     let bytes = std::fs::read(place.model()).unwrap();
@@ -121,6 +121,7 @@ fn a_file_that_loads_is_tried_once() {
     place.run(line).code(1);
     std::fs::write(place.model(), bytes).unwrap();
     place.run(line).success();
-    assert_eq!(stamps(), 3, "a damaged file leaves none");
+    // A damaged file leaves none, and the same contents are the same file.
+    assert_eq!(stamps(), 2);
     assert!(Path::new(&place.path("cache/checked")).is_dir());
 }

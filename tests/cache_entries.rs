@@ -119,7 +119,14 @@ fn freeze_by_keys_and_values_is_freeze_in_other_caches() {
         (CacheType::Q8_0, FlashAttention::On, 2, 2e-2),
     ];
     for (cache, flash, n_head, tolerance) in caches {
-        for architecture in keeping_both() {
+        // The heads of these are 16 wide, however many there are.
+        let narrow = [
+            Architecture::Openelm,
+            Architecture::Deci,
+            Architecture::DeciLinear,
+        ];
+        let quantized = cache == CacheType::Q8_0;
+        for architecture in keeping_both().filter(|a| !quantized || !narrow.contains(a)) {
             let recipe = Synthetic {
                 n_head,
                 ..Synthetic::new(architecture)

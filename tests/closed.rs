@@ -166,7 +166,7 @@ fn folders_may_have_any_name() {
         let first = Copy::of(&folder.join("r")).unwrap().dump();
         run(line)
             .success()
-            .stderr(contains("1 items were there already"));
+            .stderr(contains("3 results were there already"));
         assert!(Copy::of(&folder.join("r")).unwrap().dump() == first);
         for line in ["report r", "export r", "runs ."] {
             run(line).success();

@@ -56,7 +56,7 @@ fn a_full_cache_is_an_error_that_speaks_of_space() {
     for kilobytes in [4, 16, 64, 100] {
         let size = format!("size={kilobytes}k");
         must("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", text(&disk)]);
-        one_line_error(1, "no space is left in cache")(place.run(line));
+        one_line_error(1, "no space is left in ")(place.run(line));
         let left = walk(&disk).into_iter().filter(|file| {
             let name = file.to_string_lossy().into_owned();
             name.ends_with(".part") || name.ends_with(".gguf")

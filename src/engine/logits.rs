@@ -36,7 +36,8 @@ pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
 /// the sum over tokens of P_a ln(P_a / P_b). Infinite where P_b rules out what P_a does not.
 pub fn kl(a: &[f32], b: &[f32]) -> f64 {
     let (a, b) = (log_softmax(a), log_softmax(b));
-    let possible = a.iter().zip(&b).filter(|(a, _)| a.exp() > 0.0);
+    // Not `> 0.0`: what is no number stays in the sum.
+    let possible = a.iter().zip(&b).filter(|(a, _)| a.exp() != 0.0);
     let sum: f64 = possible.map(|(a, b)| a.exp() * (a - b)).sum();
     // Rounding can make the divergence of near-equal distributions a tiny negative number; what
     // is no number stays none (`f64::max` would make it 0).

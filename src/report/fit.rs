@@ -22,6 +22,8 @@ pub enum Column {
 
 /// Blanks on both sides of a cell.
 const PADDING: usize = 2;
+/// What stands between two columns.
+const BETWEEN: usize = 1;
 /// Cells up to this width are not broken.
 const WHOLE: usize = 14;
 
@@ -43,6 +45,7 @@ pub fn fit(
         })
         .collect();
     let natural: usize = measured.iter().map(|m| m.natural + PADDING).sum();
+    let natural = natural + BETWEEN * head.len().saturating_sub(1);
     let Some(width) = width.filter(|width| natural > *width) else {
         let all: Vec<usize> = (0..head.len()).collect();
         return render(head, rows, &measured, &all, None);
@@ -95,7 +98,7 @@ fn blocks(measured: &[Measured], width: usize) -> Vec<Vec<usize>> {
     let mut blocks = vec![vec![0]];
     let mut used = key;
     for (n, column) in measured.iter().enumerate().skip(1) {
-        let needs = column.least + PADDING;
+        let needs = column.least + PADDING + BETWEEN;
         let block = blocks.last_mut().expect("begun with one");
         if used + needs > width && block.len() > 1 {
             blocks.push(vec![0, n]);
@@ -113,6 +116,7 @@ fn blocks(measured: &[Measured], width: usize) -> Vec<Vec<usize>> {
 fn widths(measured: &[Measured], block: &[usize], width: usize) -> Vec<usize> {
     let mut widths: Vec<usize> = block.iter().map(|n| measured[*n].least).collect();
     let used: usize = widths.iter().map(|w| w + PADDING).sum();
+    let used = used + BETWEEN * (block.len() - 1);
     for _ in used..width {
         let missing = |at: &usize| measured[block[*at]].natural - widths[*at];
         let Some(at) = (0..block.len())

@@ -198,6 +198,10 @@ impl Facts {
 
     /// Where a file takes many more bits than its level promises.
     fn bits_notice(&self) -> Option<String> {
+        // Nothing is known of models made in memory.
+        if self.weights.types.is_empty() {
+            return None;
+        }
         let level = self.promised()?;
         let more = self.bits_per_weight() > MORE_THAN_PROMISED * level.bits();
         more.then(|| {

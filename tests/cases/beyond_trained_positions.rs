@@ -59,7 +59,7 @@ fn sweeps_keep_to_learned_positions() {
     assert_eq!(stored.variants[0].items.len(), 2);
     // An article is cut to what the model has, not to -c.
     let cnn = "--task cnn_dailymail --data cnn_dailymail=a.jsonl";
-    none_fits(cnn);
+    none_fits("cnn_dailymail --data cnn_dailymail=a.jsonl");
     let model = Synthetic {
         architecture: Architecture::Gpt2,
         n_ctx: 256,

@@ -130,7 +130,7 @@ fn a_text_without_spaces_is_cut() {
     assert_eq!(stored.variants[0].cut["cnn_dailymail"], 4);
     // Where not even a beginning fits, the article is left out.
     let line = line
-        .replace("-c 400", "-c 170")
+        .replace("-c 400", "-c 160")
         .replace("--out r", "--out s");
     place
         .run(&line)

@@ -110,7 +110,7 @@ fn a_try_leaves_out_the_layers_that_have_nothing() {
 fn a_hybrid_model_is_swept_where_it_has_attention() {
     let place = place(Architecture::Jamba);
     place
-        .run("sweep -m model.gguf -t 1 -c 512 --task math --limit 2 --layers all --manipulate skip-attention,random --out runs/a")
+        .run("sweep -m model.gguf -t 1 -c 512 --task math --limit 2 --layers all --manipulate skip-attention,random --manipulate-generated no --out runs/a")
         .success()
         .stderr(contains("skip-attention is left out at layers 0, 2: "));
     assert_eq!(layers_of(&place, "runs/a", "skip-attention"), [1, 3]);
