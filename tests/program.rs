@@ -240,7 +240,7 @@ fn runs_are_listed() {
     rusqlite::Connection::open(database)
         .and_then(|database| database.execute_batch(cut))
         .unwrap();
-    let next = contains("not complete (0 of 2 items)").and(contains(format!(
+    let next = contains("is incomplete: 0 of 6 results are stored").and(contains(format!(
         "to go on where it stopped: midlayer {sweep}"
     )));
     place
