@@ -281,7 +281,7 @@ fn items_that_cannot_be_used_are_counted_and_told() {
     std::fs::write(place.path("none.json"), file(&none)).unwrap();
     let base =
         "sweep -m tiny.gguf -t 1 -c 1024 --task squad --limit 4 --manipulate freeze --layers 2";
-    let reason = "the passage does not fit the context";
+    let reason = "it does not fit the context, raise -c";
     let line = format!("{base} --data squad=none.json --out none");
     for dry in ["", " --dry-run"] {
         let text = format!("squad: no item can be used of 3: {reason} (3)");

@@ -264,7 +264,7 @@ fn nothing_to_run_is_an_error_with_the_reasons() {
     assert!(matches!(error, SweepError::NoItem { .. }), "{text}");
     assert!(text.starts_with("squad: no item can be used of "), "{text}");
     assert!(
-        text.contains("the passage does not fit the context ("),
+        text.contains("it does not fit the context, raise -c ("),
         "{text}"
     );
 }

@@ -31,7 +31,7 @@ pub struct PreparedTask {
 }
 
 /// Reasons with how many items have each, the most frequent first, as
-/// `the passage does not fit the context (12), it has no answer (1)`.
+/// `it does not fit the context, raise -c (12), it has no answer (1)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reasons(Vec<(String, usize)>);
 
