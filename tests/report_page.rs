@@ -227,13 +227,13 @@ fn a_run_without_results_has_a_page() {
     empty.items.clear();
     empty.rows.clear();
     let text = own_part(&page(&[run("runs/a", vec![empty.clone()])], THRESHOLD));
-    assert!(text.contains("No item has run yet"));
+    assert!(text.contains("No result is stored yet"));
     assert!(!text.contains("NaN") && !text.contains("class=\"plot"));
     // One task of two was begun.
     let mut half = variant("m", &[TaskName::Capitals]);
     half.spec = spec("m", &[TaskName::Capitals, TaskName::Math]);
     let text = own_part(&page(&[run("runs/a", vec![half, empty])], THRESHOLD));
-    assert!(text.contains("math: no item has run yet"));
+    assert!(text.contains("math: no result is stored yet"));
     assert!(text.contains("class=\"plot score\""));
 }
 
