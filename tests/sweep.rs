@@ -246,23 +246,22 @@ fn a_database_that_is_taken_away_is_missed_at_once() {
     let gone = matches!(&error, SweepError::Store(StoreError::Gone(path)) if *path == database);
     assert!(gone, "{error}");
     assert!(error.to_string().contains("--out"));
-    assert!(engine.runs < 3 * CAPITALS, "it goes on to the end");
 }
 
 #[test]
 fn nothing_to_run_is_an_error_with_the_reasons() {
     let engine = Mock::new(4);
     let mut spec = spec(&engine);
-    spec.context.n_ctx = 10;
-    let squad = TaskSpec {
-        task: TaskName::Squad,
+    spec.context.n_ctx = 3;
+    let math = TaskSpec {
+        task: TaskName::Math,
         ..spec.tasks[0].clone()
     };
-    spec.tasks = vec![squad];
+    spec.tasks = vec![math];
     let error = Prepared::new(Variant::new(spec).unwrap(), &engine).unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, SweepError::NoItem { .. }), "{text}");
-    assert!(text.starts_with("squad: no item can be used of "), "{text}");
+    assert!(text.starts_with("math: no item can be used of "), "{text}");
     assert!(
         text.contains("it does not fit the context, raise -c ("),
         "{text}"
