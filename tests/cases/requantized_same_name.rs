@@ -147,7 +147,7 @@ fn a_copy_that_is_not_what_it_should_be_is_made_again() {
     ] {
         fs::write(&a, bytes).unwrap();
         assert_eq!(make("a"), (a.clone(), made), "{what}");
-        assert_eq!(fs::read(&a).unwrap() == whole, true, "{what}");
+        assert!(fs::read(&a).unwrap() == whole, "{what}");
     }
 }
 
