@@ -153,6 +153,7 @@ pub trait Engine {
     /// fn continued(engine: &mut dyn Engine, a: &Request, b: &Prompt) -> Result<(), EngineError> {
     ///     let mut session = engine.start(a)?;
     ///     session.advance(Token(1))?;
+    ///     drop(session);
     ///     engine.states(b)?;
     ///     Ok(())
     /// }
