@@ -9,8 +9,8 @@ use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::report::{THRESHOLD, html::page};
 use midlayer::runtime::{ContextOptions, Facts, Weights};
 use midlayer::store::{Planned, ResultRow, StoredItem, StoredRun, StoredVariant};
-use midlayer::sweep::{ModelIdentity, Spec, TaskSpec, Treatment};
-use midlayer::tasks::TaskName;
+use midlayer::sweep::{ModelIdentity, Spec, Treatment};
+use midlayer::tasks::{TaskName, TaskSpec};
 
 /// What would show itself if it ran.
 const HOSTILE: &str = "</script><script>window.injected = 1</script>\
@@ -32,6 +32,7 @@ fn spec(name: &str, tasks: &[TaskName]) -> Spec {
         data: None,
         math_max: None,
         math_seed: None,
+        own: None,
     };
     Spec {
         model: ModelIdentity {

@@ -15,10 +15,9 @@ use midlayer::intervention::{Extent, Kind, Site, Target};
 use midlayer::runtime::{Architecture, ContextOptions, RuntimeError, Synthetic, Token, Vocabulary};
 use midlayer::store::{ResultRow, Store, StoreError, StoredRun};
 use midlayer::sweep::{
-    Grid, GridError, ModelIdentity, Prepared, Progress, Spec, SweepError, TaskSpec, Treatment,
-    Variant, run,
+    Grid, GridError, ModelIdentity, Prepared, Progress, Spec, SweepError, Treatment, Variant, run,
 };
-use midlayer::tasks::TaskName;
+use midlayer::tasks::{TaskName, TaskSpec};
 
 fn spec(engine: &dyn Engine) -> Spec {
     let task = |task: TaskName, math: Option<u32>| TaskSpec {
@@ -32,6 +31,7 @@ fn spec(engine: &dyn Engine) -> Spec {
         data: None,
         math_max: math,
         math_seed: math.map(u64::from),
+        own: None,
     };
     Spec {
         model: ModelIdentity {
@@ -348,7 +348,7 @@ fn both_strategies_give_the_same_rows() {
         for (task, limit) in [(TaskName::Squad, 1), (TaskName::CnnDailymail, 1)] {
             spec.tasks.push(TaskSpec {
                 task,
-                version: task.version(),
+                version: task.built_in().unwrap().version(),
                 limit,
                 shots: 0,
                 chat: false,
@@ -357,6 +357,7 @@ fn both_strategies_give_the_same_rows() {
                 data: None,
                 math_max: None,
                 math_seed: None,
+                own: None,
             });
         }
         let variant = Variant::new(spec).unwrap();

@@ -202,7 +202,10 @@ mod tests {
             panic!("not sweep")
         };
         assert_eq!(args.model.model.as_deref(), Some("a.gguf,b.gguf"));
-        assert_eq!((args.task.len(), args.shots, args.limit.len()), (2, 2, 2));
+        assert_eq!(
+            (args.task.len(), args.shots, args.limit.len()),
+            (2, Some(2), 2)
+        );
         assert_eq!(args.data[0].path, PathBuf::from("dev.json"));
     }
 

@@ -305,7 +305,10 @@ impl Progress for Follow {
         if let Phase::Unit(_, done) = &mut self.state().phase {
             *done += 1;
         }
-        self.show(format!("{task} {}", task.item_title(item)));
+        let title = task
+            .built_in()
+            .map_or(item.to_string(), |of| of.title(item));
+        self.show(format!("{task} {title}"));
     }
 
     fn stored(&mut self) {

@@ -19,6 +19,7 @@ mod runs;
 mod selftest;
 mod setup;
 mod sweep;
+mod tasks;
 mod text;
 mod tokens;
 mod try_prompt;
@@ -60,6 +61,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Sweep(args) => sweep::run(args),
         Command::Try(args) => try_prompt::run(args),
+        Command::Tasks(args) => tasks::run(&args),
         Command::Tokens(args) => tokens::run(args),
         Command::Attach(args) => attach::run(args),
         Command::Report(args) => report::run(args),

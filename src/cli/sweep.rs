@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::args::{SweepArgs, YesNo};
+use super::args::{ChatArg, SweepArgs, TaskArg, YesNo};
 use super::command_line::command_line;
 use super::follow::Follow;
 use super::output::{print, say, width};
@@ -16,10 +16,10 @@ use midlayer::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
 use midlayer::stats::{FEWEST_ITEMS, wilson};
 use midlayer::store::{Store, StoredRun};
 use midlayer::sweep::{
-    DataSource, ModelIdentity, Prepared, PreparedTask, Spec, SweepError, TaskSpec, Variant, alike,
-    labels,
+    ModelIdentity, Prepared, PreparedTask, Spec, SweepError, Variant, alike, labels,
 };
-use midlayer::tasks::TaskName;
+use midlayer::tasks::own::Definition;
+use midlayer::tasks::{DataSource, Task, TaskError, TaskName, TaskSpec};
 use midlayer::{report, sweep};
 
 pub fn run(args: SweepArgs) -> anyhow::Result<()> {
@@ -192,24 +192,11 @@ pub fn specification(
     let facts = loaded.model.facts().clone();
     let layers = args.layers.resolve(facts.n_layer)?;
     let mut tasks: Vec<TaskSpec> = Vec::new();
-    for &task in &args.task {
-        if tasks.iter().any(|t| t.task == task) {
-            continue;
+    check_names(args)?;
+    for asked in &args.task {
+        if tasks.iter().all(|t| t.task != asked.task) {
+            tasks.push(task_spec(args, asked)?);
         }
-        let math = task == TaskName::Math;
-        let all = if task == TaskName::Capitals { 195 } else { 100 };
-        tasks.push(TaskSpec {
-            task,
-            version: task.version(),
-            limit: limit_of(args, task).unwrap_or(all),
-            shots: args.shots as usize,
-            chat: args.chat.contains(&task),
-            chat_date: args.chat.contains(&task).then_some(args.wording.chat_date),
-            parse_special: args.wording.in_data(),
-            data: data_source(args, task)?,
-            math_max: math.then_some(args.math_max),
-            math_seed: math.then_some(args.math_seed),
-        });
     }
     let mut manipulations = args.manipulate.clone();
     let mut seen = Vec::new();
@@ -255,6 +242,51 @@ pub fn specification(
     Ok(spec)
 }
 
+/// A task's settings.
+fn task_spec(args: &SweepArgs, asked: &TaskArg) -> anyhow::Result<TaskSpec> {
+    let task = asked.task;
+    let own = asked.file.as_deref().map(Definition::beside).transpose()?;
+    let about: &dyn Task = match (&own, task.built_in()) {
+        (Some(own), _) => own,
+        (None, Some(built_in)) => built_in,
+        (None, None) => anyhow::bail!("{}", TaskError::Unknown(task)),
+    };
+    let math = task == TaskName::Math;
+    let chat = args.chat.contains(&ChatArg::All) || args.chat.contains(&ChatArg::Task(task));
+    let shots = args.shots.map(|shots| shots as usize);
+    Ok(TaskSpec {
+        task,
+        version: about.version(),
+        limit: limit_of(args, task).unwrap_or(about.usual_limit()),
+        shots: shots.unwrap_or(about.usual_shots()),
+        chat,
+        chat_date: chat.then_some(args.wording.chat_date),
+        parse_special: args.wording.in_data(),
+        data: data_source(args, asked, about)?,
+        math_max: math.then_some(args.math_max),
+        math_seed: math.then_some(args.math_seed),
+        own,
+    })
+}
+
+/// That options about single tasks are about tasks that run.
+fn check_names(args: &SweepArgs) -> anyhow::Result<()> {
+    let runs = |task: TaskName| args.task.iter().any(|asked| asked.task == task);
+    let limits = args.limit.iter().filter_map(|limit| limit.task);
+    let chats = args.chat.iter().filter_map(|chat| match chat {
+        ChatArg::All => None,
+        ChatArg::Task(task) => Some(*task),
+    });
+    let named = limits.map(|task| ("--limit", task));
+    let mut named = named.chain(chats.map(|task| ("--chat", task)));
+    match named.find(|(_, task)| task.built_in().is_none() && !runs(*task)) {
+        Some((option, task)) => {
+            anyhow::bail!("{option}: {task} is neither a built-in task nor one of --task")
+        }
+        None => Ok(()),
+    }
+}
+
 /// The task's own limit, or else the one for all.
 fn limit_of(args: &SweepArgs, task: TaskName) -> Option<usize> {
     let find = |of: Option<TaskName>| args.limit.iter().rev().find(|limit| limit.task == of);
@@ -272,21 +304,31 @@ pub fn tell_samples(spec: &Spec) {
 }
 
 /// Where a task's items come from: the file named, else the pulled set, else the sample.
-fn data_source(args: &SweepArgs, task: TaskName) -> anyhow::Result<Option<DataSource>> {
-    if !task.reads_data() {
+fn data_source(
+    args: &SweepArgs,
+    asked: &TaskArg,
+    about: &dyn Task,
+) -> anyhow::Result<Option<DataSource>> {
+    if !about.reads_data() {
         return Ok(None);
     }
+    let task = asked.task;
     let named = args.data.iter().find(|data| data.task == task);
+    let named = asked.file.as_ref().or(named.map(|data| &data.path));
     let path = match named {
-        Some(data) => Some(std::path::absolute(&data.path)?),
-        None => pulled_dataset(&task.to_string()),
+        Some(path) => Some(std::path::absolute(path)?),
+        None => pulled_dataset(task.as_str()),
+    };
+    let option = match asked.file {
+        Some(_) => format!("--task {task}=FILE"),
+        None => format!("--data {task}=FILE"),
     };
     Ok(Some(DataSource {
         sha256: path
             .as_deref()
             .map(Held::open)
             .transpose()
-            .map_err(|error| anyhow::anyhow!("{error} (--data {task}=FILE)"))?
+            .map_err(|error| anyhow::anyhow!("{error} ({option})"))?
             .map(|held| held.sha256().to_string()),
         path,
     }))

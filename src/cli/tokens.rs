@@ -72,7 +72,8 @@ pub fn run(args: TokensArgs) -> anyhow::Result<()> {
 
 /// The prompt that the arguments give.
 pub fn read(engine: &dyn Engine, args: &PromptArgs, text: &str) -> anyhow::Result<Prompt> {
-    Ok(args.wording.of_argument(args.chat).prompt(engine, text)?)
+    let wording = args.wording.of_argument(args.chat);
+    Ok(wording.prompt(engine.tokenizer(), text)?)
 }
 
 /// The prompt's tokens, and which of them a selector takes.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Engine, EngineError};
+use super::{EngineError, Tokenizer};
 use crate::runtime::{ChatDate, Text, Token};
 
 /// A text and its tokens.
@@ -31,13 +31,13 @@ pub struct Wording {
 }
 
 impl Wording {
-    /// The prompt that an engine's tokenizer makes of a text.
+    /// The prompt that a tokenizer makes of a text.
     ///
     /// # Errors
-    /// The engine's; a model without a chat template, where one is asked for.
-    pub fn prompt(self, engine: &dyn Engine, text: &str) -> Result<Prompt, EngineError> {
-        engine.tokenized(&match self.chat {
-            Some(date) => engine.chat(text, date, self.parse_special)?,
+    /// The tokenizer's; a model without a chat template, where one is asked for.
+    pub fn prompt(self, tokenizer: &dyn Tokenizer, text: &str) -> Result<Prompt, EngineError> {
+        tokenizer.tokenized(&match self.chat {
+            Some(date) => tokenizer.chat(text, date, self.parse_special)?,
             None if self.parse_special => Text::markup(text),
             None => Text::data(text),
         })
@@ -75,6 +75,9 @@ pub enum PromptError {
         /// Occurrences.
         count: usize,
     },
+    /// A part that no item, or not this one, names.
+    #[error("the prompt has no part called '{0}' (--tokens; items of tasks name their subject)")]
+    NoPart(String),
     /// The position is that of the last token, or beyond.
     #[error("position {position} is not a prior token: prior tokens are 0 to {}, the last token is never manipulated (--tokens)", prior.saturating_sub(1))]
     NotPrior {
@@ -145,6 +148,25 @@ impl Prompt {
     /// How many tokens the text itself has, without those that the tokenizer puts first.
     pub fn own_tokens(&self) -> usize {
         self.tokens.len() - self.special
+    }
+
+    /// The tokens that make up `part`, as [`Self::occurrences`] finds them, inside the last place
+    /// of `text` in the prompt.
+    pub fn occurrences_within(&self, part: &str, text: &str) -> Vec<Range<usize>> {
+        let mut windows = self.bytes.windows(text.len().max(1));
+        let Some(start) = windows.rposition(|window| window == text.as_bytes()) else {
+            return Vec::new();
+        };
+        let begins = |range: &Range<usize>| match range.start {
+            0 => 0,
+            first => self.ends[first - 1],
+        };
+        // A space before the text may be its first token's.
+        let inside = |range: &Range<usize>| {
+            begins(range) + 1 >= start && self.ends[range.end - 1] <= start + text.len()
+        };
+        let found = self.occurrences(part).unwrap_or_default();
+        found.into_iter().filter(inside).collect()
     }
 
     /// The tokens that make up `part`, a range for each place where it begins and ends with a

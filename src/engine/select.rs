@@ -1,10 +1,15 @@
 //! Which tokens of a prompt a manipulation acts on.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use super::{Prompt, PromptError, TextPart};
 use crate::intervention::PositionSet;
+
+/// The part that a question is about.
+const SUBJECT: &str = "subject";
 
 /// A choice among a prompt's prior tokens, as a user writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,17 +20,35 @@ pub enum TokenSelector {
     AllButFirst(u32),
     /// Positions from 0, both ends included.
     Ranges(Vec<(u32, u32)>),
+    /// The first prior tokens, so many or as many as there are.
+    First(u32),
+    /// The last prior tokens, so many or as many as there are.
+    Last(u32),
+    /// The tokens of a part that the item of a task names: `subject`.
+    Part(String),
     /// The tokens of a part of the text.
     Text(TextPart),
 }
 
 impl TokenSelector {
-    /// The positions in `prompt`.
+    /// The positions in `prompt`, of which no part has a name.
     ///
     /// # Errors
     /// [`PromptError`] when the selector names the last token, a position outside the prompt,
     /// no token at all, or text that cannot be placed.
     pub fn positions(&self, prompt: &Prompt) -> Result<PositionSet, PromptError> {
+        self.positions_in(prompt, &BTreeMap::new())
+    }
+
+    /// The positions in `prompt`, parts of which have names.
+    ///
+    /// # Errors
+    /// As [`Self::positions`]; a part that the prompt does not have.
+    pub fn positions_in(
+        &self,
+        prompt: &Prompt,
+        parts: &BTreeMap<String, Vec<Range<usize>>>,
+    ) -> Result<PositionSet, PromptError> {
         let prior = prompt.tokens.len() as u32 - 1;
         let set = match self {
             TokenSelector::Prior => return Ok(PositionSet::all()),
@@ -39,8 +62,14 @@ impl TokenSelector {
                 }
                 PositionSet::ranges(ranges.iter().map(|(first, last)| *first..last + 1))
             }
-            TokenSelector::Text(part) => {
-                let found = part.find(prompt)?.into_iter();
+            TokenSelector::First(n) => PositionSet::ranges([0..prior.min(*n)]),
+            TokenSelector::Last(n) => PositionSet::ranges([prior.saturating_sub(*n)..prior]),
+            TokenSelector::Text(_) | TokenSelector::Part(_) => {
+                let found = match self {
+                    TokenSelector::Text(part) => part.find(prompt)?,
+                    _ => self.named(parts)?,
+                };
+                let found = found.into_iter();
                 let found: Vec<_> = found.map(|r| r.start as u32..r.end as u32).collect();
                 if let Some(last) = found.iter().find(|range| range.end > prior) {
                     return Err(PromptError::NotPrior {
@@ -58,11 +87,28 @@ impl TokenSelector {
     }
 }
 
+impl TokenSelector {
+    fn named(
+        &self,
+        parts: &BTreeMap<String, Vec<Range<usize>>>,
+    ) -> Result<Vec<Range<usize>>, PromptError> {
+        let TokenSelector::Part(name) = self else {
+            return Ok(Vec::new());
+        };
+        let part = parts.get(name).cloned();
+        part.ok_or_else(|| PromptError::NoPart(name.clone()))
+    }
+}
+
 impl fmt::Display for TokenSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TokenSelector::Prior => write!(f, "prior"),
             TokenSelector::AllButFirst(n) => write!(f, "skip:{n}"),
+            TokenSelector::First(n) => write!(f, "first:{n}"),
+            TokenSelector::Last(n) => write!(f, "last:{n}"),
+            TokenSelector::Part(name) if name == SUBJECT => f.write_str(name),
+            TokenSelector::Part(name) => write!(f, "part:{name}"),
             TokenSelector::Text(part) => write!(f, "text{}:{}", part.which, part.text),
             TokenSelector::Ranges(ranges) => {
                 let parts: Vec<_> = ranges.iter().map(|(a, b)| format!("{a}-{b}")).collect();
@@ -76,8 +122,13 @@ impl FromStr for TokenSelector {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "prior" {
-            return Ok(TokenSelector::Prior);
+        match text.split_once(':') {
+            None if text == "prior" => return Ok(TokenSelector::Prior),
+            None if text == SUBJECT => return Ok(TokenSelector::Part(text.into())),
+            Some(("part", name)) if !name.is_empty() => {
+                return Ok(TokenSelector::Part(name.into()));
+            }
+            _ => {}
         }
         let marked = text.strip_prefix("text").and_then(|t| t.split_once(':'));
         if let Some((mark, part)) = marked
@@ -88,14 +139,18 @@ impl FromStr for TokenSelector {
         }
         let wrong = || {
             format!(
-                "'{text}' selects no tokens; write prior, skip:N, 3-7, 0,5-9 or 'text: France' ('text#2: France' for the second, 'text#all: France' for all)"
+                "'{text}' selects no tokens; write prior, skip:N, first:N, last:N, 3-7, 0,5-9, subject, part:NAME or 'text: France' ('text#2: France' for the second, 'text#all: France' for all)"
             )
         };
-        if let Some(n) = text.strip_prefix("skip:") {
-            return n
-                .parse()
-                .map(TokenSelector::AllButFirst)
-                .map_err(|_| wrong());
+        let counted: [(&str, fn(u32) -> TokenSelector); 3] = [
+            ("skip:", TokenSelector::AllButFirst),
+            ("first:", TokenSelector::First),
+            ("last:", TokenSelector::Last),
+        ];
+        for (prefix, selector) in counted {
+            if let Some(n) = text.strip_prefix(prefix) {
+                return n.parse().map(selector).map_err(|_| wrong());
+            }
         }
         let mut ranges = Vec::new();
         for part in text.split(',') {

@@ -277,15 +277,15 @@ pub struct Record<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::TaskName;
+    use crate::tasks::Metric;
 
     #[test]
     fn every_metric_of_a_task_has_its_column() {
-        for task in TaskName::ALL {
-            for name in task.score("a", &["a".to_string()]).metrics.keys() {
+        for metric in Metric::ALL {
+            for name in metric.score("a", &["a".to_string()]).metrics.keys() {
                 let column = format!("metric_{}", name.to_lowercase());
                 let known = Record::COLUMNS.iter().any(|c| c.name == column);
-                assert!(known, "{task} gives {name}, but there is no {column}");
+                assert!(known, "{metric:?} gives {name}, but there is no {column}");
             }
         }
     }

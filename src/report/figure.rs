@@ -70,7 +70,7 @@ pub(super) const PANEL: (u32, u32) = (860, 480);
 
 /// The upper end of the score axis: 1 for accuracy, less where all scores are low.
 pub(super) fn ceiling(task: &TaskSeries) -> f64 {
-    if task.task.is_binary() {
+    if task.metric.is_binary() {
         return 1.0;
     }
     let points = task.curves.iter().flat_map(|c| &c.points);
@@ -129,7 +129,7 @@ fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredVariant, task: &
     let last = f64::from(facts.n_layer.saturating_sub(1).max(1));
     let mark = sample_mark(run, task);
     let title = format!("{}{mark} on {}", task.task, facts.name);
-    let mut chart = axes(root, title, last, ceiling(task), task.task.metric());
+    let mut chart = axes(root, title, last, ceiling(task), task.metric.name());
     let clean = task.clean.value;
     if let Some(floor) = task.floor.filter(|floor| floor.score > 0.0) {
         let (low, high) = ((clean - floor.score).max(0.0), clean + floor.score);

@@ -7,7 +7,7 @@ use super::figure::{INFALLIBLE, PANEL, axes, legend, on_svg};
 use super::series::{Curve, Share, TaskSeries, series};
 use crate::intervention::Kind;
 use crate::store::StoredRun;
-use crate::tasks::TaskName;
+use crate::tasks::{Metric, TaskName};
 
 /// The bright scheme of Paul Tol, told apart by colour-blind readers and from the manipulations'
 /// colours.
@@ -25,6 +25,7 @@ struct Line<'s> {
     label: &'s str,
     colour: RGBColor,
     clean: Share,
+    metric: Metric,
     curve: &'s Curve,
 }
 
@@ -67,6 +68,7 @@ pub fn overlay_svg(run: &StoredRun) -> Option<String> {
                         label,
                         colour: RGBColor(r, g, b),
                         clean: of_task.clean,
+                        metric: of_task.metric,
                         curve,
                     })
                 })
@@ -95,7 +97,8 @@ fn panel(
         .fold(0.1, f64::max);
     let ceiling = ((highest * 10.0).floor() / 10.0 + 0.1).min(1.0);
     let title = format!("{task}, {kind}");
-    let mut chart = axes(root, title, last, ceiling, task.metric());
+    let metric = lines.first().map_or("", |line| line.metric.name());
+    let mut chart = axes(root, title, last, ceiling, metric);
     for line in lines {
         let (clean, colour) = (line.clean.value, line.colour);
         let dashes =

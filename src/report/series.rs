@@ -6,7 +6,7 @@ use crate::intervention::Kind;
 use crate::stats::{bootstrap, deviation, mean, wilson};
 use crate::store::{ResultRow, StoredVariant};
 use crate::sweep::Treatment;
-use crate::tasks::TaskName;
+use crate::tasks::{Metric, TaskName};
 
 /// A mean score of items with its 95% interval: Wilson's for scores of 0 and 1, a bootstrap over
 /// items for others.
@@ -58,6 +58,8 @@ pub struct Curve {
 pub struct TaskSeries {
     /// The task.
     pub task: TaskName,
+    /// What its score is.
+    pub metric: Metric,
     /// Accuracy of the clean run.
     pub clean: Share,
     /// Mean log-probability of the answer in the clean run, nats.
@@ -104,11 +106,11 @@ pub fn series(variant: &StoredVariant) -> Vec<TaskSeries> {
     let rows = variant.counted();
     let tasks = spec.tasks.iter();
     tasks
-        .map(|task| of_task(task.task, &spec.manipulations, &rows))
+        .map(|task| of_task(task.task, task.metric(), &spec.manipulations, &rows))
         .collect()
 }
 
-fn of_task(task: TaskName, kinds: &[Kind], rows: &[&ResultRow]) -> TaskSeries {
+fn of_task(task: TaskName, metric: Metric, kinds: &[Kind], rows: &[&ResultRow]) -> TaskSeries {
     let rows = rows.iter().copied().filter(|row| row.task == task);
     let rows: Vec<&ResultRow> = rows.collect();
     let clean: Vec<&ResultRow> = rows
@@ -130,7 +132,7 @@ fn of_task(task: TaskName, kinds: &[Kind], rows: &[&ResultRow]) -> TaskSeries {
             }
             let points = layers
                 .into_iter()
-                .map(|(layer, rows)| point(task, layer, &rows, &known))
+                .map(|(layer, rows)| point(metric, layer, &rows, &known))
                 .collect();
             Curve { kind, points }
         })
@@ -138,7 +140,8 @@ fn of_task(task: TaskName, kinds: &[Kind], rows: &[&ResultRow]) -> TaskSeries {
         .collect();
     TaskSeries {
         task,
-        clean: share(&clean, task.is_binary(), |row| row.score),
+        metric,
+        clean: share(&clean, metric.is_binary(), |row| row.score),
         clean_logprob: mean(clean.iter().map(|row| row.logprob)),
         floor: floor(&clean, &rows),
         curves,
@@ -161,8 +164,8 @@ fn floor(clean: &[&ResultRow], rows: &[&ResultRow]) -> Option<Floor> {
     })
 }
 
-fn point(task: TaskName, layer: u32, rows: &[&ResultRow], known: &BTreeSet<&str>) -> Point {
-    let binary = task.is_binary();
+fn point(metric: Metric, layer: u32, rows: &[&ResultRow], known: &BTreeSet<&str>) -> Point {
+    let binary = metric.is_binary();
     let retained: Vec<&ResultRow> = rows
         .iter()
         .copied()
@@ -253,7 +256,12 @@ mod tests {
             row("b", random, 2, false),
         ];
         let rows: Vec<&ResultRow> = rows.iter().collect();
-        let series = of_task(TaskName::Capitals, &[Kind::Random, Kind::Freeze], &rows);
+        let series = of_task(
+            TaskName::Capitals,
+            Metric::Accuracy,
+            &[Kind::Random, Kind::Freeze],
+            &rows,
+        );
         assert_eq!((series.clean.value, series.clean.n), (0.5, 2));
         assert_eq!(series.curves.len(), 1, "freeze has no rows");
         let point = series.curves[0].points[0];

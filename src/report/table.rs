@@ -15,7 +15,7 @@ use crate::intervention::{Extent, Kind};
 use crate::selftest::{SelfTest, Verdict, worst};
 use crate::shown;
 use crate::store::{Missing, StoredRun, StoredVariant};
-use crate::sweep::DataSource;
+use crate::tasks::{DataSource, Task};
 
 /// Marks numbers of the sets that the program carries.
 pub(super) fn sample_mark(run: &StoredVariant, task: &TaskSeries) -> &'static str {
@@ -46,7 +46,7 @@ fn clean_line(run: &StoredVariant, task: &TaskSeries) -> String {
         "{}{}: clean {} {} % of {} items, mean log-probability of the answer {:.2}{}",
         task.task,
         sample_mark(run, task),
-        task.task.metric(),
+        task.metric.name(),
         percent(&task.clean),
         task.clean.n,
         task.clean_logprob,
@@ -188,7 +188,7 @@ pub(super) fn floor_line(run: &StoredVariant) -> String {
                 "; on {} by {:.1} points of {} and in {:.0} % of answers",
                 task.task,
                 100.0 * floor.score,
-                task.task.metric(),
+                task.metric.name(),
                 100.0 * floor.changed
             )
             .expect("writing to a String");
@@ -375,7 +375,7 @@ pub fn settings(run: &StoredVariant) -> Vec<(String, String)> {
     );
     for task in &spec.tasks {
         let mut value = format!("version {}, limit {}", task.version, task.limit);
-        if !task.task.reads_data() {
+        if task.shots > 0 && !task.about().is_some_and(Task::reads_data) || task.own.is_some() {
             write!(value, ", {} shots", task.shots).expect("writing to a String");
         }
         if let (Some(max), Some(seed)) = (task.math_max, task.math_seed) {

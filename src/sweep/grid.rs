@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::{LeftOut, Spec};
 use crate::intervention::{Kind, Site};
-use crate::tasks::TaskName;
+use crate::tasks::{Task, TaskName};
 
 /// What is done to a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,8 @@ impl Grid {
                 .to_vec();
             let unmanipulated = cells.len();
             for &kind in &spec.manipulations {
-                if kind == Kind::Inject && task.task != TaskName::Capitals {
+                let has_swaps = task.about().is_some_and(Task::has_swaps);
+                if kind == Kind::Inject && !has_swaps {
                     notes.push(format!("{} knows no donors: inject is left out", task.task));
                     continue;
                 }

@@ -22,5 +22,5 @@ pub use levels::alike;
 pub use prepared::{Prepared, PreparedTask, Reasons};
 pub use progress::Progress;
 pub use run::{Summary, SweepError, run};
-pub use spec::{DataSource, LeftOut, ModelIdentity, Spec, TaskSpec, Variant, labels};
+pub use spec::{LeftOut, ModelIdentity, Spec, Variant, labels};
 pub use units::{Amount, ITEMS_TOGETHER, Unit, WORK_TOGETHER};

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::units::units;
 use super::{Amount, Cell, Effort, Grid, SweepError, Treatment, Unit, Variant};
-use crate::engine::{Engine, EngineError, TokenSelector};
+use crate::engine::{Engine, EngineError, PromptError, TokenSelector};
 use crate::intervention::Kind;
 use crate::store::{Part, StoreError};
 use crate::tasks::{Item, ItemSet, TaskName};
@@ -140,28 +140,21 @@ impl Prepared {
     pub fn new(variant: Variant, engine: &dyn Engine) -> Result<Self, SweepError> {
         let Variant { spec, grid } = &variant;
         let selector: TokenSelector = spec.tokens.parse().map_err(SweepError::Tokens)?;
-        if matches!(selector, TokenSelector::Text(_)) {
-            return Err(SweepError::Tokens(
-                "text: selects tokens of one prompt; a sweep has many: use prior, skip:N or positions (--tokens)".into(),
-            ));
-        }
         let mut tasks = Vec::new();
         for of in &spec.tasks {
-            let set = of.items(engine, spec.context.n_ctx)?;
+            let learned = engine.learned_positions();
+            let mut set = of.items(engine.tokenizer(), spec.context.n_ctx, learned)?;
+            select(&selector, &mut set).map_err(|(item, source)| SweepError::Item {
+                task: of.task,
+                item,
+                source: EngineError::Prompt(source),
+            })?;
             let task = PreparedTask {
                 task: of.task,
                 units: units(&variant, of.task, &set.items),
                 set,
             };
             task.check(grid)?;
-            for item in &task.set.items {
-                let failed = |source| SweepError::Item {
-                    task: of.task,
-                    item: item.id.clone(),
-                    source: EngineError::Prompt(source),
-                };
-                selector.positions(&item.prompt).map_err(failed)?;
-            }
             tasks.push(task);
         }
         Ok(Self {
@@ -217,6 +210,23 @@ impl Prepared {
             .flat_map(|task| task.notes(&self.variant.grid))
             .collect()
     }
+}
+
+/// Leaves out the items in whose prompts the selector finds nothing that it names.
+///
+/// # Errors
+/// An item whose prompt is too short for the positions that are asked for.
+fn select(selector: &TokenSelector, set: &mut ItemSet) -> Result<(), (String, PromptError)> {
+    let mut kept = Vec::new();
+    for item in std::mem::take(&mut set.items) {
+        match selector.positions_in(&item.prompt, &item.parts) {
+            Ok(_) => kept.push(item),
+            Err(error @ PromptError::NotPrior { .. }) => return Err((item.id, error)),
+            Err(error) => set.left_out.push((item.id, error.to_string())),
+        }
+    }
+    set.items = kept;
+    Ok(())
 }
 
 /// The cells of a range of the task's that an item runs under, with their numbers in the grid:

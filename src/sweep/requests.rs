@@ -81,7 +81,7 @@ impl UnitRun<'_> {
                 clean_answers.insert(item.id.clone(), answer);
             }
             let clean = &clean_answers[&item.id];
-            let row = seen.row(cell, clean, (self.task, item, asked.swap), engine);
+            let row = seen.row(cell, clean, (item, asked.swap), engine);
             results[asked.of].rows.push(row);
         }
         results.retain(|item| !item.rows.is_empty());
@@ -105,7 +105,10 @@ impl UnitRun<'_> {
         engine: &mut dyn Engine,
         all: &mut Requests<'i>,
     ) -> Result<(), EngineError> {
-        let tokens = self.prepared.selector.positions(&item.prompt)?;
+        let tokens = self
+            .prepared
+            .selector
+            .positions_in(&item.prompt, &item.parts)?;
         let mut donors = Donors::new(&self.prepared.variant.spec.sites);
         let grid = &self.prepared.variant.grid;
         let cells = cells_for(item, grid, self.task, self.unit.cells.clone());

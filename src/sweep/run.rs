@@ -9,8 +9,7 @@ use super::{Amount, GridError, Prepared, Progress, Reasons, Unit};
 use crate::engine::{Engine, EngineError};
 use crate::files::HeldError;
 use crate::store::{Part, StoreError};
-use crate::tasks::data::DataError;
-use crate::tasks::{Item, TaskName};
+use crate::tasks::{Item, TaskError, TaskName};
 
 /// What can stop a sweep.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +49,9 @@ pub enum SweepError {
     /// What results are computed from is not what it was.
     #[error(transparent)]
     Changed(#[from] HeldError),
-    /// A task's data file cannot be used.
+    /// A task has no items.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Task(#[from] TaskError),
     /// The token selector does not fit sweeps.
     #[error("{0}")]
     Tokens(String),

@@ -1,18 +1,16 @@
 //! Everything that the results of a run depend on.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::{Grid, GridError, SweepError};
-use crate::engine::{Engine, Strategy, Wording};
-use crate::files::{Held, HeldError};
+use super::{Grid, GridError};
+use crate::engine::Strategy;
 use crate::hook::Anatomy;
 use crate::hub::Origin;
 use crate::intervention::{Extent, Kind, LayerList, PositionSet, Site};
-use crate::runtime::{ChatDate, ContextOptions, Facts};
-use crate::tasks::{Capitals, CnnDailymail, ItemSet, Math, Room, Squad, TaskName, data};
+use crate::runtime::{ContextOptions, Facts};
+use crate::tasks::TaskSpec;
 
 /// One model under one set of settings: what a run has one or several of.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,128 +97,6 @@ pub struct ModelIdentity {
     /// What the model says of itself, its quantization included.
     #[serde(flatten)]
     pub facts: Facts,
-}
-
-/// Where a task's items come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DataSource {
-    /// The file; `None` for the small set that the program carries. A name that is not UTF-8 is
-    /// stored as it is shown; the hash tells files apart.
-    #[serde(serialize_with = "as_shown")]
-    pub path: Option<PathBuf>,
-    /// SHA-256 of the file.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub sha256: Option<String>,
-}
-
-fn as_shown<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    let shown = path.as_ref().map(|path| path.to_string_lossy());
-    shown.serialize(serializer)
-}
-
-/// A task and its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskSpec {
-    /// The task.
-    pub task: TaskName,
-    /// The version of its items.
-    pub version: u32,
-    /// Items at most.
-    pub limit: usize,
-    /// Examples before the question (capitals and math; the others have a fixed prompt).
-    pub shots: usize,
-    /// Whether prompts go into the model's chat template.
-    pub chat: bool,
-    /// The day that the chat template is told.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub chat_date: Option<ChatDate>,
-    /// Whether special tokens that texts spell out are these tokens.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub parse_special: bool,
-    /// Where the items come from, for tasks that read data.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub data: Option<DataSource>,
-    /// Math: the largest operand.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub math_max: Option<u32>,
-    /// Math: the seed of the questions.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub math_seed: Option<u64>,
-}
-
-impl TaskSpec {
-    /// The task's items for the engine's tokenizer, and for a context of `n_ctx` tokens.
-    ///
-    /// # Errors
-    /// The engine's; a data file that cannot be read or is not the one of the specification.
-    pub fn items(&self, engine: &dyn Engine, n_ctx: u32) -> Result<ItemSet, SweepError> {
-        let shots = self.shots;
-        let wording = Wording {
-            chat: self.chat.then(|| self.chat_date.unwrap_or_default()),
-            parse_special: self.parse_special,
-        };
-        let room = Room::new(n_ctx, engine.learned_positions());
-        let held = self.held()?;
-        let items = match self.task {
-            TaskName::Capitals => Capitals {
-                shots,
-                wording,
-                room,
-            }
-            .items(engine, self.limit),
-            TaskName::Math => Math {
-                shots,
-                wording,
-                room,
-                max: self.math_max.unwrap_or(20),
-                seed: self.math_seed.unwrap_or(1),
-            }
-            .items(engine, self.limit),
-            TaskName::Squad => Squad {
-                questions: match self.data_path() {
-                    None => data::sample_squad(),
-                    Some(path) => data::read_squad(path)?,
-                },
-                wording,
-                room,
-            }
-            .items(engine, self.limit),
-            TaskName::CnnDailymail => CnnDailymail {
-                articles: match self.data_path() {
-                    None => data::sample_cnn_dailymail(),
-                    Some(path) => data::read_cnn_dailymail(path)?,
-                },
-                wording,
-                room,
-            }
-            .items(engine, self.limit),
-        };
-        let items = items?;
-        // What was read is what was hashed.
-        held.map_or(Ok(()), |held| held.check_path())?;
-        Ok(items)
-    }
-
-    /// The data file, if it is the one of the specification.
-    fn held(&self) -> Result<Option<Held>, HeldError> {
-        let Some(path) = self.data_path() else {
-            return Ok(None);
-        };
-        let held = Held::open(path)?;
-        let expected = self.data.as_ref().and_then(|data| data.sha256.as_deref());
-        held.expect(expected.unwrap_or(held.sha256()))?;
-        Ok(Some(held))
-    }
-
-    fn data_path(&self) -> Option<&Path> {
-        self.data.as_ref().and_then(|data| data.path.as_deref())
-    }
-
-    /// Whether the items are the small set that the program carries, written by a language
-    /// model.
-    pub fn is_sample(&self) -> bool {
-        self.task.reads_data() && self.data_path().is_none()
-    }
 }
 
 impl Spec {

@@ -4,8 +4,12 @@
 use std::collections::BTreeSet;
 
 use super::fold::fold;
-use super::{Answer, Item, ItemSet, Room, Scoring, Swap, answer_after, prompt_for};
-use crate::engine::{Engine, EngineError, Prompt, PromptError, TextPart, Wording};
+use super::item;
+use super::{
+    Answer, Asked, Item, ItemSet, Metric, Room, Scoring, Swap, Task, TaskError, TaskSpec,
+    answer_after, prompt_for,
+};
+use crate::engine::{EngineError, Prompt, PromptError, TextPart, Tokenizer, Wording};
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +79,11 @@ impl Capitals {
     /// The most examples that can be shown.
     pub const MAX_SHOTS: usize = EXAMPLES.len();
 
-    /// Makes the items for the engine's tokenizer, at most `limit`.
+    /// Makes the items for a tokenizer, at most `limit`.
     ///
     /// # Errors
-    /// The engine's.
-    pub fn items(&self, engine: &dyn Engine, limit: usize) -> Result<ItemSet, EngineError> {
+    /// The tokenizer's.
+    pub fn items(&self, tokenizer: &dyn Tokenizer, limit: usize) -> Result<ItemSet, EngineError> {
         let table = country_table();
         let shown = &EXAMPLES[..self.shots.min(EXAMPLES.len())];
         let examples: String = shown
@@ -105,20 +109,22 @@ impl Capitals {
                 break;
             }
             let text = format!("{examples}{}", question(country.name));
-            let prompt = match prompt_for(engine, &text, self.wording)? {
+            let prompt = match prompt_for(tokenizer, &text, self.wording)? {
                 Ok(prompt) => prompt,
                 Err(reason) => {
                     set.left_out.push((country.code.into(), reason));
                     continue;
                 }
             };
-            let answer = answer_of(engine, &prompt, &country)?;
+            let answer = answer_of(tokenizer, &prompt, &country)?;
             let fits = |answer: &Answer| self.room.fits(&prompt, answer.tokens.len());
             match answer.and_then(|answer| fits(&answer).map(|()| answer)) {
                 Err(reason) => set.left_out.push((country.code.into(), reason)),
                 Ok(answer) => {
-                    let swap = swap(engine, &prompt, &country, &donors, &answer)?;
+                    let swap = swap(tokenizer, &prompt, &country, &donors, &answer)?;
                     let swap = swap.and_then(|swap| fits(&swap.answer).map(|()| swap));
+                    let place = name_at(&prompt, country.name).ok();
+                    let subject = place.map(|place| (item::SUBJECT.to_string(), vec![place]));
                     let swap = swap
                         .map_err(|reason| set.without_swap.push((country.code.into(), reason)))
                         .ok();
@@ -128,6 +134,8 @@ impl Capitals {
                         answer,
                         scoring: Scoring::FirstToken,
                         cut: false,
+                        foils: swap.iter().map(|swap| swap.answer.clone()).collect(),
+                        parts: subject.into_iter().collect(),
                         swap,
                     });
                 }
@@ -137,23 +145,69 @@ impl Capitals {
     }
 }
 
+/// The task, as the list of tasks has it.
+pub(super) struct Entry;
+
+impl Task for Entry {
+    fn sentence(&self) -> &'static str {
+        "the capital of a country"
+    }
+
+    fn example(&self) -> String {
+        format!("{} -> Paris", question("France").replace('\n', "\\n"))
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn metric(&self) -> Metric {
+        Metric::Accuracy
+    }
+
+    fn usual_limit(&self) -> usize {
+        195
+    }
+
+    fn has_swaps(&self) -> bool {
+        true
+    }
+
+    /// With the country, where it is a country's code.
+    fn title(&self, id: &str) -> String {
+        match country_table().into_iter().find(|c| c.code == id) {
+            Some(country) => format!("{id} ({})", country.name),
+            None => id.to_string(),
+        }
+    }
+
+    fn items(&self, spec: &TaskSpec, asked: Asked<'_>) -> Result<ItemSet, TaskError> {
+        let capitals = Capitals {
+            shots: spec.shots,
+            wording: asked.wording,
+            room: asked.room,
+        };
+        Ok(capitals.items(asked.tokenizer, spec.limit)?)
+    }
+}
+
 fn question(country: &str) -> String {
     format!("Q: What is the capital of {country}?\nA:")
 }
 
 fn answer_of(
-    engine: &dyn Engine,
+    tokenizer: &dyn Tokenizer,
     prompt: &Prompt,
     country: &Country,
 ) -> Result<Result<Answer, String>, EngineError> {
-    answer_after(engine, prompt, country.capital, &country.alternatives())
+    answer_after(tokenizer, prompt, country.capital, &country.alternatives())
 }
 
 /// The first donor after the country, in an order of its own, whose name has as many tokens and
 /// whose capital begins with another token. Every token of the name is replaced, the donor's
 /// first by the first, so nothing of the original name stays.
 fn swap(
-    engine: &dyn Engine,
+    tokenizer: &dyn Tokenizer,
     prompt: &Prompt,
     country: &Country,
     donors: &[Country],
@@ -166,14 +220,14 @@ fn swap(
     let own = donors.iter().position(|d| d.code == country.code);
     let after = own.map_or(0, |n| n + 1);
     for donor in donors.iter().cycle().skip(after).take(donors.len() - 1) {
-        let text = engine.prompt(&format!("The country {}", donor.name))?;
+        let text = tokenizer.prompt(&format!("The country {}", donor.name))?;
         let Ok(from) = name_at(&text, donor.name) else {
             continue;
         };
         if from.len() != place.len() {
             continue;
         }
-        let Ok(other) = answer_of(engine, prompt, donor)? else {
+        let Ok(other) = answer_of(tokenizer, prompt, donor)? else {
             continue;
         };
         let ours: BTreeSet<_> = answer.accepted.iter().collect();
@@ -209,7 +263,7 @@ fn spread(code: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Mock;
+    use crate::engine::{Engine, Mock};
 
     fn of(shots: usize) -> Capitals {
         Capitals {
@@ -240,8 +294,8 @@ mod tests {
     #[test]
     fn items_are_a_prefix_of_more_items() {
         let engine = Mock::new(4);
-        let few = of(1).items(&engine, 20).unwrap();
-        let many = of(1).items(&engine, 1000).unwrap();
+        let few = of(1).items(engine.tokenizer(), 20).unwrap();
+        let many = of(1).items(engine.tokenizer(), 1000).unwrap();
         assert_eq!(few.items.len(), 20);
         let ids = |set: &ItemSet| set.items.iter().map(|i| i.id.clone()).collect::<Vec<_>>();
         assert_eq!(ids(&few), ids(&many)[..20]);
@@ -255,7 +309,7 @@ mod tests {
     #[test]
     fn swaps_align_token_by_token() {
         let engine = Mock::new(4);
-        let set = of(1).items(&engine, 1000).unwrap();
+        let set = of(1).items(engine.tokenizer(), 1000).unwrap();
         let with_swap = set.items.iter().filter(|i| i.swap.is_some()).count();
         assert_eq!(with_swap + set.without_swap.len(), set.items.len());
         assert!(with_swap > 150, "{with_swap}");
@@ -263,7 +317,7 @@ mod tests {
             let Some(swap) = &item.swap else { continue };
             let part = |prompt: &Prompt, positions: Vec<u32>| -> String {
                 let tokens = positions.iter().map(|p| prompt.tokens[*p as usize]);
-                tokens.map(|t| engine.piece(t)).collect()
+                tokens.map(|t| engine.tokenizer().piece(t)).collect()
             };
             let (from, to): (Vec<u32>, Vec<u32>) = swap.moves.iter().copied().unzip();
             let name = part(&swap.donor, from);
@@ -277,7 +331,7 @@ mod tests {
     #[test]
     fn accepted_first_tokens_fold_case_and_diacritics() {
         let engine = Mock::new(4);
-        let set = of(0).items(&engine, 1000).unwrap();
+        let set = of(0).items(engine.tokenizer(), 1000).unwrap();
         let mongolia = set.items.iter().find(|i| i.id == "MN").unwrap();
         assert_eq!(mongolia.answer.text, "Ulan Bator");
         assert_eq!(mongolia.answer.accepted.len(), 2);

@@ -1,13 +1,13 @@
 //! CNN/DailyMail: a summary of a news article. The paper's figure is the mean of ROUGE-1 and
 //! ROUGE-L.
 
-use std::collections::BTreeMap;
-
-use super::data::Article;
-use super::metrics::rouge::rouge;
+use super::data::{self, Article};
 use super::usable::usable;
-use super::{Item, ItemSet, Room, Scores, Scoring, answer_after, prompt_for};
-use crate::engine::{Engine, EngineError, Prompt, Wording};
+use super::{
+    Asked, Item, ItemSet, Metric, Parts, Room, Scoring, Task, TaskError, TaskSpec, answer_after,
+    prompt_for,
+};
+use crate::engine::{EngineError, Prompt, Tokenizer, Wording};
 
 /// The cnn_dailymail task.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct CnnDailymail {
 const MAX_TOKENS: usize = 100;
 
 impl CnnDailymail {
-    /// Makes the items for the engine's tokenizer: `limit` articles that can be used,
+    /// Makes the items for a tokenizer: `limit` articles that can be used,
     /// spread over the file.
     ///
     /// An article that does not fit is cut: the most words from its beginning are kept with
@@ -32,20 +32,20 @@ impl CnnDailymail {
     /// spaces the most characters.
     ///
     /// # Errors
-    /// The engine's.
-    pub fn items(&self, engine: &dyn Engine, limit: usize) -> Result<ItemSet, EngineError> {
+    /// The tokenizer's.
+    pub fn items(&self, tokenizer: &dyn Tokenizer, limit: usize) -> Result<ItemSet, EngineError> {
         usable(
             &self.articles,
             |a| &a.id,
             limit,
             |article| {
-                let (prompt, cut) = match self.fitted(engine, &article.article)? {
+                let (prompt, cut) = match self.fitted(tokenizer, &article.article)? {
                     Ok(fitted) => fitted,
                     Err(reason) => return Ok(Err(reason)),
                 };
                 // The gold answer whose log-probability is recorded is the first highlight.
                 let first = article.highlights.lines().next().unwrap_or_default();
-                let answer = answer_after(engine, &prompt, first, &[])?;
+                let answer = answer_after(tokenizer, &prompt, first, &[])?;
                 Ok(answer.map(|mut answer| {
                     answer.tokens.truncate(MAX_TOKENS);
                     Item {
@@ -54,10 +54,13 @@ impl CnnDailymail {
                         answer,
                         scoring: Scoring::Generated {
                             max_tokens: MAX_TOKENS,
-                            stop: "\n\n",
+                            stop: "\n\n".into(),
                             references: vec![article.highlights.clone()],
+                            metric: Metric::Rouge,
                         },
                         cut,
+                        foils: Vec::new(),
+                        parts: Parts::new(),
                         swap: None,
                     }
                 }))
@@ -69,7 +72,7 @@ impl CnnDailymail {
     /// there is none.
     fn fitted(
         &self,
-        engine: &dyn Engine,
+        tokenizer: &dyn Tokenizer,
         article: &str,
     ) -> Result<Result<(Prompt, bool), String>, EngineError> {
         if article.is_empty() {
@@ -79,7 +82,7 @@ impl CnnDailymail {
             let text = &article[..end];
             let text =
                 format!("Article: {text}\n\nSummary of the article in two or three sentences:");
-            prompt_for(engine, &text, self.wording)
+            prompt_for(tokenizer, &text, self.wording)
         };
         let whole = match upto(article.len())? {
             Ok(whole) => whole,
@@ -150,17 +153,39 @@ fn word_ends(text: &str) -> Vec<usize> {
     ends
 }
 
-pub(super) fn score(prediction: &str, references: &[String]) -> Scores {
-    let reference = references.first().map_or("", String::as_str);
-    let r = rouge(prediction, reference);
-    Scores {
-        score: (r.r1 + r.rl) / 2.0,
-        correct: false,
-        metrics: BTreeMap::from([
-            ("rouge1".to_string(), r.r1),
-            ("rouge2".to_string(), r.r2),
-            ("rougeL".to_string(), r.rl),
-            ("rougeLsum".to_string(), r.rlsum),
-        ]),
+/// The task, as the list of tasks has it.
+pub(super) struct Entry;
+
+impl Task for Entry {
+    fn sentence(&self) -> &'static str {
+        "CNN/DailyMail: a summary of a news article"
+    }
+
+    fn example(&self) -> String {
+        "Article: ...\\n\\nSummary of the article in two or three sentences: -> a summary".into()
+    }
+
+    fn version(&self) -> u32 {
+        3
+    }
+
+    fn metric(&self) -> Metric {
+        Metric::Rouge
+    }
+
+    fn reads_data(&self) -> bool {
+        true
+    }
+
+    fn items(&self, spec: &TaskSpec, asked: Asked<'_>) -> Result<ItemSet, TaskError> {
+        let articles = CnnDailymail {
+            articles: match spec.data_path() {
+                None => data::sample_cnn_dailymail(),
+                Some(path) => data::read_cnn_dailymail(path)?,
+            },
+            wording: asked.wording,
+            room: asked.room,
+        };
+        Ok(articles.items(asked.tokenizer, spec.limit)?)
     }
 }

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Item, ItemSet, Room, Scoring, answer_after, prompt_for};
-use crate::engine::{Engine, EngineError, Wording};
+use super::{
+    Asked, Item, ItemSet, Metric, Parts, Room, Scoring, Task, TaskError, TaskSpec, answer_after,
+    prompt_for,
+};
+use crate::engine::{EngineError, Tokenizer, Wording};
 
 /// The math task.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +24,38 @@ pub struct Math {
     pub max: u32,
     /// Seed of the questions and of the examples.
     pub seed: u64,
+}
+
+/// The task, as the list of tasks has it.
+pub(super) struct Entry;
+
+impl Task for Entry {
+    fn sentence(&self) -> &'static str {
+        "addition and subtraction of small numbers"
+    }
+
+    fn example(&self) -> String {
+        "7 + 5 = -> 12".into()
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn metric(&self) -> Metric {
+        Metric::Accuracy
+    }
+
+    fn items(&self, spec: &TaskSpec, asked: Asked<'_>) -> Result<ItemSet, TaskError> {
+        let math = Math {
+            shots: spec.shots,
+            wording: asked.wording,
+            room: asked.room,
+            max: spec.math_max.unwrap_or(20),
+            seed: spec.math_seed.unwrap_or(1),
+        };
+        Ok(math.items(asked.tokenizer, spec.limit)?)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,12 +81,12 @@ impl Sum {
 }
 
 impl Math {
-    /// Makes the items for the engine's tokenizer: `limit` questions, or all that can be used.
+    /// Makes the items for a tokenizer: `limit` questions, or all that can be used.
     /// Differences are never negative, no question is asked twice or shown as an example.
     ///
     /// # Errors
-    /// The engine's.
-    pub fn items(&self, engine: &dyn Engine, limit: usize) -> Result<ItemSet, EngineError> {
+    /// The tokenizer's.
+    pub fn items(&self, tokenizer: &dyn Tokenizer, limit: usize) -> Result<ItemSet, EngineError> {
         let mut sums = self.sums();
         let examples: String = sums
             .by_ref()
@@ -65,14 +100,14 @@ impl Math {
             }
             let id = sum.question().replace([' ', '='], "");
             let text = format!("{examples}{}", sum.question());
-            let prompt = match prompt_for(engine, &text, self.wording)? {
+            let prompt = match prompt_for(tokenizer, &text, self.wording)? {
                 Ok(prompt) => prompt,
                 Err(reason) => {
                     set.left_out.push((id, reason));
                     continue;
                 }
             };
-            let answer = answer_after(engine, &prompt, &sum.answer().to_string(), &[])?;
+            let answer = answer_after(tokenizer, &prompt, &sum.answer().to_string(), &[])?;
             let fitting = answer.and_then(|answer| {
                 self.room.fits(&prompt, answer.tokens.len())?;
                 Ok(answer)
@@ -85,6 +120,8 @@ impl Math {
                     answer,
                     scoring: Scoring::WholeAnswer,
                     cut: false,
+                    foils: Vec::new(),
+                    parts: Parts::new(),
                     swap: None,
                 }),
             }
@@ -118,7 +155,7 @@ impl Math {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Mock;
+    use crate::engine::{Engine, Mock};
 
     #[test]
     fn questions_are_distinct_right_and_stable() {
@@ -130,8 +167,8 @@ mod tests {
             seed: 1,
         };
         let engine = Mock::new(4);
-        let few = math.items(&engine, 5).unwrap().items;
-        let many = math.items(&engine, 60).unwrap().items;
+        let few = math.items(engine.tokenizer(), 5).unwrap().items;
+        let many = math.items(engine.tokenizer(), 60).unwrap().items;
         let ids: BTreeSet<_> = many.iter().map(|i| &i.id).collect();
         assert_eq!((few.len(), many.len(), ids.len()), (5, 60, 60));
         for (a, b) in few.iter().zip(&many) {
@@ -159,6 +196,12 @@ mod tests {
             seed: 1,
         };
         // 4 additions and 3 subtractions, one of them the example.
-        assert_eq!(math.items(&Mock::new(4), 100).unwrap().items.len(), 6);
+        assert_eq!(
+            math.items(Mock::new(4).tokenizer(), 100)
+                .unwrap()
+                .items
+                .len(),
+            6
+        );
     }
 }

@@ -1,12 +1,12 @@
 //! SQuAD 1.1: a passage, a question, a short answer. Scored by F1, with exact match beside it.
 
-use std::collections::BTreeMap;
-
-use super::data::Question;
-use super::metrics::squad::{exact_match, f1};
+use super::data::{self, Question};
 use super::usable::usable;
-use super::{Item, ItemSet, Room, Scores, Scoring, answer_after, prompt_for};
-use crate::engine::{Engine, EngineError, Wording};
+use super::{
+    Asked, Item, ItemSet, Metric, Parts, Room, Scoring, Task, TaskError, TaskSpec, answer_after,
+    prompt_for,
+};
+use crate::engine::{EngineError, Tokenizer, Wording};
 
 /// The squad task.
 #[derive(Clone, Debug)]
@@ -33,12 +33,12 @@ Question: How high does the lighthouse stand above the sea?
 Answer: forty metres";
 
 impl Squad {
-    /// Makes the items for the engine's tokenizer: `limit` questions that can be used, spread
+    /// Makes the items for a tokenizer: `limit` questions that can be used, spread
     /// over the file so that they are not all about one passage.
     ///
     /// # Errors
-    /// The engine's.
-    pub fn items(&self, engine: &dyn Engine, limit: usize) -> Result<ItemSet, EngineError> {
+    /// The tokenizer's.
+    pub fn items(&self, tokenizer: &dyn Tokenizer, limit: usize) -> Result<ItemSet, EngineError> {
         usable(
             &self.questions,
             |q| &q.id,
@@ -49,7 +49,7 @@ impl Squad {
                     question.context, question.question
                 );
                 // A passage cut short might not hold its answer any more.
-                let fitting = prompt_for(engine, &text, self.wording)?.and_then(|prompt| {
+                let fitting = prompt_for(tokenizer, &text, self.wording)?.and_then(|prompt| {
                     self.room.fits(&prompt, MAX_TOKENS)?;
                     Ok(prompt)
                 });
@@ -60,17 +60,20 @@ impl Squad {
                 let Some(first) = question.answers.first() else {
                     return Ok(Err("it has no answer".into()));
                 };
-                let answer = answer_after(engine, &prompt, first, &[])?;
+                let answer = answer_after(tokenizer, &prompt, first, &[])?;
                 Ok(answer.map(|answer| Item {
                     id: question.id.clone(),
                     prompt,
                     answer,
                     scoring: Scoring::Generated {
                         max_tokens: MAX_TOKENS,
-                        stop: "\n",
+                        stop: "\n".into(),
                         references: question.answers.clone(),
+                        metric: Metric::F1,
                     },
                     cut: false,
+                    foils: Vec::new(),
+                    parts: Parts::new(),
                     swap: None,
                 }))
             },
@@ -78,15 +81,39 @@ impl Squad {
     }
 }
 
-pub(super) fn score(prediction: &str, references: &[String]) -> Scores {
-    let f1 = f1(prediction, references);
-    let exact = exact_match(prediction, references);
-    Scores {
-        score: f1,
-        correct: exact,
-        metrics: BTreeMap::from([
-            ("f1".to_string(), f1),
-            ("exact_match".to_string(), f64::from(u8::from(exact))),
-        ]),
+/// The task, as the list of tasks has it.
+pub(super) struct Entry;
+
+impl Task for Entry {
+    fn sentence(&self) -> &'static str {
+        "SQuAD 1.1: a short answer from a passage"
+    }
+
+    fn example(&self) -> String {
+        "Passage: ...\\n\\nQuestion: ...\\nAnswer: -> a few words".into()
+    }
+
+    fn version(&self) -> u32 {
+        3
+    }
+
+    fn metric(&self) -> Metric {
+        Metric::F1
+    }
+
+    fn reads_data(&self) -> bool {
+        true
+    }
+
+    fn items(&self, spec: &TaskSpec, asked: Asked<'_>) -> Result<ItemSet, TaskError> {
+        let squad = Squad {
+            questions: match spec.data_path() {
+                None => data::sample_squad(),
+                Some(path) => data::read_squad(path)?,
+            },
+            wording: asked.wording,
+            room: asked.room,
+        };
+        Ok(squad.items(asked.tokenizer, spec.limit)?)
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn usable<T>(
 mod tests {
     use super::*;
     use crate::engine::{Engine, Mock};
-    use crate::tasks::{Scoring, answer_after};
+    use crate::tasks::{Parts, Scoring, answer_after};
 
     fn of(all: &[(&str, bool)], limit: usize) -> (Vec<String>, Vec<String>) {
         let engine = Mock::new(2);
@@ -62,13 +62,15 @@ mod tests {
                     return Ok(Err("no".into()));
                 }
                 let prompt = engine.prompt("a b")?;
-                let answer = answer_after(&engine, &prompt, "c", &[])?;
+                let answer = answer_after(engine.tokenizer(), &prompt, "c", &[])?;
                 Ok(answer.map(|answer| Item {
                     id: (*id).into(),
                     prompt,
                     answer,
                     scoring: Scoring::FirstToken,
                     cut: false,
+                    foils: Vec::new(),
+                    parts: Parts::new(),
                     swap: None,
                 }))
             },

@@ -5,11 +5,11 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 
-use midlayer::engine::Mock;
+use midlayer::engine::{Engine, Mock};
 use midlayer::models::{Held, HeldError};
 use midlayer::runtime::Synthetic;
 use midlayer::store::StoredRun;
-use midlayer::sweep::SweepError;
+use midlayer::tasks::TaskError;
 
 use crate::common::place::{Place, recipe};
 
@@ -136,8 +136,8 @@ fn a_data_file_replaced_between_two_models_changes_no_row() {
     }
     // What the specification says of the data is held against the file at each reading.
     let task = &run.variants[0].spec.tasks[0];
-    let error = task.items(&Mock::new(4), 512).unwrap_err();
-    let another = matches!(&error, SweepError::Changed(HeldError::Another { .. }));
+    let error = task.items(Mock::new(4).tokenizer(), 512, None).unwrap_err();
+    let another = matches!(&error, TaskError::Changed(HeldError::Another { .. }));
     assert!(another, "{error}");
     let again = format!("sweep -m a.gguf,b.gguf -t 1 --layers 1-3 --out r {arguments}");
     place.run(&again).code(1);

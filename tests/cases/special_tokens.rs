@@ -1,6 +1,6 @@
 //! Special tokens that data spell out.
 
-use midlayer::engine::{Straightforward, Wording};
+use midlayer::engine::{Engine, Straightforward, Wording};
 use midlayer::runtime::{ChatDate, ContextOptions, Model, ModelOptions, Token};
 use midlayer::store::StoredRun;
 use predicates::str::contains;
@@ -43,7 +43,7 @@ fn special_tokens_are_the_template_s_own() {
             chat: chat.then(ChatDate::default),
             parse_special,
         };
-        let prompt = wording.prompt(&engine, message).unwrap();
+        let prompt = wording.prompt(engine.tokenizer(), message).unwrap();
         (special(&prompt.tokens), prompt.text)
     };
     // BOS once, and the end of the user's turn.

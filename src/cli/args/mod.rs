@@ -47,6 +47,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Run one prompt, clean and manipulated, and compare the next token
     Try(TryArgs),
+    /// List the tasks with an example of each, and how to bring one of your own
+    Tasks(TasksArgs),
     /// List a prompt's tokens: position, id and text of each
     Tokens(TokensArgs),
     /// Carry a plan out in a program that brings its own llama.cpp
@@ -88,6 +90,13 @@ pub struct CheckModelArgs {
     /// How to load and run it, as JSON
     #[arg(long)]
     pub settings: String,
+}
+
+#[derive(Args)]
+pub struct TasksArgs {
+    /// Records of your own: say what they are and how they are asked, and what is wrong with them
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Args)]

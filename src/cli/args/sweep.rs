@@ -9,7 +9,7 @@ use midlayer::engine::{Planned, Strategy};
 use midlayer::intervention::{Kind, LayerList};
 use midlayer::report::THRESHOLD;
 use midlayer::runtime::CacheType;
-use midlayer::tasks::TaskName;
+use midlayer::tasks::{TASKS, TaskName};
 
 #[derive(Args)]
 pub struct SweepArgs {
@@ -25,14 +25,16 @@ pub struct SweepArgs {
     /// Types of the K/V cache to compare, both alike: f16,q8_0,q4_0 [default: that of -ctk and -ctv]
     #[arg(long, value_name = "TYPES", value_delimiter = ',', conflicts_with_all = ["cache_type_k", "cache_type_v"])]
     pub cache_type: Vec<CacheType>,
-    /// Tasks: capitals, math, squad, cnn_dailymail
+    /// Tasks: capitals, math, squad, cnn_dailymail, or your own as NAME=FILE with a record a line,
+    /// {"question": "What is the capital of France?", "answer": ["Paris"], "subject": "France"};
+    /// FILE.toml beside it says how they are asked (see midlayer tasks)
     #[arg(
         long,
         value_name = "TASKS",
         value_delimiter = ',',
         default_value = "capitals"
     )]
-    pub task: Vec<TaskName>,
+    pub task: Vec<TaskArg>,
     /// Manipulations: freeze, random, shuffle, skip-attention, inject, zero, filler
     #[arg(
         long,
@@ -50,12 +52,12 @@ pub struct SweepArgs {
     #[command(flatten)]
     pub place: PlaceArgs,
     /// Items of each task at most, or of one task as capitals=30; a comma separates several
-    /// [default: all capitals, 100 of the others]
+    /// [default: all capitals and all of your own, 100 of the others]
     #[arg(long, value_name = "[TASK=]N", value_delimiter = ',')]
     pub limit: Vec<LimitArg>,
-    /// Examples before each question
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=8))]
-    pub shots: u32,
+    /// Examples before each question [default: 5; your own tasks: as their TOML file says, or none]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=8))]
+    pub shots: Option<u32>,
     /// Math: the largest operand
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub math_max: u32,
@@ -73,9 +75,9 @@ pub struct SweepArgs {
         value_delimiter = ',',
         num_args = 0..,
         require_equals = true,
-        default_missing_values = ["capitals", "math", "squad", "cnn_dailymail"]
+        default_missing_value = "all"
     )]
-    pub chat: Vec<TaskName>,
+    pub chat: Vec<ChatArg>,
     #[command(flatten)]
     pub wording: WordingArgs,
     #[command(flatten)]
@@ -128,6 +130,69 @@ impl From<StrategyArg> for Strategy {
     }
 }
 
+/// A built-in task, or `NAME=FILE`.
+#[derive(Clone)]
+pub struct TaskArg {
+    pub task: TaskName,
+    /// The records of a task of the user's own.
+    pub file: Option<PathBuf>,
+}
+
+impl std::str::FromStr for TaskArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || {
+            let names: Vec<&str> = TASKS.iter().map(|(name, _)| name.as_str()).collect();
+            names.join(", ")
+        };
+        let Some((name, file)) = text.split_once('=') else {
+            let known = TASKS.iter().find(|(name, _)| name.as_str() == text);
+            let (task, _) = known.ok_or_else(|| {
+                format!(
+                    "'{text}' is not a task; choose from {}, or write NAME=FILE for one of your own",
+                    names()
+                )
+            })?;
+            return Ok(Self {
+                task: *task,
+                file: None,
+            });
+        };
+        let task = TaskName::new(name)?;
+        if task.built_in().is_some() {
+            return Err(format!(
+                "{task} is a built-in task: give your own another name; a built-in task's data is --data {task}=FILE"
+            ));
+        }
+        if file.is_empty() {
+            return Err(format!("{task}= names no file, as {task}=questions.jsonl"));
+        }
+        Ok(Self {
+            task,
+            file: Some(file.into()),
+        })
+    }
+}
+
+/// `all`, or a task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ChatArg {
+    All,
+    Task(TaskName),
+}
+
+impl std::str::FromStr for ChatArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            name => TaskName::new(name).map(Self::Task),
+        }
+    }
+}
+
 /// `N`, or `TASK=N`.
 #[derive(Clone, Copy)]
 pub struct LimitArg {
@@ -165,8 +230,14 @@ impl std::str::FromStr for DataArg {
             .split_once('=')
             .ok_or_else(|| format!("'{text}' is not TASK=FILE, as squad=dev-v1.1.json"))?;
         let task: TaskName = task.parse()?;
-        if !task.reads_data() {
-            return Err(format!("{task} reads no data; squad and cnn_dailymail do"));
+        match task.built_in() {
+            Some(built_in) if built_in.reads_data() => {}
+            Some(_) => return Err(format!("{task} reads no data; squad and cnn_dailymail do")),
+            None => {
+                return Err(format!(
+                    "{task} is no built-in task; one of your own is named with its file: --task {text}"
+                ));
+            }
         }
         Ok(Self {
             task,

@@ -192,7 +192,7 @@ fn donors(
     let mut donors = HashMap::new();
     if let Some(from) = from {
         let wording = args.prompt.wording.of_argument(false);
-        let donor = wording.prompt(engine, from)?;
+        let donor = wording.prompt(engine.tokenizer(), from)?;
         let moves = moves(args, prompt, &donor)?;
         let places = moves.iter().map(|(_, to)| *to..to + 1);
         let positions = PositionSet::ranges(places);

@@ -239,7 +239,7 @@ pub(super) fn scores(n: usize, view: &View<'_>, task: &TaskSeries) -> Figure {
         add_curve(&mut plot, curve, &look, f64::from);
     }
     let layout = layer_axes(Layout::new(), n_layer)
-        .y_axis(score_axis(task.task.metric(), ceiling(task)))
+        .y_axis(score_axis(task.metric.name(), ceiling(task)))
         .hover_mode(HoverMode::XUnified);
     plot.set_layout(layout);
     let floor = task.floor.as_ref().map_or(String::new(), |floor| {
@@ -256,7 +256,7 @@ pub(super) fn scores(n: usize, view: &View<'_>, task: &TaskSeries) -> Figure {
         file: file_name(&["score", &number(n, view), &task.task.to_string()]),
         note: format!(
             "Clean {} {} of {} items.{floor}",
-            task.task.metric(),
+            task.metric.name(),
             told(&task.clean),
             task.clean.n
         ),
@@ -335,7 +335,13 @@ pub(super) fn overlays(views: &[View<'_>]) -> Vec<(TaskName, Vec<Figure>)> {
     if views.len() < 2 {
         return Vec::new();
     }
-    let tasks = TaskName::ALL.into_iter().map(|task| {
+    let mut names: Vec<TaskName> = Vec::new();
+    for series in views.iter().flat_map(|view| &view.series) {
+        if !names.contains(&series.task) {
+            names.push(series.task);
+        }
+    }
+    let tasks = names.into_iter().map(|task| {
         let kinds = Kind::ALL.into_iter();
         let figures = kinds.filter_map(|kind| overlay(views, task, kind));
         (task, figures.collect::<Vec<Figure>>())
@@ -406,7 +412,7 @@ fn overlay(views: &[View<'_>], task: TaskName, kind: Kind) -> Option<Figure> {
     };
     plot.set_layout(
         layout
-            .y_axis(score_axis(task.metric(), top))
+            .y_axis(score_axis(lines[0].2.metric.name(), top))
             .hover_mode(HoverMode::XUnified),
     );
     Some(Figure {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{View, in_script};
 use crate::store::ResultRow;
 use crate::sweep::Treatment;
+use crate::tasks::{Metric, TaskSpec};
 
 /// Everything the browser shows. Texts are stored once and meant by their number.
 #[derive(Serialize)]
@@ -109,11 +110,14 @@ fn browser<'r>(views: &'r [View<'r>]) -> Browser<'r> {
         for item in &view.variant.items {
             let name = item.task.to_string();
             let task = tasks.iter().position(|t| t.name == name);
+            let mut specs = view.variant.spec.tasks.iter();
+            let spec = specs.find(|spec| spec.task == item.task);
+            let metric = spec.map_or(Metric::Accuracy, TaskSpec::metric);
             let task = task.unwrap_or_else(|| {
                 tasks.push(Task {
                     name: name.clone(),
-                    metric: item.task.metric(),
-                    binary: item.task.is_binary(),
+                    metric: metric.name(),
+                    binary: metric.is_binary(),
                 });
                 tasks.len() - 1
             });

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::rows::rows;
 use super::{DataError, DataFile, Place, json_id, json_reason};
+use crate::tasks::TaskName;
 
 /// A news article and its summary. Texts have no space at their ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Line {
     }
 }
 
-const TASK: &str = "cnn_dailymail";
+const TASK: TaskName = TaskName::CnnDailymail;
 
 /// Reads the articles of a file, in its order: JSON lines where it ends in `.jsonl` or `.json`,
 /// CSV with a header where in `.csv`, Parquet where in `.parquet`.

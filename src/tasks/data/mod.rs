@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::TaskName;
+
 pub use cnn_dailymail::{Article, read_cnn_dailymail, sample_cnn_dailymail};
 pub use rows::PARQUET_THREAD;
+pub(super) use rows::all_rows;
 pub use squad::{Question, read_squad, sample_squad};
 
 /// Why data could not be read. Every message names the file and the option it came from.
@@ -86,12 +89,12 @@ pub enum DataError {
 pub struct DataFile {
     /// The file.
     pub path: PathBuf,
-    /// The task's name.
-    pub task: &'static str,
+    /// The task.
+    pub task: TaskName,
 }
 
 impl DataFile {
-    fn new(task: &'static str, path: &Path) -> Self {
+    pub(super) fn new(task: TaskName, path: &Path) -> Self {
         Self {
             path: path.to_path_buf(),
             task,
@@ -100,17 +103,20 @@ impl DataFile {
 
     /// The option that named the file.
     pub fn option(&self) -> String {
-        format!("--data {}=PATH", self.task)
+        match self.task.built_in() {
+            Some(_) => format!("--data {}=PATH", self.task),
+            None => format!("--task {}=FILE", self.task),
+        }
     }
 
     /// The ending of the file's name in lower case, without the dot.
-    fn extension(&self) -> String {
+    pub(super) fn extension(&self) -> String {
         let extension = self.path.extension().unwrap_or_default();
         extension.to_string_lossy().to_ascii_lowercase()
     }
 
     /// The whole file as text, without a byte order mark.
-    fn text(&self) -> Result<String, DataError> {
+    pub(super) fn text(&self) -> Result<String, DataError> {
         let bytes = std::fs::read(&self.path).map_err(|source| self.io(source))?;
         let mut text = String::from_utf8(bytes).map_err(|error| {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -132,7 +138,7 @@ impl DataFile {
         }
     }
 
-    fn malformed(&self, place: Place, reason: impl Into<String>) -> DataError {
+    pub(super) fn malformed(&self, place: Place, reason: impl Into<String>) -> DataError {
         DataError::Malformed {
             file: self.clone(),
             place,
@@ -141,7 +147,7 @@ impl DataFile {
     }
 
     /// What serde_json says of a file that is read as one value.
-    fn not_json(&self, error: &serde_json::Error) -> DataError {
+    pub(super) fn not_json(&self, error: &serde_json::Error) -> DataError {
         let place = Place::Column {
             line: error.line(),
             column: error.column(),
@@ -163,7 +169,11 @@ impl DataFile {
     }
 
     /// `records`, unless there are none.
-    fn filled<T>(&self, records: Vec<T>, what: &'static str) -> Result<Vec<T>, DataError> {
+    pub(super) fn filled<T>(
+        &self,
+        records: Vec<T>,
+        what: &'static str,
+    ) -> Result<Vec<T>, DataError> {
         if records.is_empty() {
             return Err(DataError::Empty {
                 file: self.clone(),
@@ -213,7 +223,7 @@ pub fn spread<T>(items: &[T], limit: usize) -> impl Iterator<Item = &T> {
 }
 
 /// A text that quotes a file, in one line and not longer than one reads: a file can hold anything.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     const MOST: usize = 160;
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     let mut short: String = text.chars().map(plain).take(MOST).collect();
@@ -224,7 +234,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A record's name, which programs write as a number, too.
-fn json_id(id: &serde_json::Value) -> Option<String> {
+pub(super) fn json_id(id: &serde_json::Value) -> Option<String> {
     match id {
         serde_json::Value::Null => None,
         serde_json::Value::String(id) => Some(id.clone()),
@@ -233,7 +243,7 @@ fn json_id(id: &serde_json::Value) -> Option<String> {
 }
 
 /// What serde_json says without where: its lines count from where parsing began.
-fn json_reason(error: &serde_json::Error) -> String {
+pub(super) fn json_reason(error: &serde_json::Error) -> String {
     let whole = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     whole.strip_suffix(&place).unwrap_or(&whole).to_string()
@@ -263,7 +273,7 @@ mod tests {
 
     #[test]
     fn messages_name_file_place_and_option() {
-        let file = DataFile::new("squad", Path::new("some/dev.json"));
+        let file = DataFile::new(TaskName::Squad, Path::new("some/dev.json"));
         let error = file.malformed(Place::Column { line: 2, column: 7 }, "no answers");
         assert_eq!(
             error.to_string(),
@@ -293,7 +303,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         std::fs::write(&path, b"{}\n{}\n{\"x\": \"\xff\"}\n").unwrap();
-        let file = DataFile::new("cnn_dailymail", &path);
+        let file = DataFile::new(TaskName::CnnDailymail, &path);
         let error = file.text().unwrap_err();
         assert!(matches!(
             error,

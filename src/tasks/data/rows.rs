@@ -9,6 +9,7 @@ use ::parquet::file::serialized_reader::SerializedFileReader;
 use ::parquet::record::reader::RowIter;
 use ::parquet::record::{Field, Row};
 use ::parquet::schema::types::Type;
+use serde_json::Value;
 
 use super::{DataError, DataFile, Place};
 
@@ -35,11 +36,70 @@ pub(super) fn rows<T: Send>(
     optional: &[&'static str],
     make: impl Fn(&Record<'_>) -> Result<T, DataError> + Sync,
 ) -> Result<Vec<T>, DataError> {
-    let read = || {
-        records(file, required, optional)?
+    in_a_thread(file, || {
+        records(file, required, Some(optional))?
             .map(|row| make(&row?))
             .collect()
-    };
+    })
+}
+
+/// The rows of the file, with all columns, as JSON.
+///
+/// # Errors
+/// Not a Parquet file; a row that cannot be decoded; a column that JSON has no place for.
+pub(in crate::tasks) fn all_rows(
+    file: &DataFile,
+) -> Result<Vec<serde_json::Map<String, Value>>, DataError> {
+    in_a_thread(file, || {
+        let rows = records(file, &[], None)?.map(|record| {
+            let record = record?;
+            let columns = record.row.get_column_iter();
+            let json = columns.map(|(name, field)| match as_json(field) {
+                Some(value) => Ok((name.clone(), value)),
+                None => {
+                    Err(record.wrong(format!("column '{name}' holds {field}, which is no text")))
+                }
+            });
+            json.collect()
+        });
+        rows.collect()
+    })
+}
+
+/// A field as JSON, as far as texts, numbers, lists and groups of these go.
+fn as_json(field: &Field) -> Option<Value> {
+    Some(match field {
+        Field::Null => Value::Null,
+        Field::Bool(value) => Value::from(*value),
+        Field::Byte(value) => Value::from(*value),
+        Field::Short(value) => Value::from(*value),
+        Field::Int(value) => Value::from(*value),
+        Field::Long(value) => Value::from(*value),
+        Field::UByte(value) => Value::from(*value),
+        Field::UShort(value) => Value::from(*value),
+        Field::UInt(value) => Value::from(*value),
+        Field::ULong(value) => Value::from(*value),
+        Field::Float(value) => Value::from(*value),
+        Field::Double(value) => Value::from(*value),
+        Field::Str(text) => Value::from(text.as_str()),
+        Field::Bytes(bytes) => Value::from(std::str::from_utf8(bytes.data()).ok()?),
+        Field::ListInternal(list) => {
+            let values = list.elements().iter().map(as_json);
+            Value::Array(values.collect::<Option<_>>()?)
+        }
+        Field::Group(group) => {
+            let fields = group.get_column_iter();
+            let fields = fields.map(|(name, field)| Some((name.clone(), as_json(field)?)));
+            Value::Object(fields.collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
+}
+
+fn in_a_thread<T: Send>(
+    file: &DataFile,
+    read: impl FnOnce() -> Result<Vec<T>, DataError> + Send,
+) -> Result<Vec<T>, DataError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(PARQUET_THREAD.into());
         let reading = thread.spawn_scoped(scope, read);
@@ -57,7 +117,7 @@ pub(super) fn rows<T: Send>(
 fn records<'a>(
     file: &'a DataFile,
     required: &[&'static str],
-    optional: &[&'static str],
+    optional: Option<&[&'static str]>,
 ) -> Result<impl Iterator<Item = Result<Record<'a>, DataError>>, DataError> {
     let parquet = |source: ParquetError| DataError::Parquet {
         file: file.clone(),
@@ -73,10 +133,13 @@ fn records<'a>(
         }
     }
     // Other columns are not decoded, so that they may be of any kind.
+    let wants = |name: &str| {
+        optional.is_none_or(|optional| required.contains(&name) || optional.contains(&name))
+    };
     let wanted: Vec<Arc<Type>> = schema
         .get_fields()
         .iter()
-        .filter(|field| required.contains(&field.name()) || optional.contains(&field.name()))
+        .filter(|field| wants(field.name()))
         .cloned()
         .collect();
     let projection = Type::group_type_builder(schema.name())

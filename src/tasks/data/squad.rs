@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::rows::rows;
 use super::{DataError, DataFile, Place, json_id, json_reason};
+use crate::tasks::TaskName;
 
 /// A question about a passage. Texts have no space at their ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +119,7 @@ impl Flat {
     }
 }
 
-const TASK: &str = "squad";
+const TASK: TaskName = TaskName::Squad;
 
 /// Reads the questions of a file, in its order. JSON (`.json`, `.jsonl`) is the official layout,
 /// or the hub's records, one on each line or all in an array; `.parquet` is the hub's.

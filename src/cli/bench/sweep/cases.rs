@@ -112,7 +112,7 @@ impl Bench<'_> {
             wording: Wording::default(),
             room: Room::new(engine.context().options().n_ctx, engine.learned_positions()),
         };
-        Ok(task.items(engine, n)?.items)
+        Ok(task.items(engine.tokenizer(), n)?.items)
     }
 
     fn injection(&self, engine: &mut Straightforward) -> anyhow::Result<Case> {
