@@ -150,6 +150,7 @@ fn of_row<'r>(
         metric_rouge2: metric("rouge2"),
         metric_rougel: metric("rougeL"),
         metric_rougelsum: metric("rougeLsum"),
+        metric_logit_difference: metric("logit_difference"),
         ..common.clone()
     }
 }
