@@ -7,7 +7,7 @@ use std::fmt::Write;
 use common::place::{Place, one_line_error, recipe};
 use midlayer::engine::{Engine, Request, Straightforward, log_softmax};
 use midlayer::export::EXPORT_VERSION;
-use midlayer::runtime::{ContextOptions, ModelOptions};
+use midlayer::runtime::ContextOptions;
 use midlayer::store::ResultRow;
 use midlayer::sweep::Treatment;
 use midlayer::tasks::{Capitals, Room};
@@ -41,9 +41,14 @@ fn a_file_becomes_rows_figures_and_an_export() {
     assert_eq!(items.into_iter().collect::<Vec<_>>(), ["fr", "nl", "sp"]);
     let frozen = rows.iter().filter(|r| r.treatment.to_string() == "freeze");
     assert_eq!(frozen.count(), 3 * 3);
-    let injected: Vec<&ResultRow> = rows.iter().filter(|r| r.modified_correct.is_some()).collect();
+    let injected: Vec<&ResultRow> = rows
+        .iter()
+        .filter(|r| r.modified_correct.is_some())
+        .collect();
     assert!(!injected.is_empty() && injected.len().is_multiple_of(4));
-    let with_difference = rows.iter().filter(|r| r.metrics.contains_key("logit_difference"));
+    let with_difference = rows
+        .iter()
+        .filter(|r| r.metrics.contains_key("logit_difference"));
     assert!(with_difference.count() >= injected.len());
     for file in ["report.html", "score-mine.svg", "inject-mine.svg"] {
         assert!(place.path("runs/a").join(file).exists(), "{file}");
@@ -82,32 +87,44 @@ fn capitals_could_be_a_file() {
     }
     std::fs::write(place.path("mine.jsonl"), records).unwrap();
     let sweep = "sweep -m tiny.gguf -t 1 -c 1024 --manipulate freeze,random --layers all";
-    place.run(&format!("{sweep} --task capitals --shots 1 --limit 6 --out a")).success();
-    place.run(&format!("{sweep} --task mine=mine.jsonl --out b")).success();
+    place
+        .run(&format!(
+            "{sweep} --task capitals --shots 1 --limit 6 --out a"
+        ))
+        .success();
+    place
+        .run(&format!("{sweep} --task mine=mine.jsonl --out b"))
+        .success();
     let told = |run| {
         let mut rows = place.rows(run);
         rows.sort_by_key(|r| (r.item.clone(), r.treatment.to_string(), r.layer));
-        let told = rows.into_iter().map(|r| (r.item, r.layer, r.answer, r.logprob, r.kl));
+        let told = rows
+            .into_iter()
+            .map(|r| (r.item, r.layer, r.answer, r.logprob, r.kl));
         told.collect::<Vec<_>>()
     };
     let (built_in, own) = (told("a"), told("b"));
     assert_eq!(built_in.len(), own.len());
     for (a, b) in built_in.iter().zip(&own) {
         assert_eq!((&a.0, a.1, &a.2), (&b.0, b.1, &b.2));
-        assert!((a.3 - b.3).abs() < 1e-4 && (a.4 - b.4).abs() < 1e-4, "{a:?} {b:?}");
+        assert!(
+            (a.3 - b.3).abs() < 1e-4 && (a.4 - b.4).abs() < 1e-4,
+            "{a:?} {b:?}"
+        );
     }
 }
+
+/// Prompts of the test of choices.
+const PROMPTS: usize = 2;
 
 /// What choices are compared by, computed a token at a time.
 #[test]
 fn the_likeliest_choice_is_the_one_that_is_told() {
     let choices = ["one", "twelve", "three hundred"];
-    let line = |right: &str, n: usize| {
-        json!({"id": format!("{right} {n}"), "prompt": format!("count {n}, then"), "answer": right, "choices": choices})
-    };
+    let line = |right: &str, n: usize| json!({"id": format!("{right} {n}"), "prompt": format!("count {n}, then"), "answer": right, "choices": choices});
     let mut records = String::new();
     for right in choices {
-        for n in 0..4 {
+        for n in 0..PROMPTS {
             writeln!(records, "{}", line(right, n)).unwrap();
         }
     }
@@ -121,7 +138,10 @@ fn the_likeliest_choice_is_the_one_that_is_told() {
         let mut engine = Straightforward::new(model.into(), &ContextOptions::default()).unwrap();
         let mut likelihood = |text: &str, choice: &str| {
             let prompt = engine.tokenizer().prompt(text).unwrap();
-            let whole = engine.tokenizer().prompt(&format!("{text} {choice}")).unwrap();
+            let whole = engine
+                .tokenizer()
+                .prompt(&format!("{text} {choice}"))
+                .unwrap();
             let own = whole.tokens.len() - prompt.tokens.len();
             let mut sum = 0.0;
             for n in 0..own {
@@ -134,29 +154,41 @@ fn the_likeliest_choice_is_the_one_that_is_told() {
             }
             if normalise { sum / own as f64 } else { sum }
         };
+        let best: Vec<&str> = (0..PROMPTS)
+            .map(|n| {
+                let text = format!("count {n}, then");
+                let told = choices.map(|choice| (likelihood(&text, choice), choice));
+                told.into_iter()
+                    .max_by(|a, b| a.0.total_cmp(&b.0))
+                    .unwrap()
+                    .1
+            })
+            .collect();
         let rows = place.rows("a");
         let clean = rows.iter().filter(|r| r.treatment == Treatment::Clean);
         let mut right = 0;
         for row in clean {
             let (answer, n) = row.item.rsplit_once(' ').unwrap();
-            let text = format!("count {n}, then");
-            let best = choices
-                .iter()
-                .max_by(|a, b| likelihood(&text, a).total_cmp(&likelihood(&text, b)));
-            assert_eq!(row.correct, *best.unwrap() == answer, "{}", row.item);
+            let best = best[n.parse::<usize>().unwrap()];
+            assert_eq!(row.correct, best == answer, "{}", row.item);
             right += usize::from(row.correct);
         }
-        assert_eq!(right, 4, "each prompt has one likeliest choice");
+        assert_eq!(right, PROMPTS, "each prompt has one likeliest choice");
     }
-    let _ = ModelOptions::default();
 }
 
 #[test]
 fn generated_answers_are_scored_by_the_metric_that_is_named() {
-    let records = "{\"prompt\": \"say\", \"answer\": [\"x\"]}\n{\"prompt\": \"tell\", \"answer\": [\"y\"]}\n";
-    let place = place(records, "scoring = \"generated\"\nmetric = \"exact\"\nmax_tokens = 5\nstop = \"\"");
+    let records =
+        "{\"prompt\": \"say\", \"answer\": [\"x\"]}\n{\"prompt\": \"tell\", \"answer\": [\"y\"]}\n";
+    let place = place(
+        records,
+        "scoring = \"generated\"\nmetric = \"exact\"\nmax_tokens = 5\nstop = \"\"",
+    );
     place
-        .run("sweep -m tiny.gguf -t 1 --task mine=mine.jsonl --manipulate freeze --layers 1 --out a")
+        .run(
+            "sweep -m tiny.gguf -t 1 --task mine=mine.jsonl --manipulate freeze --layers 1 --out a",
+        )
         .success()
         .stdout(contains("mine: clean exact match"));
     let rows = place.rows("a");
@@ -166,14 +198,20 @@ fn generated_answers_are_scored_by_the_metric_that_is_named() {
 #[test]
 fn mistakes_are_named_and_leave_nothing_behind() {
     let sweep = "sweep -m tiny.gguf -t 1 --manipulate freeze --layers 1 --out a";
-    let wrong = place("{\"question\": \"x\", \"answer\": \"y\"}\n{\"question\": \"x\"}\n", "");
+    let wrong = place(
+        "{\"question\": \"x\", \"answer\": \"y\"}\n{\"question\": \"x\"}\n",
+        "",
+    );
     let run = |line: &str| wrong.run(&format!("{sweep} {line}"));
-    one_line_error(1, "mine.jsonl: line 2: key 'answer' is missing (--task mine=FILE)")(run(
-        "--task mine=mine.jsonl",
-    ));
+    one_line_error(
+        1,
+        "mine.jsonl: line 2: key 'answer' is missing (--task mine=FILE)",
+    )(run("--task mine=mine.jsonl"));
     one_line_error(1, "--task mine=FILE")(run("--task mine=nowhere.jsonl"));
     run("--task mine").code(2).stderr(contains("NAME=FILE"));
-    run("--task capitals=mine.jsonl").code(2).stderr(contains("--data capitals"));
+    run("--task capitals=mine.jsonl")
+        .code(2)
+        .stderr(contains("--data capitals"));
     one_line_error(1, "--limit: other is neither")(run("--task capitals --limit other=3"));
     std::fs::write(wrong.path("mine.toml"), "shot = 2").unwrap();
     one_line_error(1, "mine.toml")(run("--task mine=mine.jsonl"));

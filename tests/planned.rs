@@ -319,7 +319,12 @@ fn a_quantized_model_differs_by_its_noise_floor() {
         wording: Wording::default(),
         room: Room::new(options.n_ctx, None),
     };
-    let prompt = task.items(slow.tokenizer(), 1).unwrap().items.remove(0).prompt;
+    let prompt = task
+        .items(slow.tokenizer(), 1)
+        .unwrap()
+        .items
+        .remove(0)
+        .prompt;
     let mut cells = Vec::new();
     for k in [1, 8, 15, 22, 28] {
         let all = |kind: Kind| kind.intervention(k, 1, Extent::Paper, PositionSet::all(), None);

@@ -251,13 +251,17 @@ fn task_spec(args: &SweepArgs, asked: &TaskArg) -> anyhow::Result<TaskSpec> {
         (None, Some(built_in)) => built_in,
         (None, None) => anyhow::bail!("{}", TaskError::Unknown(task)),
     };
+    let all = match (&own, &asked.file) {
+        (Some(own), Some(file)) => own.count(task, file)?,
+        _ => about.usual_limit(),
+    };
     let math = task == TaskName::Math;
     let chat = args.chat.contains(&ChatArg::All) || args.chat.contains(&ChatArg::Task(task));
     let shots = args.shots.map(|shots| shots as usize);
     Ok(TaskSpec {
         task,
         version: about.version(),
-        limit: limit_of(args, task).unwrap_or(about.usual_limit()),
+        limit: limit_of(args, task).unwrap_or(all),
         shots: shots.unwrap_or(about.usual_shots()),
         chat,
         chat_date: chat.then_some(args.wording.chat_date),

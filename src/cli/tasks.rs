@@ -6,7 +6,7 @@ use std::path::Path;
 use super::args::TasksArgs;
 use super::output::print;
 use midlayer::tasks::own::{Definition, ENDINGS};
-use midlayer::tasks::{TASKS, Task};
+use midlayer::tasks::{TASKS, Task, TaskName};
 
 pub fn run(args: &TasksArgs) -> anyhow::Result<()> {
     match &args.file {
@@ -62,7 +62,7 @@ mine.toml beside mine.jsonl says how the records are asked. Every key may be lef
 /// What a file holds, without a model.
 fn checked(file: &Path) -> anyhow::Result<String> {
     let definition = Definition::beside(file)?;
-    let n = definition.count(file)?;
+    let n = definition.count(TaskName::UNNAMED, file)?;
     let toml = file.with_extension("toml");
     let how = match toml.exists() {
         true => format!("asked as {} says", toml.display()),

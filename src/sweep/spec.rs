@@ -220,7 +220,7 @@ fn first_difference(
     stored: &serde_json::Value,
     now: &serde_json::Value,
 ) -> Option<String> {
-    use serde_json::Value::{Null, Object};
+    use serde_json::Value::{Array, Null, Object};
     if stored == now {
         return None;
     }
@@ -237,6 +237,14 @@ fn first_difference(
                 b.get(key).unwrap_or(&Null),
             )
         });
+    }
+    // The settings of tasks, one by one; lists of numbers are shown whole.
+    if let (Array(a), Array(b)) = (stored, now)
+        && a.len() == b.len()
+        && a.iter().chain(b).all(serde_json::Value::is_object)
+    {
+        let mut pairs = a.iter().zip(b).enumerate();
+        return pairs.find_map(|(n, (a, b))| first_difference(&format!("{path}.{n}"), a, b));
     }
     Some(format!("{path}: stored {stored}, now {now}"))
 }

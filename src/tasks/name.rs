@@ -36,7 +36,7 @@ impl TaskName {
 
 impl TaskName {
     /// What a task is called that has no name yet.
-    pub(super) const OWN: TaskName = TaskName("NAME");
+    pub const UNNAMED: TaskName = TaskName("NAME");
 
     /// A name, of a built-in task or another.
     ///

@@ -106,12 +106,12 @@ impl Definition {
         }
     }
 
-    /// How many records a file holds, all of them well formed.
+    /// How many records the file of a task holds, all of them well formed.
     ///
     /// # Errors
     /// What is wrong with a record, with its line and key.
-    pub fn count(&self, records: &Path) -> Result<usize, DataError> {
-        let file = DataFile::new(TaskName::OWN, records);
+    pub fn count(&self, task: TaskName, records: &Path) -> Result<usize, DataError> {
+        let file = DataFile::new(task, records);
         Ok(read::records(&file, self)?.len())
     }
 
@@ -159,10 +159,6 @@ impl Task for Definition {
             How::Generated => self.metric,
             _ => Metric::Accuracy,
         }
-    }
-
-    fn usual_limit(&self) -> usize {
-        usize::MAX
     }
 
     fn usual_shots(&self) -> usize {
