@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Grid, GridError, SweepError};
-use crate::engine::{Engine, Strategy, Wording};
+use crate::engine::{Engine, Shape, Strategy, Wording};
 use crate::files::{Held, HeldError};
 use crate::hook::Anatomy;
 use crate::hub::Origin;
@@ -201,14 +201,15 @@ impl TaskSpec {
         Ok(items)
     }
 
-    /// The data file, if it is the one of the specification.
+    /// The data file, if it is the one of the specification. A file that the specification has no
+    /// hash of is read as it is.
     fn held(&self) -> Result<Option<Held>, HeldError> {
-        let Some(path) = self.data_path() else {
+        let expected = self.data.as_ref().and_then(|data| data.sha256.as_deref());
+        let Some((path, expected)) = self.data_path().zip(expected) else {
             return Ok(None);
         };
         let held = Held::open(path)?;
-        let expected = self.data.as_ref().and_then(|data| data.sha256.as_deref());
-        held.expect(expected.unwrap_or(held.sha256()))?;
+        held.expect(expected)?;
         Ok(Some(held))
     }
 
@@ -274,6 +275,17 @@ impl Spec {
             });
         }
         Ok(())
+    }
+
+    /// What costs depend on besides the requests.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            strategy: self.strategy,
+            n_layer: self.model.facts.n_layer,
+            n_batch: self.context.n_batch as usize,
+            n_ubatch: self.context.n_ubatch as usize,
+            sequences: self.parallel.unwrap_or(1),
+        }
     }
 
     /// The layers at which a manipulation is carried out.
