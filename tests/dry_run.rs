@@ -155,33 +155,22 @@ fn the_estimate_is_what_a_sweep_computes() {
         ..exact_options()
     };
     let folder = tempfile::tempdir().unwrap();
+    let (paper, stream) = (Extent::Paper, vec![Site::Residual]);
+    let cache = vec![Site::Keys, Site::Values];
+    let (fast, slow) = (Strategy::Planned, Strategy::Straightforward);
+    // States of a filler are given for the prompt alone.
+    let (usual, filler) = (
+        vec![Kind::Freeze, Kind::Random, Kind::Inject],
+        vec![Kind::Filler],
+    );
     let cases = [
-        (
-            Strategy::Planned,
-            Extent::Paper,
-            "prior",
-            vec![Site::Residual],
-        ),
-        (
-            Strategy::Planned,
-            Extent::Only,
-            "skip:4",
-            vec![Site::Residual],
-        ),
-        (
-            Strategy::Planned,
-            Extent::Paper,
-            "prior",
-            vec![Site::Keys, Site::Values],
-        ),
-        (
-            Strategy::Straightforward,
-            Extent::Paper,
-            "prior",
-            vec![Site::Residual],
-        ),
+        (fast, paper, "prior", stream.clone(), usual.clone()),
+        (fast, Extent::Only, "skip:4", stream.clone(), usual.clone()),
+        (fast, paper, "prior", cache, usual.clone()),
+        (slow, paper, "prior", stream.clone(), usual),
+        (fast, paper, "prior", stream, filler),
     ];
-    for (n, (strategy, extent, tokens, sites)) in cases.into_iter().enumerate() {
+    for (n, (strategy, extent, tokens, sites, manipulations)) in cases.into_iter().enumerate() {
         let mut engine: Box<dyn Engine> = match strategy {
             Strategy::Straightforward => {
                 Box::new(Straightforward::new(model.clone(), &options).unwrap())
@@ -214,14 +203,14 @@ fn the_estimate_is_what_a_sweep_computes() {
             strategy,
             parallel: None,
             tasks: vec![task],
-            manipulations: vec![Kind::Freeze, Kind::Random, Kind::Inject],
+            manipulate_generated: manipulations != [Kind::Filler],
+            manipulations,
             layers: vec![1, 3],
             left_out: vec![],
             seeds: vec![1],
             extent,
             tokens: tokens.into(),
             sites,
-            manipulate_generated: true,
             from_step: 0,
         };
         let variant = Variant::new(spec).unwrap();
