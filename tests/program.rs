@@ -183,29 +183,6 @@ fn quantize_writes_a_model_that_runs() {
 }
 
 #[test]
-fn bench_sweep_prints_an_object_a_case() {
-    let place = Place::new();
-    let line = "bench sweep -m tiny.gguf -t 1 -c 1024 --rounds 1 --only freeze, -o json";
-    let lines = json_lines(place.run(line).success());
-    let names: Vec<&str> = lines.iter().map(|l| l["name"].as_str().unwrap()).collect();
-    assert_eq!(
-        names,
-        [
-            "freeze, long prompt, all layers",
-            "freeze, share of the bound"
-        ]
-    );
-    for line in &lines {
-        let time = |n: usize| line["times"][n].as_f64().unwrap();
-        // Numbers read from JSON may be off in their last digit.
-        let ratio = line["ratio"].as_f64().unwrap();
-        assert!((ratio * time(1) / time(0) - 1.0).abs() < 1e-12, "{line}");
-        assert_eq!(line["sense"], "at-least");
-        assert!(line["target"].is_f64());
-    }
-}
-
-#[test]
 fn completions_and_the_manual_know_the_options() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish", "powershell"] {
@@ -258,29 +235,6 @@ fn runs_are_listed() {
     std::fs::write(place.path("runs/broken/results.sqlite"), "not a database").unwrap();
     let both = contains("runs/first").and(contains("runs/broken"));
     place.run("runs").success().stdout(both);
-}
-
-#[test]
-fn bench_prints_its_variants() {
-    let place = Place::new();
-    place
-        .run("bench callback -m tiny.gguf --tokens 20 --rounds 2 -o json")
-        .success()
-        .stdout(contains("\"no callback\"").and(contains("one layer rewritten")));
-}
-
-#[test]
-fn bench_try_prints_a_line_a_kind() {
-    let place = Place::new();
-    let line = "bench try -m tiny.gguf -t 1 --tokens 20 --rounds 1 -o json";
-    let lines = json_lines(place.run(line));
-    let names: Vec<&str> = lines.iter().map(|l| l["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["freeze", "skip-attention", "random"]);
-    let targets: Vec<f64> = lines
-        .iter()
-        .map(|l| l["target"].as_f64().unwrap())
-        .collect();
-    assert_eq!(targets, [8.0, 15.0, 1.8]);
 }
 
 #[test]

@@ -502,10 +502,7 @@ fn a_dry_run_shows_the_grid_and_touches_nothing() {
     place
         .run(&format!("{base} --out a --dry-run"))
         .success()
-        .stdout(contains("in all at most").and(contains("results")))
-        .stdout(
-            contains("8 cells of capitals: clean, clean again").and(contains("freeze 3, random 3")),
-        );
+        .stdout(contains("in all about").and(contains("at most")));
     assert!(!place.path("a").exists());
     // The cells that it counts are those that run.
     let output = place.run(&format!("{base} --dry-run")).success();

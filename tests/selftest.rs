@@ -24,7 +24,7 @@ fn examine(architecture: Architecture, options: &ContextOptions) -> SelfTest {
         options: options.clone(),
         silent: Some(Silent::new(move || recipe.build())),
     };
-    run(subject, &Scope::spread(4, 4), &mut |_| {}).unwrap()
+    run(subject, &Scope::spread(4, 4), &mut ()).unwrap()
 }
 
 fn passed(verdict: Option<&Verdict>) -> bool {

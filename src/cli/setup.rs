@@ -13,9 +13,10 @@ use midlayer::hook::Anatomy;
 use midlayer::hub::{Hub, HubOptions, model_file};
 use midlayer::intervention::Kind;
 use midlayer::models::{
-    CACHE_VARIABLE, HubModel, Manifest, ModelFiles, cache_folder, resolve, source,
+    CACHE_VARIABLE, HubModel, Manifest, ModelFiles, Remember, cache_folder, requantized_copy,
+    resolve, source,
 };
-use midlayer::runtime::{Context, ContextOptions, Model, ModelOptions};
+use midlayer::runtime::{Context, ContextOptions, Level, Model, ModelOptions};
 
 /// A loaded model and where it came from.
 pub struct Loaded {
@@ -47,6 +48,12 @@ impl Loaded {
         Ok(anatomy.expect("this context has a callback").clone())
     }
 
+    /// The threads that compute, where no device does.
+    pub fn threads(&self) -> Option<u32> {
+        let device = self.gpu_layers.is_some_and(|layers| layers > 0);
+        (!device).then_some(self.options.threads)
+    }
+
     /// An engine by its strategy; `parallel` sequences at once for the planned one.
     pub fn engine_by(&self, strategy: Strategy, parallel: u32) -> anyhow::Result<Box<dyn Engine>> {
         Ok(match strategy {
@@ -70,8 +77,12 @@ pub fn model_files(args: &ModelArgs) -> anyhow::Result<Vec<PathBuf>> {
     match (&args.hf_repo, &args.model) {
         (Some(repos), _) => of(repos, from_hub),
         (None, Some(models)) => of(models, find),
-        (None, None) => Err(Usage("give a model: -m or -hf".into()).into()),
+        (None, None) => Err(no_model().into()),
     }
+}
+
+fn no_model() -> Usage {
+    Usage("give a model: -m or -hf".into())
 }
 
 /// Refuses folders of models whose paths llama.cpp's crate cannot be given, before anything is
@@ -94,15 +105,35 @@ pub fn check_caches() -> Result<(), Usage> {
 pub enum Named {
     /// Its file is here.
     File(PathBuf),
+    /// It is to be requantized from a file that is here.
+    Unmade {
+        /// The file.
+        source: PathBuf,
+        /// To this level.
+        level: Level,
+    },
     /// It is on the hub, not here, and its size is known.
     Hub(HubModel),
 }
 
-/// The models that are asked for, without fetching any.
+/// The models that are asked for, without fetching or making any.
 pub fn named_models(args: &ModelArgs) -> anyhow::Result<Vec<Named>> {
+    check_caches()?;
     let Some(repos) = &args.hf_repo else {
-        let files = model_files(args)?.into_iter();
-        return Ok(files.map(Named::File).collect());
+        let Some(models) = &args.model else {
+            return Err(no_model().into());
+        };
+        if Path::new(models).is_file() {
+            return Ok(vec![Named::File(models.into())]);
+        }
+        let named = models.split(',').map(|name| match source(name.trim())? {
+            (file, None) => Ok(Named::File(file)),
+            (source, Some(level)) => {
+                let copy = requantized_copy(&cache_folder(), &source, level)?;
+                Ok(copy.map_or(Named::Unmade { source, level }, Named::File))
+            }
+        });
+        return named.collect();
     };
     let cached = Hub::new(HubOptions {
         offline: Some("--dry-run"),
@@ -144,21 +175,30 @@ pub fn load(args: &ModelArgs) -> anyhow::Result<Loaded> {
 
 /// Loads a model's file, after it was tried. What is loaded is what was hashed.
 pub fn load_file(path: PathBuf, args: &ModelArgs) -> anyhow::Result<Loaded> {
+    load_by(path, args, Remember::Hash)
+}
+
+/// The same, where nothing is to be written: neither the file's hash nor that it loads.
+pub fn load_unnoted(path: PathBuf, args: &ModelArgs) -> anyhow::Result<Loaded> {
+    load_by(path, args, Remember::Nothing)
+}
+
+fn load_by(path: PathBuf, args: &ModelArgs, keep: Remember) -> anyhow::Result<Loaded> {
     let waiting = spinner(format!("loading {}", path.display()));
-    let loaded = load_checked(path, args);
+    let loaded = load_checked(path, args, keep);
     waiting.finish_and_clear();
     loaded
 }
 
-fn load_checked(path: PathBuf, args: &ModelArgs) -> anyhow::Result<Loaded> {
+fn load_checked(path: PathBuf, args: &ModelArgs, keep: Remember) -> anyhow::Result<Loaded> {
     let gpu_layers = args.n_gpu_layers;
     let context = context_options(args);
-    let files = ModelFiles::open(&path)?;
+    let files = ModelFiles::open_in(&path, &cache_folder(), keep)?;
     let settings = Settings {
         gpu_layers,
         context: context.clone(),
     };
-    check(&path, &files, &settings)?;
+    check(&path, &files, &settings, keep)?;
     let options = ModelOptions {
         gpu_layers,
         ..ModelOptions::default()
@@ -190,7 +230,8 @@ fn from_hub(repo: &str) -> anyhow::Result<PathBuf> {
 /// Finds a model's file, requantizing where the name asks for it.
 pub fn find(name: &str) -> anyhow::Result<PathBuf> {
     if let (file, Some(_)) = source(name)? {
-        check(&file, &ModelFiles::open(&file)?, &Settings::default())?;
+        let files = ModelFiles::open(&file)?;
+        check(&file, &files, &Settings::default(), Remember::Hash)?;
     }
     Ok(resolve(name, &mut say)?)
 }

@@ -7,16 +7,16 @@ use super::command_line::command_line;
 use super::follow::Follow;
 use super::output::{print, say, width};
 use super::pull::pulled_dataset;
-use super::selftest::before_sweep;
+use super::selftest::{Wishes, before_sweep};
 use super::setup::{Loaded, load_file, model_files};
 use midlayer::engine::Strategy;
 use midlayer::hub::Origin;
-use midlayer::models::Held;
+use midlayer::models::{Held, Remember, cache_folder};
 use midlayer::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
 use midlayer::stats::{FEWEST_ITEMS, wilson};
-use midlayer::store::{Store, StoredRun};
+use midlayer::store::{Part, Store, StoredRun};
 use midlayer::sweep::{
-    ModelIdentity, Prepared, PreparedTask, Spec, SweepError, Variant, alike, labels,
+    ModelIdentity, Prepared, PreparedTask, Spec, Summary, SweepError, Variant, alike, labels,
 };
 use midlayer::tasks::own::Definition;
 use midlayer::tasks::{DataSource, Task, TaskError, TaskName, TaskSpec};
@@ -41,7 +41,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
             say(&notice);
         }
         for cache in cache_types(&args) {
-            let spec = specification(&args, &loaded, cache)?;
+            let spec = specification(&args, &loaded, cache, Remember::Hash)?;
             loaded.options = spec.context.clone();
             let engine = loaded.engine_by(strategy, args.parallel)?;
             prepared.push(Prepared::new(Variant::new(spec)?, engine.as_ref())?);
@@ -85,18 +85,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         loaded.files.expect(&spec.model.sha256)?;
         follow.model = Some(loaded.files.clone());
         loaded.options = spec.context.clone();
-        let examined = before_sweep(&loaded, spec, &mut store.part(n), args.force);
-        let result = examined
-            .and_then(|()| loaded.engine_by(strategy, args.parallel))
-            .and_then(|mut engine| {
-                let mut part = store.part(n);
-                Ok(sweep::run(
-                    prepared,
-                    engine.as_mut(),
-                    &mut part,
-                    &mut follow,
-                )?)
-            });
+        let result = run_variant(&args, &loaded, prepared, &mut store.part(n), &mut follow);
         follow.rest();
         match result {
             Ok(summary) => resumed += summary.resumed,
@@ -130,6 +119,23 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         out.join(midlayer::store::DATABASE).display()
     ));
     printed
+}
+
+/// Examines what a variant is about to do, and runs it.
+fn run_variant(
+    args: &SweepArgs,
+    loaded: &Loaded,
+    prepared: &Prepared,
+    part: &mut Part<'_>,
+    follow: &mut Follow,
+) -> anyhow::Result<Summary> {
+    let mut engine = loaded.engine_by(args.strategy.into(), args.parallel)?;
+    let wishes = Wishes {
+        force: args.force,
+        leave_out: args.no_selftest,
+    };
+    before_sweep(loaded, prepared, engine.as_mut(), part, wishes)?;
+    Ok(sweep::run(prepared, engine.as_mut(), part, follow)?)
 }
 
 /// What to know of a variant before it runs.
@@ -183,11 +189,13 @@ pub fn cache_types(args: &SweepArgs) -> Vec<(CacheType, CacheType)> {
     args.cache_type.iter().map(|both| (*both, *both)).collect()
 }
 
-/// Everything the results of a model depend on.
+/// Everything the results of a model depend on. Where nothing is to be written, data files have no
+/// hash in it.
 pub fn specification(
     args: &SweepArgs,
     loaded: &Loaded,
     (cache_k, cache_v): (CacheType, CacheType),
+    keep: Remember,
 ) -> anyhow::Result<Spec> {
     let facts = loaded.model.facts().clone();
     let layers = args.layers.resolve(facts.n_layer)?;
@@ -195,7 +203,7 @@ pub fn specification(
     check_names(args)?;
     for asked in &args.task {
         if tasks.iter().all(|t| t.task != asked.task) {
-            tasks.push(task_spec(args, asked)?);
+            tasks.push(task_spec(args, asked, keep)?);
         }
     }
     let mut manipulations = args.manipulate.clone();
@@ -243,7 +251,7 @@ pub fn specification(
 }
 
 /// A task's settings.
-fn task_spec(args: &SweepArgs, asked: &TaskArg) -> anyhow::Result<TaskSpec> {
+fn task_spec(args: &SweepArgs, asked: &TaskArg, keep: Remember) -> anyhow::Result<TaskSpec> {
     let task = asked.task;
     let own = asked.file.as_deref().map(Definition::beside).transpose()?;
     let about: &dyn Task = match (&own, task.built_in()) {
@@ -266,7 +274,7 @@ fn task_spec(args: &SweepArgs, asked: &TaskArg) -> anyhow::Result<TaskSpec> {
         chat,
         chat_date: chat.then_some(args.wording.chat_date),
         parse_special: args.wording.in_data(),
-        data: data_source(args, asked, about)?,
+        data: data_source(args, asked, about, keep)?,
         math_max: math.then_some(args.math_max),
         math_seed: math.then_some(args.math_seed),
         own,
@@ -312,6 +320,7 @@ fn data_source(
     args: &SweepArgs,
     asked: &TaskArg,
     about: &dyn Task,
+    keep: Remember,
 ) -> anyhow::Result<Option<DataSource>> {
     if !about.reads_data() {
         return Ok(None);
@@ -327,13 +336,12 @@ fn data_source(
         Some(_) => format!("--task {task}=FILE"),
         None => format!("--data {task}=FILE"),
     };
+    let open = |path: &PathBuf| Held::open_in(path, &cache_folder(), keep);
+    let held = path.as_ref().map(open).transpose();
+    let held = held.map_err(|error| anyhow::anyhow!("{error} ({option})"))?;
+    let noted = held.filter(|_| keep == Remember::Hash);
     Ok(Some(DataSource {
-        sha256: path
-            .as_deref()
-            .map(Held::open)
-            .transpose()
-            .map_err(|error| anyhow::anyhow!("{error} ({option})"))?
-            .map(|held| held.sha256().to_string()),
+        sha256: noted.map(|held| held.sha256().to_string()),
         path,
     }))
 }

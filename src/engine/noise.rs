@@ -4,6 +4,16 @@ use std::ops::ControlFlow;
 
 use super::{Engine, EngineError, Prompt, Request, argmax, kl};
 
+/// Where a prompt of so many tokens is cut.
+type Cut = fn(usize) -> usize;
+
+const SHAPES: [(&str, Cut); 2] = [
+    ("cut after the first seven tokens", |n| {
+        if n > 14 { 7 } else { n / 2 }
+    }),
+    ("cut before the last token", |n| n - 1),
+];
+
 /// The difference between clean runs of the same prompt in different batch shapes: an effect
 /// below it is none.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -22,17 +32,29 @@ pub struct NoiseFloor {
     pub argmax_changes: usize,
 }
 
+impl NoiseFloor {
+    /// The requests that measure it on a prompt, to be run together: the run in one batch, then
+    /// one for each shape. None where the prompt is too short to be cut.
+    pub fn requests(prompt: &Prompt) -> Vec<Request> {
+        let n = prompt.tokens.len();
+        if n < 2 {
+            return Vec::new();
+        }
+        let cuts = std::iter::once(vec![]).chain(SHAPES.map(|(_, cut)| vec![cut(n)]));
+        let of = |cuts| Request {
+            cuts,
+            ..Request::new(prompt)
+        };
+        cuts.map(of).collect()
+    }
+}
+
 /// What [`Engine::noise_floor`] gives.
 pub(super) fn floor<E: Engine + ?Sized>(
     engine: &mut E,
     prompts: &[Prompt],
 ) -> Result<Vec<NoiseFloor>, EngineError> {
-    let early = |n: usize| if n > 14 { 7 } else { n / 2 };
-    let shapes: [(&str, &dyn Fn(usize) -> usize); 2] = [
-        ("cut after the first seven tokens", &early),
-        ("cut before the last token", &|n| n - 1),
-    ];
-    let mut floors = shapes.map(|(shape, _)| NoiseFloor {
+    let mut floors = SHAPES.map(|(shape, _)| NoiseFloor {
         shape: shape.to_string(),
         prompts: 0,
         max_logit: 0.0,
@@ -40,12 +62,10 @@ pub(super) fn floor<E: Engine + ?Sized>(
         max_kl: 0.0,
         argmax_changes: 0,
     });
-    let long_enough = |(_, prompt): &(usize, &Prompt)| prompt.tokens.len() >= 2;
-    for (n, prompt) in prompts.iter().enumerate().filter(long_enough) {
-        // The run in one batch, then the others.
-        let mut requests = vec![Request::new(prompt); 1 + shapes.len()];
-        for (request, (_, cut)) in requests[1..].iter_mut().zip(shapes) {
-            request.cuts = vec![cut(prompt.tokens.len())];
+    for (n, prompt) in prompts.iter().enumerate() {
+        let requests = NoiseFloor::requests(prompt);
+        if requests.is_empty() {
+            continue;
         }
         let mut logits = vec![Vec::new(); requests.len()];
         let made = engine.run_all(&requests, &mut |n, outcome| {

@@ -111,7 +111,7 @@ impl Request {
 
     /// How many tokens are run after the prompt, of each text that follows it: the last one
     /// that is generated is not.
-    pub(super) fn steps(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn steps(&self) -> impl Iterator<Item = usize> {
         let forced = self.continuations.iter().map(Vec::len);
         let generated = self.generate.iter();
         let generated = generated.map(|ending| ending.max_tokens.saturating_sub(1));

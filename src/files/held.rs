@@ -101,6 +101,15 @@ pub struct Held {
     sha256: String,
 }
 
+/// Whether the hash of a file that is not known yet is kept for the next time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remember {
+    /// It is kept in the cache folder.
+    Hash,
+    /// Nothing is written.
+    Nothing,
+}
+
 /// What is remembered of a file that was hashed.
 #[derive(Serialize, Deserialize)]
 struct Remembered {
@@ -119,14 +128,14 @@ impl Held {
     /// # Errors
     /// [`HeldError::Io`], and [`HeldError::Changed`] for a file that is being written.
     pub fn open(path: &Path) -> Result<Self, HeldError> {
-        Self::open_in(path, &cache_folder())
+        Self::open_in(path, &cache_folder(), Remember::Hash)
     }
 
-    /// The same with hashes remembered in a folder of one's own.
+    /// The same with hashes looked up in a folder of one's own, and remembered there or not.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_in(path: &Path, cache: &Path) -> Result<Self, HeldError> {
+    pub fn open_in(path: &Path, cache: &Path, keep: Remember) -> Result<Self, HeldError> {
         let failed = |source| HeldError::Io {
             path: path.to_path_buf(),
             source,
@@ -148,7 +157,7 @@ impl Held {
                 if after != version {
                     return Err(HeldError::Changed(path.to_path_buf()));
                 }
-                if is_settled(&version, begun) {
+                if keep == Remember::Hash && is_settled(&version, begun) {
                     remember(&memory, &version, &sha256);
                 }
                 sha256

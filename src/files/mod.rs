@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-pub use held::{Held, HeldError};
+pub use held::{Held, HeldError, Remember};
 pub(crate) use held::{copy_hashed, hex};
 pub(crate) use lock::lock;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Action, Intervention, LayerSpan, PositionSet, States};
 
 /// A manipulation by name. [`Kind::intervention`] gives it a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// See [`Action::Freeze`].

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::ModelError;
-use crate::files::{Held, HeldError, cache_folder, hex};
+use crate::files::{Held, HeldError, Remember, cache_folder, hex};
 use crate::runtime::model_parts;
 
 /// All files of a model: one, or several parts.
@@ -23,16 +23,16 @@ impl ModelFiles {
     /// # Errors
     /// [`ModelError`] for a file or a part that is missing, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        Self::open_in(path, &cache_folder())
+        Self::open_in(path, &cache_folder(), Remember::Hash)
     }
 
-    /// The same with hashes remembered in a folder of one's own.
+    /// The same with hashes looked up in a folder of one's own, and remembered there or not.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_in(path: &Path, cache: &Path) -> Result<Self, ModelError> {
+    pub fn open_in(path: &Path, cache: &Path, keep: Remember) -> Result<Self, ModelError> {
         let parts = model_parts(path)?;
-        let parts = parts.iter().map(|part| Held::open_in(part, cache));
+        let parts = parts.iter().map(|part| Held::open_in(part, cache, keep));
         let parts: Vec<Held> = parts.collect::<Result<_, _>>()?;
         let sha256 = match &parts[..] {
             [whole] => whole.sha256().to_string(),

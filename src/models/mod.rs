@@ -8,11 +8,11 @@ mod requantized;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-pub use crate::files::{CACHE_VARIABLE, Held, HeldError, cache_folder};
+pub use crate::files::{CACHE_VARIABLE, Held, HeldError, Remember, cache_folder};
 pub use files::ModelFiles;
 pub use manifest::{Entry, HubModel, Manifest, Part};
 pub use pull::{Pip, Progress, PullError, pull};
-pub use requantized::{requantize, requantized};
+pub use requantized::{requantize, requantized, requantized_copies, requantized_copy};
 
 use crate::runtime::{Level, RuntimeError};
 

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::{ModelError, ModelFiles};
-use crate::files::{beside, is_full, lacks_space, lock, remove_parts};
+use crate::files::{Remember, beside, is_full, lacks_space, lock, remove_parts};
 use crate::runtime::{Level, Recipe, RuntimeError, model_name, quantize};
 
 /// The folder within the cache.
@@ -25,14 +25,9 @@ pub fn requantized(
     level: Level,
     say: &mut dyn FnMut(&str),
 ) -> Result<PathBuf, ModelError> {
-    let files = ModelFiles::open_in(source, cache)?;
-    let recipe = Recipe {
-        source: files.sha256().to_string(),
-        level,
-    };
+    let files = ModelFiles::open_in(source, cache, Remember::Hash)?;
+    let (recipe, folder, target) = place(cache, &files, source, level);
     let name = model_name(source);
-    let folder = cache.join(FOLDER).join(recipe.tag());
-    let target = folder.join(format!("{name}.requantized-{level}.gguf"));
     clean(&cache.join(FOLDER));
     if recipe.made(&target) {
         return Ok(target);
@@ -62,6 +57,54 @@ pub fn requantized(
         requantize(&files, source, level, &target, threads)?;
     }
     Ok(target)
+}
+
+/// The copy of a model at a level, if it has been made. Nothing is written.
+///
+/// # Errors
+/// [`ModelError`] where the model cannot be read.
+pub fn requantized_copy(
+    cache: &Path,
+    source: &Path,
+    level: Level,
+) -> Result<Option<PathBuf>, ModelError> {
+    let files = ModelFiles::open_in(source, cache, Remember::Nothing)?;
+    let (recipe, _, target) = place(cache, &files, source, level);
+    Ok(recipe.made(&target).then_some(target))
+}
+
+/// The copies in a cache folder, of any model, with their sizes in bytes, by name.
+pub fn requantized_copies(cache: &Path) -> Vec<(PathBuf, u64)> {
+    let folders = fs::read_dir(cache.join(FOLDER)).into_iter().flatten();
+    let files = folders
+        .flatten()
+        .flat_map(|folder| fs::read_dir(folder.path()));
+    let copies = files.flatten().flatten().filter_map(|file| {
+        let path = file.path();
+        let bytes = file.metadata().ok()?.len();
+        let is_model = path.extension().is_some_and(|e| e == "gguf");
+        is_model.then_some((path, bytes))
+    });
+    let mut copies: Vec<_> = copies.collect();
+    copies.sort_by(|a, b| a.0.file_name().cmp(&b.0.file_name()).then(a.cmp(b)));
+    copies
+}
+
+/// How a copy is made, the folder that it is in, and its file.
+fn place(
+    cache: &Path,
+    files: &ModelFiles,
+    source: &Path,
+    level: Level,
+) -> (Recipe, PathBuf, PathBuf) {
+    let recipe = Recipe {
+        source: files.sha256().to_string(),
+        level,
+    };
+    let folder = cache.join(FOLDER).join(recipe.tag());
+    let name = model_name(source);
+    let target = folder.join(format!("{name}.requantized-{level}.gguf"));
+    (recipe, folder, target)
 }
 
 /// Writes a model requantized to a level to `target`, which is there whole or not at all.

@@ -1,18 +1,16 @@
 //! The same thing computed in two ways.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
-use super::examined::{Examined, NOISE_FACTOR, SHARED, apart, distance, failed};
-use super::noise::COPIES;
-use super::{Check, Finding, Silent, Verdict, worst};
-use crate::engine::{Engine, EngineError, Outcome, Planned, Request, Straightforward, Strategy};
+use super::examined::{Examined, NOISE_FACTOR, SHARED};
+use super::verdict::{distance, failed};
+use super::watch::{CONTEXT, passes};
+use super::{Check, Silent, Verdict, worst};
+use crate::engine::{Engine, EngineError, Request, Straightforward};
 use crate::hook::Row;
 use crate::intervention::{Editor, Intervention, Kind, Site};
 use crate::runtime::{Context, ContextOptions, Token};
 
-/// Texts on which strategies are compared before something is called wrong, with experts.
-const TEXTS: usize = 3;
 /// Rows in a micro-batch of several.
 const PIECE: u32 = 5;
 
@@ -30,22 +28,23 @@ impl Examined<'_> {
     }
 
     /// Freeze leaves the same keys and values whichever way it is done.
-    pub fn freeze_by_cache(&mut self) {
+    pub fn freeze_by_cache(&mut self) -> Result<(), EngineError> {
         let wanted = |kind, site| move |cell: &Cell| cell.0 == kind && cell.1 == site;
         let cells: Vec<Cell> = self.scope.cells().collect();
         let sites = &self.scope.sites;
         if !sites.contains(&Site::Keys) || !sites.contains(&Site::Values) {
-            return;
+            return Ok(());
         }
         // A frozen stream is read by recurrence too, frozen keys and values are not.
         if self.model.has_recurrence() {
-            return;
+            return Ok(());
         }
         for cell in cells
             .into_iter()
             .filter(wanted(Kind::Freeze, Site::Residual))
         {
             let (kind, _, k) = cell;
+            self.check("freeze of the residual stream, of keys and values", 5)?;
             let by_stream = self.request(vec![self.intervention(kind, Site::Residual, k)]);
             let by_cache = self.request(vec![
                 self.intervention(kind, Site::Keys, k),
@@ -64,16 +63,18 @@ impl Examined<'_> {
                 self.note(Check::FreezeByCache, (kind, site, k), verdict.clone());
             }
         }
+        Ok(())
     }
 
     /// Skip-attention is what the model does when attention adds nothing.
-    pub fn silent_weights(&mut self, silent: &mut Silent<'_>) {
+    pub fn silent_weights(&mut self, silent: &mut Silent<'_>) -> Result<(), EngineError> {
         let cells = self.scope.cells();
         let mut cells: Vec<Cell> = cells.filter(|c| c.0 == Kind::SkipAttention).collect();
         // Once silent, a layer stays so: from the highest down.
         cells.sort_by_key(|cell| std::cmp::Reverse(cell.2));
         for cell in cells {
             let (kind, site, k) = cell;
+            self.check("attention without output weights", 2 + CONTEXT)?;
             let skipped = self.request(vec![self.intervention(kind, site, k)]);
             let Ok(skipped_logits) = self.slow.logits(&skipped) else {
                 continue; // noted with the rows
@@ -88,9 +89,10 @@ impl Examined<'_> {
             let refused = matches!(verdict, Verdict::NotSupported { .. });
             self.note(Check::SilentWeights, cell, verdict);
             if refused {
-                return; // at other layers as well
+                break; // at other layers as well
             }
         }
+        Ok(())
     }
 
     fn silent_run(&self, silent: &mut Silent<'_>, first: u32) -> Result<Vec<f32>, EngineError> {
@@ -105,7 +107,8 @@ impl Examined<'_> {
             ..self.options.clone()
         };
         let mut pieces = Straightforward::new(self.model.clone(), &options)?;
-        for cell in self.middle_cells() {
+        for cell in self.scope.middle_cells() {
+            self.check("several micro-batches, one", 2 * passes(cell.0, cell.1))?;
             let request = self.request(vec![self.intervention(cell.0, cell.1, cell.2)]);
             let Ok(whole) = self.slow.logits(&request) else {
                 continue; // noted with the rows
@@ -117,16 +120,6 @@ impl Examined<'_> {
             self.note(Check::MicroBatches, cell, verdict);
         }
         Ok(())
-    }
-
-    /// Each manipulation at the middle one of its layers.
-    fn middle_cells(&self) -> Vec<Cell> {
-        let mut cells: Vec<Cell> = Vec::new();
-        let all: Vec<Cell> = self.scope.cells().collect();
-        for group in all.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            cells.push(group[group.len() / 2]);
-        }
-        cells
     }
 
     /// Rows of three sequences in turns, clean and manipulated.
@@ -141,6 +134,7 @@ impl Examined<'_> {
             self.sibling(),
         ];
         let mut verdict = Verdict::Exact;
+        self.check("several sequences in a batch, each alone", 4 + 2 * CONTEXT)?;
         for (n, text) in texts.iter().enumerate() {
             let found = self.together(&options, text);
             verdict = found.unwrap_or_else(|e| failed(&e));
@@ -212,110 +206,8 @@ impl Examined<'_> {
         [text.to_vec(), shorter(2), shorter(1)]
     }
 
-    /// The planned strategy, on two prompts that begin alike, with tokens that follow.
-    pub fn planned(&mut self) -> Result<(), EngineError> {
-        let follow = self.following();
-        let other = self.sibling();
-        let mut cells: Vec<(Option<Cell>, Request)> = Vec::new();
-        let mut slow: Vec<Outcome> = Vec::new();
-        let all: Vec<Cell> = self.scope.cells().collect();
-        let middle = self.middle_cells();
-        let every = std::iter::once(None).chain(all.into_iter().map(Some));
-        for cell in every {
-            let plan = cell.map(|(kind, site, k)| self.intervention(kind, site, k));
-            let mut request = self.request(plan.into_iter().collect());
-            request.continuations.clone_from(&follow);
-            // The other prompt at one layer of each is enough to have them share what they can.
-            let again = cell.is_none_or(|cell| middle.contains(&cell));
-            let mut sibling = request.clone();
-            sibling.tokens.clone_from(&other);
-            for request in std::iter::once(request).chain(again.then_some(sibling)) {
-                match self.slow.run(&request) {
-                    Ok(outcome) => {
-                        slow.push(outcome);
-                        cells.push((cell, request));
-                    }
-                    Err(error) => self.note_planned(cell, failed(&error)),
-                }
-            }
-        }
-        let mut verdicts = self.hold_against(&cells, &slow)?;
-        // Where experts are chosen, a hair's breadth decides between two that are nearly alike,
-        // and then another output is no fault: what is wrong is so with every text. What is so
-        // with some of them only is counted.
-        for draw in 1..TEXTS {
-            if !self.model.has_experts() || !verdicts.iter().any(Verdict::is_wrong) {
-                break;
-            }
-            for (_, request) in &mut cells {
-                request.tokens[2..SHARED].rotate_left(draw);
-            }
-            let slow: Result<Vec<_>, _> = cells.iter().map(|(_, r)| self.slow.run(r)).collect();
-            let others = self.hold_against(&cells, &slow?)?;
-            for (verdict, other) in verdicts.iter_mut().zip(others) {
-                if verdict.is_wrong() {
-                    self.found.flipped += u32::from(!other.is_wrong());
-                    *verdict = other;
-                }
-            }
-        }
-        for ((cell, _), verdict) in cells.into_iter().zip(verdicts) {
-            self.note_planned(cell, verdict);
-        }
-        Ok(())
-    }
-
-    /// What the planned strategy gives, all requests at once, against what the other gave.
-    fn hold_against(
-        &mut self,
-        cells: &[(Option<Cell>, Request)],
-        slow: &[Outcome],
-    ) -> Result<Vec<Verdict>, EngineError> {
-        let requests: Vec<Request> = cells.iter().map(|(_, request)| request.clone()).collect();
-        let mut engine = Planned::new(self.model.clone(), &self.options, COPIES)?;
-        let mut given: Vec<Option<Outcome>> = vec![None; requests.len()];
-        let ran = engine.run_all(&requests, &mut |n, outcome| {
-            given[n] = Some(outcome);
-            ControlFlow::Continue(())
-        });
-        self.found.computed_whole = engine.work().reason;
-        let mut verdicts = Vec::new();
-        for ((given, request), slow) in given.iter().zip(&requests).zip(slow) {
-            verdicts.push(match (given, &ran) {
-                (Some(planned), _) => self.judge(request, &slow.logits, apart(planned, slow)),
-                (None, Err(error)) => failed(error),
-                (None, Ok(())) => Verdict::Wrong {
-                    reason: "no outcome came".into(),
-                },
-            });
-        }
-        Ok(verdicts)
-    }
-
-    fn note_planned(&mut self, cell: Option<Cell>, verdict: Verdict) {
-        self.found.findings.push(Finding {
-            check: Check::Planned,
-            manipulation: cell.map(|c| c.0),
-            site: cell.map(|c| c.1),
-            strategy: Strategy::Planned,
-            layer: cell.map(|c| c.2),
-            verdict,
-        });
-    }
-
-    /// Tokens that follow the prompt, where the model's memory can be rewound.
-    fn following(&mut self) -> Vec<Vec<Token>> {
-        let follow = vec![self.donor.tokens[SHARED..SHARED + 2].to_vec()];
-        let mut request = self.request(vec![]);
-        request.continuations.clone_from(&follow);
-        match self.slow.run(&request) {
-            Ok(_) => follow,
-            Err(_) => Vec::new(),
-        }
-    }
-
     /// A prompt that begins as the first one does.
-    fn sibling(&self) -> Vec<Token> {
+    pub fn sibling(&self) -> Vec<Token> {
         let mut tokens = self.prompt.tokens[..SHARED].to_vec();
         tokens.extend(&self.donor.tokens[SHARED..]);
         tokens
@@ -343,39 +235,4 @@ pub(super) fn rows_of(sequence: u32, tokens: &[Token]) -> Vec<Row> {
         output: i == last,
     };
     tokens.iter().enumerate().map(row).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::super::Scope;
-    use super::*;
-    use crate::runtime::{Architecture, Synthetic};
-
-    #[test]
-    fn strategies_that_disagree_on_tokens_that_follow_are_wrong() {
-        let model = Arc::new(Synthetic::new(Architecture::Llama).build().unwrap());
-        let options = ContextOptions {
-            threads: 1,
-            ..ContextOptions::default()
-        };
-        let scope = Scope::spread(4, 1);
-        let mut examined = Examined::new(&model, &options, &scope).unwrap();
-        let cell = (Kind::Random, Site::Residual, 2);
-        let plan = vec![examined.intervention(cell.0, cell.1, cell.2)];
-        let mut request = examined.request(plan);
-        request.continuations = examined.following();
-        let mut sibling = request.clone();
-        sibling.tokens = examined.sibling();
-        for request in [request, sibling] {
-            let own = examined.slow.run(&request).unwrap();
-            let cells = [(Some(cell), request)];
-            let mut verdict = |slow: Outcome| examined.hold_against(&cells, &[slow]).unwrap();
-            assert!(!verdict(own.clone())[0].is_wrong());
-            let mut other = own;
-            other.branches[0][1][3] += 0.1;
-            assert!(verdict(other)[0].is_wrong());
-        }
-    }
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use super::agreement::rows_of;
 use super::noise::Crowd;
-use super::{Check, Finding, Scope, SelfTest, Verdict};
-use crate::engine::{Engine, EngineError, Outcome, Prompt, Request, Straightforward, Strategy};
-use crate::hook::{Captured, HookFault, Row, Witness};
+use super::verdict::distance;
+use super::watch::{CLEAN, CONTEXT};
+use super::{Check, Finding, Scope, SelfTest, Verdict, Watch};
+use crate::engine::{Engine, EngineError, Prompt, Request, Straightforward, Strategy};
+use crate::hook::{Captured, Row, Witness};
 use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site, Target};
-use crate::runtime::{
-    CacheType, Context, ContextOptions, FlashAttention, Model, RuntimeError, Text, Token,
-};
+use crate::runtime::{CacheType, Context, ContextOptions, FlashAttention, Model, Text, Token};
 
 /// Tokens of a prompt.
-const LENGTH: usize = 12;
+pub(super) const LENGTH: usize = 12;
 /// How many of them two prompts have in common.
 pub(super) const SHARED: usize = 8;
 /// Tolerances are so many times the noise, and never less than what F32 leaves.
@@ -32,11 +32,14 @@ pub(super) struct Clean {
     pub witness: Witness,
     /// Through the analysed graph.
     pub captured: Captured,
+    /// After the last token, with caches of F32.
+    pub logits: Vec<f32>,
 }
 
 /// A model under examination.
 pub(super) struct Examined<'s> {
     pub scope: &'s Scope,
+    watch: &'s mut dyn Watch,
     pub model: Arc<Model>,
     pub options: ContextOptions,
     /// The straightforward strategy under the user's settings.
@@ -51,6 +54,8 @@ pub(super) struct Examined<'s> {
     /// States of that run, by llama.cpp's own names.
     pub clean_rows: Witness,
     pub found: SelfTest,
+    /// Logits that the straightforward strategy gave after the prompt alone.
+    pub known: HashMap<(Kind, Site, u32), Vec<f32>>,
     /// For more measures of noise, once they are needed.
     crowd: Option<Crowd>,
     /// Cells whose own noise may still be measured in more shapes.
@@ -62,7 +67,9 @@ impl<'s> Examined<'s> {
         model: &Arc<Model>,
         options: &ContextOptions,
         scope: &'s Scope,
+        watch: &'s mut dyn Watch,
     ) -> Result<Self, EngineError> {
+        watch.check("clean runs", CLEAN + 2 * CONTEXT);
         let options = ContextOptions {
             n_ctx: 64,
             n_batch: 64,
@@ -90,6 +97,7 @@ impl<'s> Examined<'s> {
         let clean_rows = slow.context().testimony();
         Ok(Self {
             scope,
+            watch,
             model: model.clone(),
             options,
             slow,
@@ -103,12 +111,23 @@ impl<'s> Examined<'s> {
                 drowned: 0,
                 flipped: 0,
                 layers: scope.layers.clone(),
+                left_out: false,
                 computed_whole: None,
                 findings: Vec::new(),
             },
+            known: HashMap::new(),
             crowd: None,
             patience: PATIENCE,
         })
+    }
+
+    /// A comparison of about so many runs begins, unless no more are wanted.
+    pub fn check(&mut self, what: &str, runs: usize) -> Result<(), EngineError> {
+        if self.options.stop.is_asked() {
+            return Err(EngineError::Stopped);
+        }
+        self.watch.check(what, runs);
+        Ok(())
     }
 
     pub fn n_layer(&self) -> u32 {
@@ -192,6 +211,11 @@ impl<'s> Examined<'s> {
     }
 
     fn allowed(&mut self, request: &Request, logits: &[f32], difference: f64) -> f64 {
+        // The cell's own noise is measured where the clean run's does not explain a difference.
+        let tolerance = self.clean_tolerance();
+        if difference <= tolerance {
+            return tolerance;
+        }
         let tolerance = self.tolerance(request, logits);
         if difference <= tolerance {
             return tolerance;
@@ -274,7 +298,7 @@ impl Clean {
             tokens: tokens.clone(),
             ..Request::default()
         };
-        engine.logits(&request)?;
+        let logits = engine.logits(&request)?;
         let witness = without_padding(engine.context());
         let targets = [Target::Input, Target::Keys, Target::Values];
         let captured = engine.captured(&tokens, 0, &targets)?;
@@ -282,6 +306,7 @@ impl Clean {
             tokens,
             witness,
             captured,
+            logits,
         })
     }
 }
@@ -331,58 +356,6 @@ fn texts(model: &Model) -> Result<(Vec<Token>, Vec<Token>), EngineError> {
     Ok((prompt, other))
 }
 
-/// The largest difference; infinite where there is none to be had.
-pub(super) fn distance(a: &[f32], b: &[f32]) -> f64 {
-    if a.len() != b.len() {
-        return f64::INFINITY;
-    }
-    // Logits may be infinite, alike in both.
-    let differing = a.iter().zip(b).filter(|(a, b)| a != b);
-    let differences = differing.map(|(a, b)| f64::from((a - b).abs()));
-    differences.fold(0.0, |most, d| {
-        if d.is_nan() {
-            f64::INFINITY
-        } else {
-            most.max(d)
-        }
-    })
-}
-
-/// The largest difference between the logits of two runs, after the prompt and after every
-/// token that was forced on it.
-pub(super) fn apart(a: &Outcome, b: &Outcome) -> f64 {
-    let after = a.branches.iter().flatten().zip(b.branches.iter().flatten());
-    let after = after.map(|(a, b)| distance(a, b)).fold(0.0, f64::max);
-    distance(&a.logits, &b.logits).max(after)
-}
-
-/// What an error says of a manipulation: refused, since the model has no place for it, or gone
-/// wrong. A graph or an order of rows that is not the analysed one is a fault of the analysis.
-pub(super) fn failed(error: &EngineError) -> Verdict {
-    let refused = match error {
-        EngineError::Runtime(error) => matches!(
-            error,
-            RuntimeError::Hook(
-                HookFault::NoAttention(_)
-                    | HookFault::NoCache(..)
-                    | HookFault::Joined(..)
-                    | HookFault::Borrowed { .. }
-            ) | RuntimeError::Cut(_)
-                | RuntimeError::CannotRewind
-                | RuntimeError::Mapped
-                | RuntimeError::NotSilenced(_)
-                | RuntimeError::NoRoom
-        ),
-        _ => false,
-    };
-    let reason = error.to_string();
-    if refused {
-        Verdict::NotSupported { reason }
-    } else {
-        Verdict::Wrong { reason }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,7 +369,8 @@ mod tests {
             ..ContextOptions::default()
         };
         let scope = Scope::spread(4, 1);
-        let mut examined = Examined::new(&model, &options, &scope).unwrap();
+        let watch = &mut ();
+        let mut examined = Examined::new(&model, &options, &scope, watch).unwrap();
         let request = examined.request(vec![Intervention::random(1, SEED)]);
         let logits = examined.slow.logits(&request).unwrap();
         let near = examined.judge(&request, &logits, 1e-6);

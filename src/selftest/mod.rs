@@ -10,9 +10,11 @@
 mod agreement;
 mod examined;
 mod noise;
+mod planned;
 mod rows;
 mod silent;
 mod verdict;
+mod watch;
 
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ use crate::runtime::{ContextOptions, Model};
 use examined::Examined;
 pub use silent::Silent;
 pub use verdict::{Check, Finding, Verdict, worst};
+pub use watch::Watch;
 
 /// What is examined.
 pub struct Subject<'a> {
@@ -37,7 +40,7 @@ pub struct Subject<'a> {
 }
 
 /// How much is examined.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// Manipulations. Filler is carried out as inject is, with other states.
     pub kinds: Vec<Kind>,
@@ -47,6 +50,8 @@ pub struct Scope {
     pub layers: Vec<u32>,
     /// By these strategies; straightforward always is.
     pub planned: bool,
+    /// Whether in several micro-batches and sequences too.
+    pub shapes: bool,
 }
 
 impl Scope {
@@ -67,7 +72,20 @@ impl Scope {
             sites: vec![Site::Residual, Site::Keys, Site::Values],
             layers: (0..n).map(at).collect(),
             planned: true,
+            shapes: true,
         }
+    }
+
+    /// Whether an examination of this extent tells what one of another would.
+    pub fn covers(&self, other: &Self) -> bool {
+        fn all<T: PartialEq>(these: &[T], among: &[T]) -> bool {
+            these.iter().all(|one| among.contains(one))
+        }
+        all(&other.kinds, &self.kinds)
+            && all(&other.sites, &self.sites)
+            && all(&other.layers, &self.layers)
+            && self.planned >= other.planned
+            && self.shapes >= other.shapes
     }
 
     /// What is examined of a manipulation: its sites, and its layers.
@@ -83,6 +101,13 @@ impl Scope {
             sites.map(|site| (*kind, site))
         });
         pairs.flat_map(move |(kind, site)| layers(kind).map(move |k| (kind, site, k)))
+    }
+
+    /// Each manipulation of a site at the middle one of its layers.
+    fn middle_cells(&self) -> Vec<(Kind, Site, u32)> {
+        let all: Vec<_> = self.cells().collect();
+        let groups = all.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1));
+        groups.map(|group| group[group.len() / 2]).collect()
     }
 }
 
@@ -101,6 +126,9 @@ pub struct SelfTest {
     pub flipped: u32,
     /// The layers at which manipulations were carried out.
     pub layers: Vec<u32>,
+    /// Whether the user left it out: then nothing was examined.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
     /// Why the planned strategy computed some of it whole, if it did.
     pub computed_whole: Option<String>,
     /// All verdicts.
@@ -159,36 +187,33 @@ impl SelfTest {
     }
 }
 
-/// Examines a model. `tell` hears what is being compared.
+/// Examines a model; `watch` follows.
 ///
 /// # Errors
-/// [`EngineError`] where not even a clean run is possible. Whatever a manipulation meets becomes
-/// its verdict.
+/// [`EngineError`] where not even a clean run is possible, [`EngineError::Stopped`] when the
+/// settings' wish to stop is asked. Whatever a manipulation meets becomes its verdict.
 pub fn run(
     subject: Subject<'_>,
     scope: &Scope,
-    tell: &mut dyn FnMut(&str),
+    watch: &mut dyn Watch,
 ) -> Result<SelfTest, EngineError> {
-    let mut examined = Examined::new(&subject.model, &subject.options, scope)?;
+    watch.begin(scope.runs(subject.silent.is_some()));
     let stop = subject.options.stop.clone();
-    tell("clean runs");
+    let mut examined = Examined::new(&subject.model, &subject.options, scope, watch)?;
     examined.callback()?;
     examined.captures()?;
     examined.first_layer()?;
     examined.identity();
-    tell("rows in the model");
     examined.rows()?;
-    tell("freeze of the residual stream and of keys and values");
-    examined.freeze_by_cache();
+    examined.freeze_by_cache()?;
     if let Some(mut silent) = subject.silent {
-        tell("attention without output weights");
-        examined.silent_weights(&mut silent);
+        examined.silent_weights(&mut silent)?;
     }
-    tell("batch shapes");
-    examined.micro_batches()?;
-    examined.sequences()?;
+    if scope.shapes {
+        examined.micro_batches()?;
+        examined.sequences()?;
+    }
     if scope.planned {
-        tell("strategies");
         examined.planned()?;
     }
     // What was cut short has met with errors that say nothing about the model.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::examined::{Examined, SEED, distance, failed, without_padding};
+use super::examined::{Examined, SEED, without_padding};
+use super::verdict::{distance, failed};
+use super::watch::passes;
 use super::{Check, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::hook::Witness;
@@ -136,30 +138,39 @@ impl Examined<'_> {
     pub fn rows(&mut self) -> Result<(), EngineError> {
         for cell in self.scope.cells() {
             let (kind, site, k) = cell;
+            self.check("rows in the model", passes(kind, site))?;
             let request = self.request(vec![self.intervention(kind, site, k)]);
-            let logits = match self.slow.logits(&request) {
+            // Keys and values can be compared where caches are of F32; under the user's settings
+            // they are held against other ways at one layer of each.
+            let (engine, unmanipulated) = match site {
+                Site::Residual => (&mut self.slow, &self.clean),
+                Site::Keys | Site::Values => (&mut self.exact, &self.prompt.logits),
+            };
+            let logits = match engine.logits(&request) {
                 Ok(logits) => logits,
                 Err(error) => {
                     self.note(Check::Effect, cell, failed(&error));
                     continue;
                 }
             };
-            // Keys and values can be compared where caches are of F32.
-            let (clean, after) = match site {
-                Site::Residual => (&self.clean_rows, self.slow.context().testimony()),
+            let effect = distance(&logits, unmanipulated);
+            let off = match site {
+                Site::Residual => {
+                    let after = engine.context().testimony();
+                    self.states_off(kind, k, &self.clean_rows, &after)
+                }
                 Site::Keys | Site::Values => {
-                    self.exact.logits(&request)?;
-                    (&self.prompt.witness, without_padding(self.exact.context()))
+                    let after = without_padding(engine.context());
+                    self.cache_off(kind, site, k, &self.prompt.witness, &after)
                 }
             };
-            let off = match site {
-                Site::Residual => self.states_off(kind, k, clean, &after),
-                Site::Keys | Site::Values => self.cache_off(kind, site, k, clean, &after),
-            };
+            if site == Site::Residual {
+                self.known.insert(cell, logits);
+            }
             if let Some(off) = off {
                 self.note(Check::Rows, cell, Verdict::of(off, 0.0));
             }
-            let verdict = match distance(&logits, &self.clean) {
+            let verdict = match effect {
                 0.0 => Verdict::Vacuous,
                 _ => Verdict::Exact,
             };

@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Strategy;
+use crate::engine::{EngineError, Outcome, Strategy};
+use crate::hook::HookFault;
 use crate::intervention::{Kind, Site};
+use crate::runtime::RuntimeError;
 
 /// What a check says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,6 +179,58 @@ pub fn worst<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Option<&'a Verd
         let ((a, how_near), (b, other)) = (a.gravity(), b.gravity());
         a.cmp(&b).then(how_near.total_cmp(&other))
     })
+}
+
+/// The largest difference; infinite where there is none to be had.
+pub(super) fn distance(a: &[f32], b: &[f32]) -> f64 {
+    if a.len() != b.len() {
+        return f64::INFINITY;
+    }
+    // Logits may be infinite, alike in both.
+    let differing = a.iter().zip(b).filter(|(a, b)| a != b);
+    let differences = differing.map(|(a, b)| f64::from((a - b).abs()));
+    differences.fold(0.0, |most, d| {
+        if d.is_nan() {
+            f64::INFINITY
+        } else {
+            most.max(d)
+        }
+    })
+}
+
+/// The largest difference between the logits of two runs, after the prompt and after every
+/// token that was forced on it.
+pub(super) fn apart(a: &Outcome, b: &Outcome) -> f64 {
+    let after = a.branches.iter().flatten().zip(b.branches.iter().flatten());
+    let after = after.map(|(a, b)| distance(a, b)).fold(0.0, f64::max);
+    distance(&a.logits, &b.logits).max(after)
+}
+
+/// What an error says of a manipulation: refused, since the model has no place for it, or gone
+/// wrong. A graph or an order of rows that is not the analysed one is a fault of the analysis.
+pub(super) fn failed(error: &EngineError) -> Verdict {
+    let refused = match error {
+        EngineError::Runtime(error) => matches!(
+            error,
+            RuntimeError::Hook(
+                HookFault::NoAttention(_)
+                    | HookFault::NoCache(..)
+                    | HookFault::Joined(..)
+                    | HookFault::Borrowed { .. }
+            ) | RuntimeError::Cut(_)
+                | RuntimeError::CannotRewind
+                | RuntimeError::Mapped
+                | RuntimeError::NotSilenced(_)
+                | RuntimeError::NoRoom
+        ),
+        _ => false,
+    };
+    let reason = error.to_string();
+    if refused {
+        Verdict::NotSupported { reason }
+    } else {
+        Verdict::Wrong { reason }
+    }
 }
 
 #[cfg(test)]

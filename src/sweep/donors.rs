@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::{DonorStates, Engine, EngineError, donor_states, filler_states};
 use crate::intervention::{Kind, Site, States};
+use crate::runtime::Token;
 use crate::tasks::Item;
 
 /// An item's donor states, captured once.
@@ -49,5 +50,19 @@ impl<'s> Donors<'s> {
             });
         }
         Ok(known.as_ref().map(|states| states.at(site)))
+    }
+}
+
+/// The texts that are run whole to get the states that `kind` puts in an item.
+pub(super) fn texts(kind: Kind, sites: &[Site], item: &Item) -> Vec<Vec<Token>> {
+    match (kind, &item.swap) {
+        // Once for the stream, once where its keys and values are to be put.
+        (Kind::Inject, Some(swap)) => {
+            let stream = sites.contains(&Site::Residual);
+            let cached = sites.iter().any(|site| *site != Site::Residual);
+            vec![swap.donor.tokens.clone(); usize::from(stream) + usize::from(cached)]
+        }
+        (Kind::Filler, _) => vec![item.prompt.tokens.clone()],
+        _ => Vec::new(),
     }
 }

@@ -1,147 +1,140 @@
-//! How much a variant computes, before it does.
+//! What a variant computes and how long that takes, before it does.
 
-use super::prepared::cells_for;
-use super::seen::tails;
-use super::{Treatment, Variant};
-use crate::engine::Strategy;
-use crate::intervention::{Kind, Site};
+use std::collections::HashSet;
+
+use super::asked::Requests;
+use super::donors::texts;
+use super::run::floor_prompts;
+use super::{Prepared, PreparedTask, SweepError, Unit};
+use crate::engine::{Cost, Decode, NoiseFloor, Request};
+use crate::intervention::Kind;
 use crate::runtime::Facts;
-use crate::tasks::{Item, TaskName};
+use crate::tasks::TaskName;
 
-/// An amount of computation. Generated texts count with their longest length, so it is what a
-/// sweep takes at most.
+/// What an estimate rests on.
+pub trait Prices {
+    /// What requests cost that are handed over together: [`crate::engine::Engine::cost`].
+    fn cost(&mut self, requests: &[Request]) -> Cost;
+    /// Seconds of a decode.
+    fn seconds(&mut self, decode: &Decode) -> f64;
+    /// How many tokens a task's generated answers usually have; `None` for as many as they may
+    /// have.
+    fn usual(&self, task: TaskName) -> Option<usize> {
+        let _ = task;
+        None
+    }
+}
+
+/// What a variant takes, with everything that a sweep does before its first result.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Effort {
     /// Items.
     pub items: usize,
     /// Results: items times cells.
     pub results: usize,
-    /// Rows times layers that run in large batches.
-    pub prefill: f64,
-    /// Rows times layers of which only keys and values are projected.
-    pub cache: f64,
-    /// Rows times layers that run a token at a time.
-    pub decode: f64,
+    /// With generated texts of the usual length.
+    pub likely: Computed,
+    /// With generated texts of the longest length.
+    pub most: Computed,
 }
 
-impl Effort {
-    /// The sum of two efforts.
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            items: self.items + other.items,
-            results: self.results + other.results,
-            prefill: self.prefill + other.prefill,
-            cache: self.cache + other.cache,
-            decode: self.decode + other.decode,
-        }
+/// An amount of computation.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Computed {
+    /// Rows times layers, run through attention and MLP.
+    pub layer_rows: u64,
+    /// Rows times layers of which only keys and values are computed.
+    pub cache_rows: u64,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+impl Computed {
+    fn add(&mut self, cost: &Cost, n_layer: u32, prices: &mut dyn Prices) {
+        self.layer_rows += cost.layer_rows(n_layer);
+        self.cache_rows += cost.cache_rows(n_layer);
+        let seconds = cost.decodes.iter().map(|decode| prices.seconds(decode));
+        self.seconds += seconds.sum::<f64>();
     }
 }
 
-/// What a row that runs a token at a time costs in rows of large batches.
-const DECODE: f64 = 2.0;
-/// What a row of which only keys and values are projected costs.
+/// What a variant computes: its noise floor, its donors, its units, each priced as the engine
+/// computes it.
+///
+/// # Errors
+/// [`SweepError`]: a token selector that does not fit an item.
+pub fn estimate(prepared: &Prepared, prices: &mut dyn Prices) -> Result<Effort, SweepError> {
+    let mut effort = Effort::default();
+    let n_layer = prepared.variant.spec.model.facts.n_layer;
+    for (_, item) in floor_prompts(prepared) {
+        let cost = prices.cost(&NoiseFloor::requests(&item.prompt));
+        effort.add(&cost, n_layer, prices);
+    }
+    for task in &prepared.tasks {
+        effort.items += task.set.items.len();
+        let usual = prices.usual(task.task);
+        for unit in &task.units {
+            let donors = donors(prepared, task, unit);
+            effort.add(&donors, n_layer, prices);
+            let asking = prepared.asking(task.task, unit.cells.clone());
+            let asked = asking.unstated(&task.set.items[unit.items.clone()])?;
+            effort.results += asked.results();
+            let Requests { mut requests, .. } = asked;
+            let cost = prices.cost(&requests);
+            effort.most.add(&cost, n_layer, prices);
+            for request in &mut requests {
+                if let (Some(ending), Some(usual)) = (&mut request.generate, usual) {
+                    ending.max_tokens = ending.max_tokens.min(usual);
+                }
+            }
+            let cost = prices.cost(&requests);
+            effort.likely.add(&cost, n_layer, prices);
+        }
+    }
+    Ok(effort)
+}
+
+impl Effort {
+    fn add(&mut self, cost: &Cost, n_layer: u32, prices: &mut dyn Prices) {
+        self.likely.add(cost, n_layer, prices);
+        self.most.add(cost, n_layer, prices);
+    }
+}
+
+/// What it costs to get the states that a unit puts in place of its items' own.
+fn donors(prepared: &Prepared, task: &PreparedTask, unit: &Unit) -> Cost {
+    let super::Variant { spec, grid } = &prepared.variant;
+    let cells = grid.cells_of(task.task).skip(unit.cells.start);
+    let cells = cells.take(unit.cells.len());
+    let kinds: HashSet<Kind> = cells
+        .filter_map(|(_, cell)| cell.treatment.kind())
+        .collect();
+    let items = task.set.items[unit.items.clone()].iter();
+    let texts = items.flat_map(|item| {
+        let kinds = kinds.iter();
+        kinds.flat_map(move |kind| texts(*kind, &spec.sites, item))
+    });
+    let requests = texts.map(|tokens| Request {
+        tokens,
+        ..Request::default()
+    });
+    let requests: Vec<Request> = requests.collect();
+    Cost::one_by_one(&requests, spec.context.n_batch as usize)
+}
+
+/// What a batch costs besides its rows, for its weights are read once: so many rows.
+const BATCH: f64 = 4.0;
+/// What a row of which only keys and values are computed costs.
 const CACHE: f64 = 0.1;
 
-impl Effort {
-    /// The work in rows times layers of large batches: a number of the plan, the same on every
-    /// machine.
-    pub fn work(&self) -> f64 {
-        self.prefill + CACHE * self.cache + DECODE * self.decode
-    }
-}
-
-/// What items that run together compute under one of the task's cells.
-pub(super) fn effort_of(variant: &Variant, task: TaskName, items: &[Item], cell: usize) -> Effort {
-    let mut effort = Effort::default();
-    for (item, own) in owned(variant, items) {
-        for (_, cell) in cells_for(item, &variant.grid, task, cell..cell + 1) {
-            effort.results += 1;
-            add(&mut effort, variant, item, own, cell.treatment, cell.layer);
-        }
-    }
-    effort
-}
-
-/// What their clean runs take up to the first logits.
-pub(super) fn clean_effort(variant: &Variant, items: &[Item]) -> Effort {
-    let rows = owned(variant, items).map(|(_, own)| own).sum::<f64>();
-    Effort {
-        prefill: rows * f64::from(variant.spec.model.facts.n_layer),
-        ..Effort::default()
-    }
-}
-
-/// Items with the rows that each computes: what the texts begin with in common is computed once
-/// for all of them.
-fn owned<'i>(variant: &Variant, items: &'i [Item]) -> impl Iterator<Item = (&'i Item, f64)> {
-    let planned = variant.spec.strategy == Strategy::Planned;
-    let shared = if planned { common(items) as f64 } else { 0.0 };
-    let each = shared / items.len() as f64;
-    let own = move |item: &Item| item.prompt.tokens.len() as f64 - shared + each;
-    items.iter().map(move |item| (item, own(item)))
-}
-
-fn add(
-    effort: &mut Effort,
-    variant: &Variant,
-    item: &Item,
-    own: f64,
-    treatment: Treatment,
-    layer: u32,
-) {
-    let spec = &variant.spec;
-    let n_layer = f64::from(spec.model.facts.n_layer);
-    let above = n_layer - f64::from(layer);
-    let n = item.prompt.tokens.len() as f64;
-    let swap = item
-        .swap
-        .as_ref()
-        .filter(|_| treatment.kind() == Some(Kind::Inject));
-    let (forced, ending) = tails(item, swap);
-    let forced: usize = forced.iter().map(Vec::len).sum();
-    let steps = (forced + ending.map_or(0, |e| e.max_tokens)) as f64;
-    let in_cache = spec.sites.iter().any(|site| *site != Site::Residual);
-    let whole = spec.strategy == Strategy::Straightforward || spec.from_step > 0;
-    let mut rows = 2.0;
-    match treatment {
-        Treatment::Clean => {
-            effort.prefill += n_layer * if whole { n } else { own };
-            rows = 1.0;
-        }
-        Treatment::CleanAgain => {
-            effort.prefill += n_layer * if whole { n } else { 1.0 };
-            rows = 1.0;
-        }
-        // The text is run once to see its keys and values and once with them rewritten.
-        Treatment::Manipulated(_) if in_cache => effort.prefill += 2.0 * n * n_layer,
-        Treatment::Manipulated(_) if whole => effort.prefill += n * n_layer,
-        Treatment::Manipulated(Kind::SkipAttention) => {
-            effort.decode += above;
-            rows = 1.0;
-        }
-        Treatment::Manipulated(Kind::Freeze) => {
-            effort.cache += own * above;
-            effort.decode += above;
-            rows = 1.1;
-        }
-        Treatment::Manipulated(Kind::Inject) => {
-            let moves = item.swap.iter().flat_map(|swap| &swap.moves);
-            let first = moves.map(|(_, to)| *to).min().unwrap_or(0);
-            effort.prefill += above * (n - f64::from(first));
-        }
-        Treatment::Manipulated(_) => effort.prefill += above * own,
-    }
-    effort.decode += rows * steps * n_layer;
-}
-
-/// How many tokens all prompts begin with.
-fn common(items: &[Item]) -> usize {
-    let [first, rest @ ..] = items else { return 0 };
-    let shared = rest.iter().map(|item| {
-        let pairs = item.prompt.tokens.iter().zip(&first.prompt.tokens);
-        pairs.take_while(|(a, b)| a == b).count()
-    });
-    shared.min().unwrap_or(0)
+/// The work behind a cost in rows times layers of large batches: a number of the plan, the same
+/// on every machine.
+pub(super) fn work(cost: &Cost, n_layer: u32) -> f64 {
+    let of = |decode: &Decode| {
+        let row = if decode.cut.onward { 1.0 } else { CACHE };
+        f64::from(decode.cut.layers(n_layer)) * row * (decode.rows as f64 + BATCH)
+    };
+    cost.decodes.iter().map(of).sum()
 }
 
 /// Weights that one row meets in one layer, embeddings and the output matrix left out. (Of

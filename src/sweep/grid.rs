@@ -189,25 +189,6 @@ impl Grid {
             .flat_map(|(task, cells)| cells.iter().map(|cell| (*task, cell)))
     }
 
-    /// What each task's cells are, as `13 cells of capitals: clean, clean again with its last
-    /// token decoded apart (what rounding alone does), freeze 5, inject 6`.
-    pub fn words(&self) -> Vec<String> {
-        let of_task = |(task, cells): &(TaskName, Vec<Cell>)| {
-            let groups = cells.chunk_by(|a, b| a.treatment == b.treatment);
-            let each = groups.map(|cells| match cells[0].treatment {
-                Treatment::Clean => "clean".to_string(),
-                Treatment::CleanAgain => {
-                    "clean again with its last token decoded apart (what rounding alone does)"
-                        .to_string()
-                }
-                Treatment::Manipulated(kind) => format!("{kind} {}", cells.len()),
-            });
-            let each: Vec<String> = each.collect();
-            format!("{} cells of {task}: {}", cells.len(), each.join(", "))
-        };
-        self.tasks.iter().map(of_task).collect()
-    }
-
     /// A task's cells with their numbers.
     pub fn cells_of(&self, task: TaskName) -> impl Iterator<Item = (usize, &Cell)> {
         self.cells()

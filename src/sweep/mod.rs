@@ -4,6 +4,7 @@
 //! A cell is what is done to a task's prompts: a manipulation at a layer with a seed, or nothing. A
 //! result is one item under one cell.
 
+mod asked;
 mod donors;
 mod estimate;
 mod grid;
@@ -14,13 +15,15 @@ mod requests;
 mod run;
 mod seen;
 mod spec;
+mod speed;
 mod units;
 
-pub use estimate::{Effort, layer_weights};
+pub use estimate::{Computed, Effort, Prices, estimate, layer_weights};
 pub use grid::{Cell, Grid, GridError, Treatment};
 pub use levels::alike;
 pub use prepared::{Prepared, PreparedTask, Reasons};
 pub use progress::Progress;
 pub use run::{Summary, SweepError, run};
 pub use spec::{LeftOut, ModelIdentity, Spec, Variant, labels};
+pub use speed::{Measured, Speed};
 pub use units::{Amount, ITEMS_TOGETHER, Unit, WORK_TOGETHER};

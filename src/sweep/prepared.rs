@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use super::asked::Asking;
 use super::units::units;
-use super::{Amount, Cell, Effort, Grid, SweepError, Treatment, Unit, Variant};
+use super::{Amount, Cell, Grid, SweepError, Treatment, Unit, Variant};
 use crate::engine::{Engine, EngineError, PromptError, TokenSelector};
 use crate::intervention::Kind;
 use crate::store::{Part, StoreError};
@@ -149,12 +150,13 @@ impl Prepared {
                 item,
                 source: EngineError::Prompt(source),
             })?;
-            let task = PreparedTask {
+            let mut task = PreparedTask {
                 task: of.task,
-                units: units(&variant, of.task, &set.items),
+                units: Vec::new(),
                 set,
             };
             task.check(grid)?;
+            task.units = units(&variant, &selector, of.task, &task.set.items)?;
             tasks.push(task);
         }
         Ok(Self {
@@ -175,7 +177,7 @@ impl Prepared {
     /// The store's.
     pub fn note(&self, store: &mut Part<'_>) -> Result<(), StoreError> {
         for task in &self.tasks {
-            let results = task.units.iter().map(|unit| unit.effort.results).sum();
+            let results = task.units.iter().map(|unit| unit.amount.results).sum();
             store.put_left_out(task.task, &task.left_out(&self.variant.grid))?;
             store.note_planned(task.task, task.set.items.len(), results)?;
         }
@@ -191,16 +193,18 @@ impl Prepared {
     pub fn amount(&self) -> Amount {
         let mut amount = Amount::default();
         let units = self.tasks.iter().flat_map(|task| &task.units);
-        units.for_each(|unit| amount += unit.amount());
+        units.for_each(|unit| amount += unit.amount);
         amount
     }
 
-    /// What it computes, of its tasks' items.
-    pub fn effort(&self) -> Effort {
-        let items = self.tasks.iter().map(|task| task.set.items.len()).sum();
-        let units = self.tasks.iter().flat_map(|task| &task.units);
-        let sum = units.fold(Effort::default(), |sum, unit| sum.and(unit.effort));
-        Effort { items, ..sum }
+    /// What is asked for some of a task's cells.
+    pub(super) fn asking(&self, task: TaskName, cells: Range<usize>) -> Asking<'_> {
+        Asking {
+            variant: &self.variant,
+            selector: &self.selector,
+            task,
+            cells,
+        }
     }
 
     /// What the user should know before anything is computed.

@@ -3,30 +3,14 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use super::asked::{Asked, Requests};
 use super::donors::Donors;
-use super::prepared::{INJECT, Prepared, cells_for};
-use super::seen::{Seen, tails};
-use super::{Cell, Progress, SweepError, Treatment, Unit};
-use crate::engine::{Engine, EngineError, Request};
-use crate::intervention::PositionSet;
+use super::prepared::Prepared;
+use super::seen::Seen;
+use super::{Progress, SweepError, Treatment, Unit};
+use crate::engine::{Engine, EngineError};
 use crate::store::{ItemResults, ItemRow};
-use crate::tasks::{Item, Swap, TaskName};
-
-/// What a unit's request is asked for: a result, or, without a cell, the clean run that the
-/// others are compared with.
-struct Asked<'i> {
-    /// The item's place in the unit.
-    of: usize,
-    cell: Option<(usize, Treatment)>,
-    swap: Option<&'i Swap>,
-}
-
-/// A unit's requests.
-#[derive(Default)]
-struct Requests<'i> {
-    asked: Vec<Asked<'i>>,
-    requests: Vec<Request>,
-}
+use crate::tasks::{Item, TaskName};
 
 /// A unit about to run.
 pub(super) struct UnitRun<'p> {
@@ -90,90 +74,16 @@ impl UnitRun<'_> {
 
     /// The requests, an item's clean run first.
     fn requests(&self, engine: &mut dyn Engine) -> Result<Requests<'_>, SweepError> {
+        let asking = self.prepared.asking(self.task, self.unit.cells.clone());
         let mut all = Requests::default();
         for (of, item) in self.items.iter().enumerate() {
-            self.ask(of, item, engine, &mut all)
+            let mut donors = Donors::new(&self.prepared.variant.spec.sites);
+            let mut given = |kind, site| donors.states(kind, site, item, &mut *engine);
+            asking
+                .ask(of, item, &mut given, &mut all)
                 .map_err(|source| self.failed(std::slice::from_ref(item), source))?;
         }
         Ok(all)
-    }
-
-    fn ask<'i>(
-        &'i self,
-        of: usize,
-        item: &'i Item,
-        engine: &mut dyn Engine,
-        all: &mut Requests<'i>,
-    ) -> Result<(), EngineError> {
-        let tokens = self
-            .prepared
-            .selector
-            .positions_in(&item.prompt, &item.parts)?;
-        let mut donors = Donors::new(&self.prepared.variant.spec.sites);
-        let grid = &self.prepared.variant.grid;
-        let cells = cells_for(item, grid, self.task, self.unit.cells.clone());
-        for (n, (number, cell)) in cells.enumerate() {
-            if n == 0 && cell.treatment != Treatment::Clean {
-                let compared = Asked {
-                    of,
-                    cell: None,
-                    swap: None,
-                };
-                all.asked.push(compared);
-                all.requests.push(Request::new(&item.prompt));
-            }
-            let swap = item.swap.as_ref();
-            let swap = swap.filter(|_| cell.treatment == INJECT);
-            let mut request = self.request(item, swap);
-            if cell.treatment == Treatment::CleanAgain {
-                request.cuts = last_alone(item);
-            }
-            let at = match swap {
-                Some(of) => PositionSet::ranges(of.moves.iter().map(|(_, to)| *to..to + 1)),
-                None => tokens.clone(),
-            };
-            self.intervene(&mut request, item, cell, at, &mut donors, engine)?;
-            all.asked.push(Asked {
-                of,
-                cell: Some((number, cell.treatment)),
-                swap,
-            });
-            all.requests.push(request);
-        }
-        Ok(())
-    }
-
-    fn request(&self, item: &Item, swap: Option<&Swap>) -> Request {
-        let spec = &self.prepared.variant.spec;
-        let (continuations, generate) = tails(item, swap);
-        Request {
-            continuations,
-            generate,
-            manipulate_generated: spec.manipulate_generated,
-            from_step: spec.from_step,
-            ..Request::new(&item.prompt)
-        }
-    }
-
-    fn intervene(
-        &self,
-        request: &mut Request,
-        item: &Item,
-        cell: &Cell,
-        at: PositionSet,
-        donors: &mut Donors,
-        engine: &mut dyn Engine,
-    ) -> Result<(), EngineError> {
-        let spec = &self.prepared.variant.spec;
-        let Some(kind) = cell.treatment.kind() else {
-            return Ok(());
-        };
-        for &site in &spec.sites {
-            let states = donors.states(kind, site, item, engine)?;
-            let made = kind.intervention(cell.layer, cell.seed, spec.extent, at.clone(), states);
-            request.plan.push(made.on(site));
-        }
-        Ok(())
     }
 
     fn item(&self, item: &Item) -> ItemResults {
@@ -216,10 +126,4 @@ impl UnitRun<'_> {
             source,
         }
     }
-}
-
-/// Where to cut a prompt so that its last token is decoded apart: the cheapest other shape.
-fn last_alone(item: &Item) -> Vec<usize> {
-    let last = item.prompt.tokens.len() - 1;
-    if last > 0 { vec![last] } else { vec![] }
 }

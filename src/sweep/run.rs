@@ -107,7 +107,7 @@ pub fn run(
             if left > 0 {
                 pending.push((n, unit, left));
             }
-            let amount = unit.amount();
+            let amount = unit.amount;
             stored += Amount {
                 results: amount.results - left,
                 work: if left > 0 { 0.0 } else { amount.work },
@@ -123,7 +123,7 @@ pub fn run(
         }
         progress.unit(Amount {
             results: left,
-            ..unit.amount()
+            ..unit.amount
         });
         let unit_run = UnitRun {
             prepared,
@@ -176,13 +176,7 @@ fn measure_noise_floor(
     if store.has_noise_floor()? {
         return Ok(());
     }
-    let tasks = prepared.tasks.iter();
-    let measured: Vec<(TaskName, &Item)> = tasks
-        .flat_map(|task| {
-            let items = task.set.items.iter().take(FLOOR_PROMPTS);
-            items.map(|item| (task.task, item))
-        })
-        .collect();
+    let measured = floor_prompts(prepared);
     let prompts: Vec<_> = measured
         .iter()
         .map(|(_, item)| item.prompt.clone())
@@ -204,4 +198,14 @@ fn measure_noise_floor(
     progress.check()?;
     store.put_noise_floor(&floors)?;
     Ok(())
+}
+
+/// The items on whose prompts the noise floor is measured.
+pub(super) fn floor_prompts(prepared: &Prepared) -> Vec<(TaskName, &Item)> {
+    let tasks = prepared.tasks.iter();
+    let items = tasks.flat_map(|task| {
+        let items = task.set.items.iter().take(FLOOR_PROMPTS);
+        items.map(|item| (task.task, item))
+    });
+    items.collect()
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Grid, GridError};
-use crate::engine::Strategy;
+use crate::engine::{Shape, Strategy};
 use crate::hook::Anatomy;
 use crate::hub::Origin;
 use crate::intervention::{Extent, Kind, LayerList, PositionSet, Site};
@@ -150,6 +150,17 @@ impl Spec {
             });
         }
         Ok(())
+    }
+
+    /// What costs depend on besides the requests.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            strategy: self.strategy,
+            n_layer: self.model.facts.n_layer,
+            n_batch: self.context.n_batch as usize,
+            n_ubatch: self.context.n_ubatch as usize,
+            sequences: self.parallel.unwrap_or(1),
+        }
     }
 
     /// The layers at which a manipulation is carried out.

@@ -7,9 +7,10 @@
 
 use std::ops::{AddAssign, Range, SubAssign};
 
-use super::estimate::{clean_effort, effort_of};
-use super::{Effort, Variant};
-use crate::engine::Strategy;
+use super::Variant;
+use super::asked::Asking;
+use super::estimate::work;
+use crate::engine::{EngineError, Strategy, TokenSelector};
 use crate::tasks::{Item, TaskName};
 
 /// Items of a task under neighbouring cells of the task's.
@@ -20,9 +21,10 @@ pub struct Unit {
     /// Which of the task's cells, in the grid's order. An item without a donor skips those of
     /// `inject`.
     pub cells: Range<usize>,
-    /// What it computes. Where the clean cell is not among its cells, the clean run that the
-    /// others are compared with is counted, but is no result.
-    pub effort: Effort,
+    /// Its results, and its work, without that of getting states of donors. Where the clean cell
+    /// is not among its cells, the clean run that the others are compared with is work, but is
+    /// no result.
+    pub amount: Amount,
 }
 
 /// An amount of results and of the work behind them.
@@ -30,7 +32,9 @@ pub struct Unit {
 pub struct Amount {
     /// Results: items times cells.
     pub results: usize,
-    /// Rows times layers, see [`Effort::work`].
+    /// In rows times layers of large batches, as [`Engine::cost`](crate::engine::Engine::cost)
+    /// counts them where every graph can be cut: a number of the plan, the same on every
+    /// machine.
     pub work: f64,
 }
 
@@ -48,16 +52,6 @@ impl SubAssign for Amount {
     }
 }
 
-impl Unit {
-    /// Its results and its work.
-    pub fn amount(&self) -> Amount {
-        Amount {
-            results: self.effort.results,
-            work: self.effort.work(),
-        }
-    }
-}
-
 /// Items that run together at most.
 pub const ITEMS_TOGETHER: usize = 40;
 /// Tokens of theirs at most, what they begin with in common counted once.
@@ -68,36 +62,73 @@ pub const WORK_TOGETHER: f64 = 200_000.0;
 
 /// The units of a task's items, in the order in which they run: an item's clean cell comes before
 /// its others.
-pub(super) fn units(variant: &Variant, task: TaskName, items: &[Item]) -> Vec<Unit> {
-    let shares = variant.spec.strategy == Strategy::Planned;
+///
+/// # Errors
+/// A token selector that does not fit an item.
+pub(super) fn units(
+    variant: &Variant,
+    selector: &TokenSelector,
+    task: TaskName,
+    items: &[Item],
+) -> Result<Vec<Unit>, EngineError> {
+    let shape = variant.spec.shape();
+    let cells = variant.grid.cells_of(task).count();
     let mut units = Vec::new();
-    for group in groups(items, shares) {
-        let together = &items[group.clone()];
-        let cells = variant.grid.cells_of(task).count();
-        let clean = clean_effort(variant, together);
+    for group in groups(items, shape.strategy == Strategy::Planned) {
+        let unit = |cells: Range<usize>| {
+            let asking = Asking {
+                variant,
+                selector,
+                task,
+                cells: cells.clone(),
+            };
+            let asked = asking.unstated(&items[group.clone()])?;
+            let amount = Amount {
+                results: asked.results(),
+                work: work(&shape.cost(&asked.requests), shape.n_layer),
+            };
+            Ok::<_, EngineError>(Unit {
+                items: group.clone(),
+                cells,
+                amount,
+            })
+        };
         let mut first = 0;
-        let mut sum = Effort::default();
-        for cell in 0..cells {
-            let effort = effort_of(variant, task, together, cell);
-            if cell > first && sum.work() + effort.work() > WORK_TOGETHER {
-                units.push(unit(&group, first..cell, sum));
-                (first, sum) = (cell, clean);
-            }
-            sum = sum.and(effort);
+        while first < cells {
+            let largest = largest(first..cells, &unit)?;
+            first = largest.cells.end;
+            units.push(largest);
         }
-        units.push(unit(&group, first..cells, sum));
     }
     // Items without a donor may leave a unit of inject's cells without a result.
-    units.retain(|unit| unit.effort.results > 0);
-    units
+    units.retain(|unit| unit.amount.results > 0);
+    Ok(units)
 }
 
-fn unit(items: &Range<usize>, cells: Range<usize>, effort: Effort) -> Unit {
-    Unit {
-        items: items.clone(),
-        cells,
-        effort,
+/// The unit of as many of the cells, from the first one on, as are not too much together.
+fn largest(
+    cells: Range<usize>,
+    unit: &dyn Fn(Range<usize>) -> Result<Unit, EngineError>,
+) -> Result<Unit, EngineError> {
+    let first = cells.start;
+    let mut fits = unit(first..first + 1)?;
+    // Twice as many each time, then by halves: the work rises with the cells.
+    let mut too_many = cells.end + 1;
+    while fits.cells.end + 1 < too_many {
+        let doubled = fits.cells.end + fits.cells.len();
+        let end = if too_many > cells.end {
+            doubled.min(cells.end)
+        } else {
+            usize::midpoint(fits.cells.end, too_many)
+        };
+        let tried = unit(first..end)?;
+        if tried.amount.work <= WORK_TOGETHER {
+            fits = tried;
+        } else {
+            too_many = end;
+        }
     }
+    Ok(fits)
 }
 
 /// Ranges of items that run together.

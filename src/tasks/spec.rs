@@ -119,14 +119,15 @@ impl TaskSpec {
         Ok(items)
     }
 
-    /// The data file, if it is the one of the specification.
+    /// The data file, if it is the one of the specification. A file that the specification has no
+    /// hash of is read as it is.
     fn held(&self) -> Result<Option<Held>, HeldError> {
-        let Some(path) = self.data_path() else {
+        let expected = self.data.as_ref().and_then(|data| data.sha256.as_deref());
+        let Some((path, expected)) = self.data_path().zip(expected) else {
             return Ok(None);
         };
         let held = Held::open(path)?;
-        let expected = self.data.as_ref().and_then(|data| data.sha256.as_deref());
-        held.expect(expected.unwrap_or(held.sha256()))?;
+        held.expect(expected)?;
         Ok(Some(held))
     }
 

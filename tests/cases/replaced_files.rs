@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 
 use midlayer::engine::{Engine, Mock};
-use midlayer::models::{Held, HeldError};
+use midlayer::models::{Held, HeldError, Remember};
 use midlayer::runtime::Synthetic;
 use midlayer::store::StoredRun;
 use midlayer::tasks::TaskError;
@@ -153,7 +153,7 @@ fn a_held_file_is_what_was_hashed() {
         let file = File::options().write(true).open(&path).unwrap();
         file.set_modified(old).unwrap();
     };
-    let open = || Held::open_in(&path, &cache).unwrap();
+    let open = || Held::open_in(&path, &cache, Remember::Hash).unwrap();
     let remembered = || {
         let hashes = fs::read_dir(cache.join("hashes")).into_iter().flatten();
         hashes.map(|file| file.unwrap().path()).collect::<Vec<_>>()
@@ -185,6 +185,6 @@ fn a_held_file_is_what_was_hashed() {
     open();
     assert_eq!(remembered().len(), 0);
     // Neither a folder nor a device has contents to go by.
-    assert!(Held::open_in(folder.path(), &cache).is_err());
-    assert!(Held::open_in("/dev/zero".as_ref(), &cache).is_err());
+    assert!(Held::open_in(folder.path(), &cache, Remember::Hash).is_err());
+    assert!(Held::open_in("/dev/zero".as_ref(), &cache, Remember::Hash).is_err());
 }

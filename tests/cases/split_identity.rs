@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use midlayer::models::ModelFiles;
+use midlayer::models::{ModelFiles, Remember};
 use midlayer::runtime::Synthetic;
 use midlayer::store::StoredRun;
 use predicates::str::contains;
@@ -136,8 +136,12 @@ fn the_hash_of_a_model_in_parts_is_that_of_its_parts_hashes() {
     let place = Place::new();
     let whole = Pieces::of(&fs::read(place.model()).unwrap());
     let names = split(&whole, &[5], &place.path("m"));
-    let files =
-        ModelFiles::open_in(&place.path("m").join(&names[0]), &place.path("cache")).unwrap();
+    let files = ModelFiles::open_in(
+        &place.path("m").join(&names[0]),
+        &place.path("cache"),
+        Remember::Hash,
+    )
+    .unwrap();
     let lines: String = names
         .iter()
         .map(|name| {
@@ -146,7 +150,7 @@ fn the_hash_of_a_model_in_parts_is_that_of_its_parts_hashes() {
         .collect();
     assert_eq!(files.sha256(), crate::hub_server::sha256(lines.as_bytes()));
     assert_eq!(files.parts().join("\n") + "\n", lines);
-    let one = ModelFiles::open_in(&place.model(), &place.path("cache")).unwrap();
+    let one = ModelFiles::open_in(&place.model(), &place.path("cache"), Remember::Hash).unwrap();
     assert_eq!(
         one.sha256(),
         crate::hub_server::sha256(&fs::read(place.model()).unwrap())

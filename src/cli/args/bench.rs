@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{Format, ModelArgs};
+use crate::cli::Usage;
 use midlayer::engine::Planned;
 
 #[derive(Args)]
@@ -32,6 +33,36 @@ pub enum BenchCommand {
     Busy,
 }
 
+/// Which rows are measured.
+#[derive(Args, Clone)]
+pub struct OnlyArgs {
+    /// Measure only the rows that have this in their name, as freeze. Names are those that the
+    /// command prints, each as soon as it is measured
+    #[arg(long, value_name = "NAME")]
+    pub only: Option<String>,
+}
+
+impl OnlyArgs {
+    /// Whether a row is to be measured.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.iter().all(|part| name.contains(part.as_str()))
+    }
+
+    /// That one of the rows is to be measured.
+    ///
+    /// # Errors
+    /// Where none has the text in its name.
+    pub fn check(&self, names: &[&str]) -> Result<(), Usage> {
+        match &self.only {
+            Some(only) if !names.iter().any(|name| self.wants(name)) => Err(Usage(format!(
+                "no row has '{only}' in its name; there are: {} (--only)",
+                names.join(", ")
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 #[derive(Args)]
 pub struct BenchTryArgs {
     #[command(flatten)]
@@ -39,9 +70,8 @@ pub struct BenchTryArgs {
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(2..))]
     pub tokens: u32,
-    /// Measure only what has this in its name, as freeze
-    #[arg(long, value_name = "TEXT")]
-    pub only: Option<String>,
+    #[command(flatten)]
+    pub only: OnlyArgs,
     /// Rounds; medians are shown
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
@@ -54,6 +84,8 @@ pub struct BenchTryArgs {
 pub struct BenchScalingArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub only: OnlyArgs,
     /// Sequences in one batch of the planned strategy
     #[arg(long, value_name = "N", default_value_t = Planned::PARALLEL, value_parser = clap::value_parser!(u32).range(8..=256))]
     pub parallel: u32,
@@ -69,6 +101,8 @@ pub struct BenchScalingArgs {
 pub struct BenchNeighboursArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub only: OnlyArgs,
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(2..))]
     pub tokens: u32,
@@ -87,9 +121,8 @@ pub struct BenchSweepArgs {
     /// Sequences in one batch of the planned strategy
     #[arg(long, value_name = "N", default_value_t = Planned::PARALLEL, value_parser = clap::value_parser!(u32).range(8..=256))]
     pub parallel: u32,
-    /// Measure only what has this in its name, as freeze
-    #[arg(long, value_name = "TEXT")]
-    pub only: Option<String>,
+    #[command(flatten)]
+    pub only: OnlyArgs,
     /// Rounds; medians are shown
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
@@ -102,6 +135,8 @@ pub struct BenchSweepArgs {
 pub struct BenchGenerationArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub only: OnlyArgs,
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(2..))]
     pub tokens: u32,
@@ -120,10 +155,12 @@ pub struct BenchGenerationArgs {
 pub struct BenchCallbackArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub only: OnlyArgs,
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(2..))]
     pub tokens: u32,
-    /// Rounds; each measures every variant once, medians are shown
+    /// Rounds; each measures a row and a pass without callback once, medians are shown
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
     /// Output

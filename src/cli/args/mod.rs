@@ -68,7 +68,8 @@ pub enum Command {
     Selftest(SelftestArgs),
     /// Tell what this build can do and what is missing
     Doctor,
-    /// Measure what the callback and generation under manipulation cost
+    /// Measure costs on this machine: of the callback, of generation, of sweeps, of layers and
+    /// lengths, of busy neighbours
     Bench(BenchArgs),
     /// Print a shell's completions, as in: midlayer completions bash > ~/.local/share/bash-completion/completions/midlayer
     Completions {

@@ -19,7 +19,8 @@ pub struct SweepArgs {
     /// given here override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Print the grid, the memory and the time it will take on this machine, and stop
+    /// Print the grid, the memory, and the time on this machine, as an estimate and a bound, and
+    /// stop; nothing is written, fetched or requantized
     #[arg(long)]
     pub dry_run: bool,
     /// Types of the K/V cache to compare, both alike: f16,q8_0,q4_0 [default: that of -ctk and -ctv]
@@ -92,6 +93,11 @@ pub struct SweepArgs {
     /// Run manipulations that the self-test before the sweep finds wrong
     #[arg(long)]
     pub force: bool,
+    /// Leave out the self-test that a sweep begins with; reports say so. It takes a tenth of the
+    /// sweep's time at most (or else one layer of each manipulation), and is made once for a
+    /// model, its settings and this program
+    #[arg(long, conflicts_with = "force")]
+    pub no_selftest: bool,
     /// Folder of the results; an interrupted run in it is resumed [default: runs/<model>]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,

@@ -1,10 +1,8 @@
 //! `midlayer bench callback`: what the callback costs.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::time::Instant;
 
-use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 
 use super::super::args::{BenchCallbackArgs, Format};
@@ -13,10 +11,9 @@ use super::super::setup::{Loaded, load};
 use super::{median, prompt_rows};
 use midlayer::hook::Row;
 use midlayer::intervention::{Action, Editor, Intervention, LayerSpan};
-use midlayer::report::STYLE;
 use midlayer::runtime::{Context, RuntimeError};
 
-/// What is measured, in the order in which each round measures it.
+/// What is measured.
 const VARIANTS: [&str; 4] = [
     "no callback",
     "callback, nothing asked for",
@@ -25,40 +22,44 @@ const VARIANTS: [&str; 4] = [
 ];
 
 pub fn run(args: &BenchCallbackArgs) -> anyhow::Result<()> {
+    args.only.check(&VARIANTS)?;
     let loaded = load(&args.model)?;
     let mut bare = Context::without_callback(loaded.model.clone(), &loaded.options)?;
     let mut hooked = Context::new(loaded.model.clone(), &loaded.options)?;
     let rows = prompt_rows(&loaded, args.tokens);
     let n_layer = loaded.model.n_layer();
-    let mut times = vec![Vec::new(); VARIANTS.len()];
-    let waiting = spinner("warming up".into());
-    for round in 0..=args.rounds {
-        for (variant, times) in times.iter_mut().enumerate() {
-            let plan = match variant {
-                2 => Some(LayerSpan::only(n_layer / 2)),
-                3 => Some(LayerSpan::from(0)),
-                _ => None,
+    if args.output == Format::Text {
+        print(&head(args, &loaded))?;
+    }
+    for (variant, name) in VARIANTS.iter().enumerate() {
+        if !args.only.wants(name) {
+            continue;
+        }
+        let plan = match variant {
+            2 => Some(LayerSpan::only(n_layer / 2)),
+            3 => Some(LayerSpan::from(0)),
+            _ => None,
+        };
+        let waiting = spinner(name.to_string());
+        let (mut times, mut ratios) = (Vec::new(), Vec::new());
+        for round in 0..=args.rounds {
+            // Against the bare pass of the same round, so that a slow spell hits both.
+            let without = forward(&mut bare, &rows, None, n_layer)?;
+            let seconds = match variant {
+                0 => without,
+                _ => forward(&mut hooked, &rows, plan, n_layer)?,
             };
-            let context = if variant == 0 { &mut bare } else { &mut hooked };
-            let seconds = forward(context, &rows, plan, n_layer)?;
             // The first round warms caches up.
             if round > 0 {
                 times.push(seconds);
+                ratios.push(seconds / without);
             }
+            waiting.set_message(format!("{name}, round {round} of {}", args.rounds));
         }
-        waiting.set_message(format!("round {round} of {}", args.rounds));
+        waiting.finish_and_clear();
+        print(&row(args, name, median(&mut times), median(&mut ratios)))?;
     }
-    waiting.finish_and_clear();
-    let medians: Vec<f64> = times.iter_mut().map(|t| median(t)).collect();
-    // Against the bare pass of the same round, so that a slow spell hits both.
-    let ratios: Vec<f64> = times
-        .iter()
-        .map(|variant| {
-            let mut pairs: Vec<f64> = variant.iter().zip(&times[0]).map(|(a, b)| a / b).collect();
-            median(&mut pairs)
-        })
-        .collect();
-    print(&show(args, &loaded, &medians, &ratios)?)
+    Ok(())
 }
 
 /// Seconds of one prefill; the rows of the span's layers are rewritten with themselves.
@@ -82,46 +83,26 @@ fn forward(
     Ok(start.elapsed().as_secs_f64())
 }
 
-fn show(
-    args: &BenchCallbackArgs,
-    loaded: &Loaded,
-    medians: &[f64],
-    ratios: &[f64],
-) -> anyhow::Result<String> {
-    let per_second = |seconds: f64| f64::from(args.tokens) / seconds;
-    let mut text = String::new();
-    if args.output == Format::Json {
-        for ((name, seconds), ratio) in VARIANTS.iter().zip(medians).zip(ratios) {
+fn head(args: &BenchCallbackArgs, loaded: &Loaded) -> String {
+    let facts = loaded.model.facts();
+    format!(
+        "{} ({}), {} tokens, {} threads, medians of {} rounds\nseconds  tokens/s  to no callback  forward pass\n",
+        facts.name, facts.quantization, args.tokens, loaded.options.threads, args.rounds
+    )
+}
+
+fn row(args: &BenchCallbackArgs, name: &str, seconds: f64, ratio: f64) -> String {
+    let per_second = f64::from(args.tokens) / seconds;
+    match args.output {
+        Format::Json => {
             let line = json!({
                 "name": name,
                 "seconds": seconds,
-                "tokens_per_second": per_second(*seconds),
+                "tokens_per_second": per_second,
                 "ratio": ratio,
             });
-            writeln!(text, "{line}")?;
+            format!("{line}\n")
         }
-        return Ok(text);
+        Format::Text => format!("{seconds:7.4}  {per_second:8.0}  {ratio:14.3}  {name}\n"),
     }
-    let facts = loaded.model.facts();
-    writeln!(
-        text,
-        "{} ({}), {} tokens, {} threads, medians of {} rounds",
-        facts.name, facts.quantization, args.tokens, loaded.options.threads, args.rounds
-    )?;
-    let mut table = Table::new();
-    table.load_style(STYLE);
-    table.set_header(["forward pass", "seconds", "tokens/s", "to no callback"]);
-    for ((name, seconds), ratio) in VARIANTS.iter().zip(medians).zip(ratios) {
-        table.add_row([
-            name.to_string(),
-            format!("{seconds:.4}"),
-            format!("{:.0}", per_second(*seconds)),
-            format!("{ratio:.3}"),
-        ]);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    writeln!(text, "{table}")?;
-    Ok(text)
 }

@@ -1,6 +1,5 @@
 //! `midlayer bench generation`: what generation under manipulation costs.
 
-use std::fmt::Write;
 use std::time::Instant;
 
 use super::super::args::{BenchGenerationArgs, Format};
@@ -10,14 +9,11 @@ use super::{Line, Sense, median, prompt_tokens};
 use midlayer::engine::{Engine, Request, Rerun, argmax};
 use midlayer::intervention::Intervention;
 
-/// What `bench generation` measures, and what is asked of the ratio to the clean generation.
-const GENERATIONS: [&str; 3] = [
-    "clean, with the cache, one row a step",
-    "freeze, with the cache",
-    "freeze, whole text again at every step",
-];
+/// What is measured: one way of generating to another.
+const ROWS: [&str; 2] = ["freeze to clean", "rerun to freeze"];
 
 pub fn run(args: &BenchGenerationArgs) -> anyhow::Result<()> {
+    args.only.check(&ROWS)?;
     let loaded = load(&args.model)?;
     let mut cached = loaded.engine()?;
     let mut rerun = Rerun::new(loaded.engine()?);
@@ -33,62 +29,66 @@ pub fn run(args: &BenchGenerationArgs) -> anyhow::Result<()> {
         manipulate_generated: true,
         ..clean.clone()
     };
-    let mut times = vec![Vec::new(); GENERATIONS.len()];
-    let waiting = spinner("measuring".into());
-    for round in 0..args.rounds {
-        times[0].push(timed(&mut cached, &clean, args.generate)?);
-        times[1].push(timed(&mut cached, &frozen, args.generate)?);
-        times[2].push(timed(&mut rerun, &frozen, args.generate)?);
-        waiting.set_message(format!("round {} of {}", round + 1, args.rounds));
+    if args.output == Format::Text {
+        let facts = loaded.model.facts();
+        print(&format!(
+            "{} ({}), {} tokens after a prompt of {}, freeze at {middle}, {} threads, medians of {} rounds\nclean: with the cache, one row a step; freeze: with the cache; rerun: freeze, the whole text again at every step\n{}",
+            facts.name,
+            facts.quantization,
+            args.generate,
+            args.tokens,
+            loaded.options.threads,
+            args.rounds,
+            Line::HEAD,
+        ))?;
     }
-    waiting.finish_and_clear();
-    let medians: Vec<f64> = times.iter_mut().map(|t| median(t)).collect();
-    let parting = parting(&mut cached, &mut rerun, &frozen, args.generate)?;
-    let lines = [
-        Line {
-            name: "freeze to clean".into(),
-            seconds: (medians[1], medians[0]),
-            sense: Sense::AtMost,
-            target: Some(1.8),
-        },
-        Line {
-            name: "rerun to freeze".into(),
-            seconds: (medians[2], medians[1]),
-            sense: Sense::AtLeast,
-            target: Some(15.0),
-        },
-    ];
-    if args.output == Format::Json {
-        return print(&Line::json(&lines));
+    for name in ROWS.into_iter().filter(|name| args.only.wants(name)) {
+        let again = name == ROWS[1];
+        let (mut ones, mut others) = (Vec::new(), Vec::new());
+        let waiting = spinner(name.into());
+        for round in 0..args.rounds {
+            let freeze = timed(&mut cached, &frozen, args.generate)?;
+            if again {
+                ones.push(timed(&mut rerun, &frozen, args.generate)?);
+                others.push(freeze);
+            } else {
+                ones.push(freeze);
+                others.push(timed(&mut cached, &clean, args.generate)?);
+            }
+            waiting.set_message(format!("{name}, round {} of {}", round + 1, args.rounds));
+        }
+        waiting.finish_and_clear();
+        let (sense, target) = match again {
+            true => (Sense::AtLeast, 15.0),
+            false => (Sense::AtMost, 1.8),
+        };
+        let line = Line {
+            name: name.into(),
+            seconds: (median(&mut ones), median(&mut others)),
+            sense,
+            target: Some(target),
+        };
+        line.show(args.output)?;
+        if again && args.output == Format::Text {
+            print(&parted(&mut cached, &mut rerun, &frozen, args.generate)?)?;
+        }
     }
-    let mut text = String::new();
-    let facts = loaded.model.facts();
-    writeln!(
-        text,
-        "{} ({}), {} tokens after a prompt of {}, freeze at {middle}, {} threads, medians of {} rounds",
-        facts.name,
-        facts.quantization,
-        args.generate,
-        args.tokens,
-        loaded.options.threads,
-        args.rounds
-    )?;
-    for (name, seconds) in GENERATIONS.iter().zip(&medians) {
-        writeln!(text, "{name:40} {seconds:8.3} s")?;
-    }
-    writeln!(text, "{}", Line::table(&lines))?;
-    match parting {
-        None => writeln!(
-            text,
-            "the two ways under freeze give the same {} tokens",
-            args.generate
-        )?,
-        Some((step, margin)) => writeln!(
-            text,
-            "the two ways under freeze part at step {step}, where the two likeliest tokens are {margin:.3} apart"
-        )?,
-    }
-    print(&text)
+    Ok(())
+}
+
+/// Whether the two ways under freeze give the same tokens, in a line.
+fn parted(
+    cached: &mut impl Engine,
+    rerun: &mut impl Engine,
+    request: &Request,
+    tokens: u32,
+) -> anyhow::Result<String> {
+    Ok(match parting(cached, rerun, request, tokens)? {
+        None => format!("the two ways under freeze give the same {tokens} tokens\n"),
+        Some((step, margin)) => format!(
+            "the two ways under freeze part at step {step}, where the two likeliest tokens are {margin:.3} apart\n"
+        ),
+    })
 }
 
 /// The first step at which generation with the cache and rerunning choose other tokens, and by

@@ -11,15 +11,14 @@ use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 
-use super::args::{BenchArgs, BenchCommand};
+use super::args::{BenchArgs, BenchCommand, Format};
+use super::output::print;
 use super::setup::Loaded;
 use midlayer::engine::{Engine, EngineError, Request};
 use midlayer::hook::Row;
 use midlayer::intervention::{Extent, Kind, PositionSet};
-use midlayer::report::STYLE;
 use midlayer::runtime::Token;
 
 pub fn run(args: BenchArgs) -> anyhow::Result<()> {
@@ -87,31 +86,29 @@ impl Line {
         text
     }
 
-    fn table(lines: &[Line]) -> Table {
-        let mut table = Table::new();
-        table.load_style(STYLE);
-        table.set_header(["what", "the one", "the other", "ratio", "asked for", ""]);
-        for line in lines {
-            let asked = line.target.map_or(String::new(), |target| {
-                format!("{} {target}", line.sense.name().replace('-', " "))
-            });
-            table.add_row([
-                line.name.clone(),
-                format!("{:.3}", line.seconds.0),
-                format!("{:.3}", line.seconds.1),
-                format!("{:.2}", line.ratio()),
-                asked,
-                match line.is_met() {
-                    Some(true) => "met".into(),
-                    Some(false) => "missed".into(),
-                    None => String::new(),
-                },
-            ]);
+    /// The head of the rows that [`Line::show`] prints.
+    const HEAD: &str = "the one  the other    ratio  what\n";
+
+    /// Prints the row, which has just been measured.
+    fn show(&self, output: Format) -> anyhow::Result<()> {
+        if output == Format::Json {
+            return print(&Line::json(std::slice::from_ref(self)));
         }
-        for column in table.column_iter_mut().skip(1).take(3) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table
+        let target = self.target.map_or(String::new(), |target| {
+            let sense = self.sense.name().replace('-', " ");
+            let met = if self.is_met() == Some(true) {
+                "met"
+            } else {
+                "missed"
+            };
+            format!(" ({sense} {target}: {met})")
+        });
+        let (one, other) = self.seconds;
+        let ratio = self.ratio();
+        print(&format!(
+            "{one:7.3}  {other:9.3}  {ratio:7.2}  {}{target}\n",
+            self.name
+        ))
     }
 }
 

@@ -1,11 +1,9 @@
 //! `midlayer bench neighbours`: what is left of the speed when other processes are busy.
 
-use std::fmt::Write;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 
 use super::super::args::{BenchNeighboursArgs, Format};
@@ -13,7 +11,6 @@ use super::super::output::{print, spinner};
 use super::super::setup::{Loaded, load};
 use super::{median, prompt_rows};
 use midlayer::hook::Row;
-use midlayer::report::STYLE;
 use midlayer::runtime::{Context, ContextOptions};
 
 /// How many other processes compute all the time.
@@ -52,6 +49,7 @@ pub fn busy() -> anyhow::Result<()> {
 }
 
 /// One thread count beside some neighbours.
+#[derive(Clone, Copy)]
 struct Measured {
     threads: u32,
     neighbours: usize,
@@ -61,25 +59,48 @@ struct Measured {
 }
 
 pub fn run(args: &BenchNeighboursArgs) -> anyhow::Result<()> {
-    let loaded = load(&args.model)?;
     let cores = ContextOptions::default().threads;
     let mut counts = vec![1, cores.div_ceil(2), cores, 2 * cores];
     counts.sort_unstable();
     counts.dedup();
-    let mut measured = Vec::new();
+    let all = NEIGHBOURS
+        .iter()
+        .flat_map(|beside| counts.iter().map(|threads| name(*threads, *beside)));
+    let all: Vec<String> = all.collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    args.only.check(&all)?;
+    let loaded = load(&args.model)?;
+    let mut measured: Vec<Measured> = Vec::new();
+    if args.output == Format::Text {
+        print(&head(args, &loaded, cores))?;
+    }
     let waiting = spinner("measuring".into());
     for neighbours in NEIGHBOURS {
         let beside: Vec<Neighbour> = (0..neighbours)
             .map(|_| Neighbour::new())
             .collect::<Result<_, _>>()?;
         for &threads in &counts {
-            waiting.set_message(format!("{threads} threads, {neighbours} neighbours"));
-            measured.push(measure(args, &loaded, threads, neighbours)?);
+            let name = name(threads, neighbours);
+            if !args.only.wants(&name) {
+                continue;
+            }
+            waiting.set_message(name.clone());
+            let row = measure(args, &loaded, threads, neighbours)?;
+            let alone = measured.iter();
+            let alone = alone
+                .copied()
+                .find(|m| m.neighbours == 0 && m.threads == threads);
+            waiting.suspend(|| show(args, &name, row, alone))?;
+            measured.push(row);
         }
         drop(beside);
     }
     waiting.finish_and_clear();
-    print(&show(args, &loaded, cores, &measured)?)
+    Ok(())
+}
+
+fn name(threads: u32, neighbours: usize) -> String {
+    format!("{threads} threads, {neighbours} neighbours")
 }
 
 fn measure(
@@ -120,60 +141,41 @@ fn seconds(context: &mut Context, rows: &[Row]) -> anyhow::Result<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
+fn head(args: &BenchNeighboursArgs, loaded: &Loaded, cores: u32) -> String {
+    let facts = loaded.model.facts();
+    format!(
+        "{} ({}), {cores} cores, a prompt of {} tokens and single tokens after it, medians of {} rounds\nprompt ms  to alone  token ms  to alone  what\n",
+        facts.name, facts.quantization, args.tokens, args.rounds
+    )
+}
+
+/// Prints a row, which has just been measured; `alone` is the one without neighbours.
 fn show(
     args: &BenchNeighboursArgs,
-    loaded: &Loaded,
-    cores: u32,
-    measured: &[Measured],
-) -> anyhow::Result<String> {
-    let alone = |threads: u32| {
-        let mut found = measured.iter();
-        found.find(|m| m.neighbours == 0 && m.threads == threads)
-    };
-    let mut text = String::new();
+    name: &str,
+    m: Measured,
+    alone: Option<Measured>,
+) -> anyhow::Result<()> {
     if args.output == Format::Json {
-        for m in measured {
-            let line = json!({
-                "name": format!("{} threads, {} neighbours", m.threads, m.neighbours),
-                "threads": m.threads,
-                "neighbours": m.neighbours,
-                "prompt_seconds": m.prompt,
-                "token_seconds": m.token,
-            });
-            writeln!(text, "{line}")?;
-        }
-        return Ok(text);
+        let line = json!({
+            "name": name,
+            "threads": m.threads,
+            "neighbours": m.neighbours,
+            "prompt_seconds": m.prompt,
+            "token_seconds": m.token,
+        });
+        return print(&format!("{line}\n"));
     }
-    let facts = loaded.model.facts();
-    writeln!(
-        text,
-        "{} ({}), {cores} cores, a prompt of {} tokens and single tokens after it, medians of {} rounds",
-        facts.name, facts.quantization, args.tokens, args.rounds
-    )?;
-    let mut table = Table::new();
-    table.load_style(STYLE);
-    table.set_header([
-        "neighbours",
-        "threads",
-        "prompt ms",
-        "to alone",
-        "token ms",
-        "to alone",
-    ]);
-    for m in measured {
-        let base = alone(m.threads).expect("measured first");
-        table.add_row([
-            m.neighbours.to_string(),
-            m.threads.to_string(),
-            format!("{:.0}", 1e3 * m.prompt),
-            format!("{:.2}", m.prompt / base.prompt),
-            format!("{:.1}", 1e3 * m.token),
-            format!("{:.2}", m.token / base.token),
-        ]);
-    }
-    for column in table.column_iter_mut() {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    writeln!(text, "{table}")?;
-    Ok(text)
+    // The row without neighbours itself, or, where it was left out, none.
+    let to = |of: fn(&Measured) -> f64| match alone.or((m.neighbours == 0).then_some(m)) {
+        Some(alone) => format!("{:.2}", of(&m) / of(&alone)),
+        None => String::new(),
+    };
+    print(&format!(
+        "{:9.0}  {:>8}  {:8.1}  {:>8}  {name}\n",
+        1e3 * m.prompt,
+        to(|m| m.prompt),
+        1e3 * m.token,
+        to(|m| m.token),
+    ))
 }

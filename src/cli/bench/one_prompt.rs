@@ -21,6 +21,8 @@ const CASES: [(Kind, f64); 3] = [
 ];
 
 pub fn run(args: &BenchTryArgs) -> anyhow::Result<()> {
+    let names = CASES.map(|(kind, _)| kind.to_string());
+    args.only.check(&names.each_ref().map(String::as_str))?;
     let loaded = load(&args.model)?;
     let mut slow = loaded.engine()?;
     let mut fast = engine(&loaded)?;
@@ -44,7 +46,7 @@ pub fn run(args: &BenchTryArgs) -> anyhow::Result<()> {
     }
     for (kind, target) in CASES {
         let name = kind.to_string();
-        if !args.only.iter().all(|part| name.contains(part.as_str())) {
+        if !args.only.wants(&name) {
             continue;
         }
         let layers = kind.first_layer()..n_layer;

@@ -44,10 +44,16 @@ pub fn run(args: &BenchScalingArgs) -> anyhow::Result<()> {
             lines: Vec::new(),
         },
     ];
+    args.only
+        .check(&panels.each_ref().map(|panel| &*panel.title))?;
     let counts = LAYERS.into_iter().filter(|n| *n <= most);
     let by_layers: Vec<(u32, u32)> = counts.map(|n| (n, LENGTH)).collect();
     let by_length: Vec<(u32, u32)> = LENGTHS.map(|n| (LAYER_COUNT.min(most), n)).to_vec();
     for (n, (panel, sizes)) in panels.iter_mut().zip([by_layers, by_length]).enumerate() {
+        if !args.only.wants(&panel.title) {
+            continue;
+        }
+        waiting.suspend(|| print(&format!("{}\n", panel.title)))?;
         for kind in KINDS {
             for (strategy, engine) in &mut engines {
                 waiting.set_message(format!("{kind}, {strategy}"));
@@ -61,32 +67,32 @@ pub fn run(args: &BenchScalingArgs) -> anyhow::Result<()> {
                     let size = [layers, length][n];
                     points.push((f64::from(size), median(&mut times)));
                 }
-                panel.lines.push(ScalingLine {
+                let line = ScalingLine {
                     kind,
                     strategy: *strategy,
                     points,
-                });
+                };
+                waiting.suspend(|| show(panel, &line))?;
+                panel.lines.push(line);
             }
         }
     }
     waiting.finish_and_clear();
-    for panel in &panels {
-        print(&format!("{}\n", panel.title))?;
-        for line in &panel.lines {
-            let points = line.points.iter();
-            let points: Vec<String> = points.map(|(x, s)| format!("{x} {s:.3} s")).collect();
-            let name = format!("{}, {}", line.kind, line.strategy);
-            print(&format!(
-                "  {name:26} {}: {}\n",
-                panel.size,
-                points.join(", ")
-            ))?;
-        }
-    }
     if let Some(path) = &args.out {
         write(path, &scaling_svg(&panels))?;
     }
     Ok(())
+}
+
+fn show(panel: &ScalingPanel, line: &ScalingLine) -> anyhow::Result<()> {
+    let points = line.points.iter();
+    let points: Vec<String> = points.map(|(x, s)| format!("{x} {s:.3} s")).collect();
+    let name = format!("{}, {}", line.kind, line.strategy);
+    print(&format!(
+        "  {name:26} {}: {}\n",
+        panel.size,
+        points.join(", ")
+    ))
 }
 
 fn write(path: &Path, svg: &str) -> anyhow::Result<()> {

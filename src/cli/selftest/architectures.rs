@@ -9,7 +9,7 @@ use midlayer::engine::Strategy;
 use midlayer::hook::Sabotage;
 use midlayer::intervention::{Kind, Site};
 use midlayer::runtime::{Architecture, Context, ContextOptions, Facts, Synthetic};
-use midlayer::selftest::{self, Scope, SelfTest, Silent, Subject, Verdict};
+use midlayer::selftest::{self, Scope, SelfTest, Silent, Subject, Verdict, Watch};
 
 const HEAD: &str = "# Architectures
 
@@ -77,11 +77,12 @@ pub fn page(examined: &[(Architecture, SelfTest)]) -> anyhow::Result<String> {
     Ok(page)
 }
 
-/// Examines a tiny model of an architecture at all its layers.
+/// Examines a tiny model of an architecture at all its layers; `watch` follows.
 pub fn examine(
     architecture: Architecture,
     args: &ModelArgs,
     sabotage: Option<Sabotage>,
+    watch: &mut dyn Watch,
 ) -> anyhow::Result<(Facts, SelfTest)> {
     let recipe = Synthetic {
         gpu_layers: args.n_gpu_layers,
@@ -99,7 +100,7 @@ pub fn examine(
         },
         silent: Some(Silent::new(move || recipe.build())),
     };
-    Ok((facts, selftest::run(subject, &scope, &mut |_| {})?))
+    Ok((facts, selftest::run(subject, &scope, watch)?))
 }
 
 /// What works of some manipulations on a site.

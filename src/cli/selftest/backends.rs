@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use super::super::args::{ModelArgs, SelftestArgs};
 use super::super::setup::{load_file, model_files};
+use super::follow::Follow;
 use super::{Wrong, architectures, examine};
 use crate::cli::Usage;
-use crate::cli::output::{print, spinner};
+use crate::cli::output::print;
 use midlayer::engine::Strategy;
 use midlayer::runtime::{Architecture, Device, Synthetic, cpu_features, devices};
 use midlayer::selftest::{Scope, SelfTest, worst};
@@ -29,7 +30,6 @@ pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
         (None, None) => None,
         _ => Some(one_file(&args.model)?),
     };
-    let waiting = spinner("examining".into());
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
     let n_layer = match &file {
@@ -37,25 +37,25 @@ pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
         None => Synthetic::new(TINY).n_layer,
     };
     for placement in placements(n_layer)? {
-        waiting.set_message(format!("examining on {}", placement.name));
         let model = ModelArgs {
             n_gpu_layers: Some(placement.layers),
             ..args.model.clone()
         };
+        let mut follow = Follow::new(&format!("examining on {}", placement.name));
         let found = match &file {
             Some(file) => {
                 let mut loaded = load_file(file.clone(), &model)?;
                 loaded.options.sabotage = args.sabotage;
-                examine(&loaded, &Scope::spread(n_layer, LAYERS), true, &mut |_| {})?
+                examine(&loaded, &Scope::spread(n_layer, LAYERS), true, &mut follow)?
             }
-            None => architectures::examine(TINY, &model, args.sabotage)?.1,
+            None => architectures::examine(TINY, &model, args.sabotage, &mut follow)?.1,
         };
+        drop(follow);
         if found.wrong().next().is_some() {
             wrong.push(placement.name.clone());
         }
         rows.push((placement, found));
     }
-    waiting.finish_and_clear();
     print(&table(&rows, n_layer)?)?;
     if wrong.is_empty() {
         return Ok(());

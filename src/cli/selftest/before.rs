@@ -1,48 +1,130 @@
 //! The short form of the self-test that a sweep begins with.
 
-use super::super::output::{say, spinner};
+use std::time::Duration;
+
+use super::super::output::say;
 use super::super::setup::Loaded;
+use super::follow::Follow;
+use super::kept::Kept;
 use super::{Wrong, examine};
-use midlayer::engine::Strategy;
+use midlayer::engine::{Engine, Strategy};
 use midlayer::intervention::{Kind, Site};
 use midlayer::selftest::{Scope, SelfTest};
 use midlayer::store::Part;
-use midlayer::sweep::Spec;
+use midlayer::sweep::{Measured, Prepared, Prices, Spec, Speed, estimate};
 
-/// Layers at which it is made: the first, the middle and the last one of the sweep.
+/// Layers at which it is made at most: the first, the middle and the last one of the sweep.
 const LAYERS: usize = 3;
+/// The share of the sweep's own time that it may take.
+const SHARE: f64 = 0.1;
+/// Tokens of a prompt by which speed is measured here, and how long each of three measures may
+/// take.
+const TEXT: usize = 64;
+const MEASURING: Duration = Duration::from_millis(150);
 
-/// Examines what the sweep is about to do, unless this revision has examined it, and stores the
-/// verdicts with the run.
+/// What the user asks of the self-test.
+#[derive(Clone, Copy)]
+pub struct Wishes {
+    /// Run what it finds wrong.
+    pub force: bool,
+    /// Leave it out.
+    pub leave_out: bool,
+}
+
+/// Examines what the sweep of a variant is about to do, unless this program has examined it
+/// before, and stores the verdicts with the run.
 ///
 /// # Errors
-/// [`Wrong`] where a manipulation of the sweep is, unless `force` has it run all the same.
+/// [`Wrong`] where a manipulation of the sweep is, unless it is to run all the same.
 pub fn before_sweep(
     loaded: &Loaded,
-    spec: &Spec,
+    prepared: &Prepared,
+    engine: &mut dyn Engine,
     part: &mut Part<'_>,
-    force: bool,
+    wishes: Wishes,
 ) -> anyhow::Result<()> {
-    let scope = scope(spec);
-    if scope.kinds.is_empty() || scope.layers.is_empty() {
+    let spec = &prepared.variant().spec;
+    let known = part.selftest(midlayer::REVISION)?;
+    if let Some(found) = known.filter(|found| !found.left_out) {
+        return judge(&found, spec, wishes.force);
+    }
+    if wishes.leave_out {
+        let left_out = SelfTest {
+            left_out: true,
+            ..SelfTest::default()
+        };
+        part.put_selftest(midlayer::REVISION, &left_out)?;
+        say("the self-test is left out (--no-selftest); reports say so");
         return Ok(());
     }
-    let known = part.selftest(midlayer::REVISION)?;
-    let found = match known {
+    let scopes = scopes(spec);
+    let mut kept = Kept::of(spec);
+    // What covers the most is not asked how long it would take.
+    let found = match kept.get(&scopes[0]).cloned() {
         Some(found) => found,
         None => {
-            let waiting = spinner("self-test".into());
-            let found = examine(loaded, &scope, false, &mut |what| {
-                waiting.set_message(format!("self-test: {what}"));
-            });
-            waiting.finish_and_clear();
-            let found = found?;
-            loaded.files.check_contents()?;
-            part.put_selftest(midlayer::REVISION, &found)?;
-            found
+            let speed = Speed::measure(engine, TEXT, loaded.threads(), MEASURING)?;
+            let mut prices = Measured::new(engine, speed);
+            let sweep = estimate(prepared, &mut prices)?.likely.seconds;
+            let (scope, seconds) = extent(scopes, sweep, &mut prices);
+            match kept.get(&scope).cloned() {
+                Some(found) => found,
+                None => {
+                    let found = announced(loaded, &scope, seconds * speed.load)?;
+                    kept.put(scope, &found);
+                    found
+                }
+            }
         }
     };
-    let doubts = doubts(&found, spec);
+    part.put_selftest(midlayer::REVISION, &found)?;
+    judge(&found, spec, wishes.force)
+}
+
+/// How long the self-test of a sweep takes that takes so many seconds itself; nothing where it
+/// was made before.
+pub fn seconds_before(spec: &Spec, sweep: f64, prices: &mut dyn Prices) -> f64 {
+    let scopes = scopes(spec);
+    let kept = Kept::of(spec);
+    if kept.get(&scopes[0]).is_some() {
+        return 0.0;
+    }
+    let (scope, seconds) = extent(scopes, sweep, prices);
+    match kept.get(&scope) {
+        Some(_) => 0.0,
+        None => seconds,
+    }
+}
+
+/// The largest scope that takes no more than its share of the sweep's time, or else the least,
+/// with its time in seconds.
+fn extent(scopes: Vec<Scope>, sweep: f64, prices: &mut dyn Prices) -> (Scope, f64) {
+    let mut least = None;
+    for scope in scopes {
+        let decodes = scope.cost(false).decodes;
+        let seconds = decodes.iter().map(|decode| prices.seconds(decode)).sum();
+        let fits = seconds <= SHARE * sweep;
+        least = Some((scope, seconds));
+        if fits {
+            break;
+        }
+    }
+    least.expect("there is a least scope")
+}
+
+fn announced(loaded: &Loaded, scope: &Scope, seconds: f64) -> anyhow::Result<SelfTest> {
+    say(&format!(
+        "self-test, about {} s; --no-selftest leaves it out",
+        seconds.ceil().max(1.0)
+    ));
+    let mut follow = Follow::new("self-test");
+    let found = examine(loaded, scope, false, &mut follow)?;
+    loaded.files.check_contents()?;
+    Ok(found)
+}
+
+fn judge(found: &SelfTest, spec: &Spec, force: bool) -> anyhow::Result<()> {
+    let doubts = doubts(found, spec);
     if doubts.is_empty() {
         return Ok(());
     }
@@ -58,16 +140,32 @@ pub fn before_sweep(
     Err(Wrong(format!("{text}; to run them all the same: --force")).into())
 }
 
-fn scope(spec: &Spec) -> Scope {
-    let mut scope = Scope::spread(spec.model.facts.n_layer, 1);
-    // Filler is inject with other states.
-    scope.kinds.retain(|kind| {
-        let asked =
-            |asked: &Kind| asked == kind || (*asked == Kind::Filler && *kind == Kind::Inject);
-        spec.manipulations.iter().any(asked)
-    });
-    scope.sites.clone_from(&spec.sites);
-    // Where every manipulation has its place, if there is such a layer.
+/// What may be examined before a sweep, from the most down to the least: one layer of each
+/// manipulation.
+fn scopes(spec: &Spec) -> Vec<Scope> {
+    let of = |layers: &[u32], shapes| {
+        let mut scope = Scope::spread(spec.model.facts.n_layer, 1);
+        // Filler is inject with other states.
+        scope.kinds.retain(|kind| {
+            let asked =
+                |asked: &Kind| asked == kind || (*asked == Kind::Filler && *kind == Kind::Inject);
+            spec.manipulations.iter().any(asked)
+        });
+        Scope {
+            sites: spec.sites.clone(),
+            planned: spec.strategy == Strategy::Planned,
+            layers: layers.to_vec(),
+            shapes,
+            ..scope
+        }
+    };
+    let (most, fewest) = (most_layers(spec), fewest_layers(spec));
+    vec![of(&most, true), of(&fewest, true), of(&fewest, false)]
+}
+
+/// The first, the middle and the last one of the layers at which every manipulation has its
+/// place, if there is such a layer.
+fn most_layers(spec: &Spec) -> Vec<u32> {
     let everywhere = |layer: &&u32| {
         let kinds = &mut spec.manipulations.iter();
         kinds
@@ -78,12 +176,29 @@ fn scope(spec: &Spec) -> Scope {
         layers.clone_from(&spec.layers);
     }
     let last = layers.len().saturating_sub(1);
-    scope.layers = (0..LAYERS)
+    let mut most: Vec<u32> = (0..LAYERS)
         .filter_map(|n| layers.get(n * last / (LAYERS - 1)).copied())
         .collect();
-    scope.layers.dedup();
-    scope.planned = spec.strategy == Strategy::Planned;
-    scope
+    most.extend(fewest_layers(spec));
+    most.sort_unstable();
+    most.dedup();
+    most
+}
+
+/// As few layers as have each manipulation at one of them: the middle one of those at which the
+/// most particular manipulation has its place, and others only for what has none there.
+fn fewest_layers(spec: &Spec) -> Vec<u32> {
+    let kinds = spec.manipulations.iter();
+    let mut places: Vec<Vec<u32>> = kinds.map(|kind| spec.layers_of(*kind).collect()).collect();
+    places.sort_by_key(Vec::len);
+    let mut fewest: Vec<u32> = Vec::new();
+    for layers in places {
+        if !layers.iter().any(|layer| fewest.contains(layer)) {
+            fewest.extend(layers.get(layers.len() / 2));
+        }
+    }
+    fewest.sort_unstable();
+    fewest
 }
 
 /// The manipulations of a sweep with which something is wrong.

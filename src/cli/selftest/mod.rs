@@ -3,20 +3,23 @@
 mod architectures;
 mod backends;
 mod before;
+mod follow;
+mod kept;
 
 use std::fmt::Write;
 
 use serde_json::json;
 
 use super::args::{Format, SelftestArgs};
-use super::output::{print, spinner, table, width};
+use super::output::{print, table, width};
 use super::setup::{Loaded, load};
 use midlayer::engine::Strategy;
 use midlayer::report::{Column, wrap};
 use midlayer::runtime::{Architecture, ContextOptions, Facts, Model, ModelOptions, RuntimeError};
-use midlayer::selftest::{self, Check, Scope, SelfTest, Silent, Subject, Verdict};
+use midlayer::selftest::{self, Check, Scope, SelfTest, Silent, Subject, Verdict, Watch};
 
-pub use before::before_sweep;
+pub use before::{Wishes, before_sweep, seconds_before};
+use follow::Follow;
 
 /// Layers at which a model is examined unless asked for otherwise.
 const LAYERS: u32 = 6;
@@ -40,11 +43,9 @@ pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
     if let Some(layers) = &args.layers {
         scope.layers = layers.resolve(facts.n_layer)?;
     }
-    let waiting = spinner("examining".into());
-    let found = examine(&loaded, &scope, true, &mut |what| {
-        waiting.set_message(format!("examining: {what}"));
-    });
-    waiting.finish_and_clear();
+    let mut follow = Follow::new("examining");
+    let found = examine(&loaded, &scope, true, &mut follow);
+    drop(follow);
     let found = found?;
     match args.output {
         Format::Json => print(&lines(facts, &found))?,
@@ -59,17 +60,18 @@ fn of_architectures(args: &SelftestArgs, named: &[Architecture]) -> anyhow::Resu
     } else {
         named
     };
-    let waiting = spinner("examining".into());
     let mut examined = Vec::new();
-    for &architecture in all {
-        waiting.set_message(format!("examining {architecture}"));
-        let (facts, found) = architectures::examine(architecture, &args.model, args.sabotage)?;
+    for (n, &architecture) in all.iter().enumerate() {
+        let name = format!("examining {architecture} ({} of {})", n + 1, all.len());
+        let mut follow = Follow::new(&name);
+        let (facts, found) =
+            architectures::examine(architecture, &args.model, args.sabotage, &mut follow)?;
+        drop(follow);
         if args.output == Format::Json {
-            waiting.suspend(|| print(&lines(&facts, &found)))?;
+            print(&lines(&facts, &found))?;
         }
         examined.push((architecture, found));
     }
-    waiting.finish_and_clear();
     if args.output == Format::Text {
         print(&architectures::page(&examined)?)?;
     }
@@ -101,7 +103,7 @@ pub fn examine(
     loaded: &Loaded,
     scope: &Scope,
     twice: bool,
-    tell: &mut dyn FnMut(&str),
+    watch: &mut dyn Watch,
 ) -> anyhow::Result<SelfTest> {
     let again = || {
         if !fits_again(loaded.files.bytes()) {
@@ -118,7 +120,7 @@ pub fn examine(
         options: loaded.options.clone(),
         silent: twice.then(|| Silent::new(again)),
     };
-    let found = selftest::run(subject, scope, tell)?;
+    let found = selftest::run(subject, scope, watch)?;
     // It was loaded again meanwhile, and must have been the same.
     loaded.files.check_paths()?;
     Ok(found)

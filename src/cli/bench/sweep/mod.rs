@@ -7,6 +7,7 @@ use std::fs;
 use std::time::Instant;
 
 use super::{Line, Sense, cells, median, prompt_tokens, timed};
+use crate::cli::Usage;
 use crate::cli::args::{BenchSweepArgs, Format};
 use crate::cli::output::{print, spinner};
 use crate::cli::setup::{Loaded, load};
@@ -24,37 +25,47 @@ pub fn run(args: &BenchSweepArgs) -> anyhow::Result<()> {
     let loaded = load(&args.model)?;
     let mut bench = Bench {
         args,
-        lines: Vec::new(),
+        measured: false,
         remarks: Vec::new(),
         // Made and measured first: the peak of memory is the process's.
         planned: Planned::new(loaded.model.clone(), &loaded.options, args.parallel)?,
         loaded: &loaded,
     };
+    if args.output == Format::Text {
+        print(&bench.head())?;
+    }
     bench.memory()?;
     let mut slow = loaded.engine()?;
     bench.next_tokens(&mut slow)?;
     bench.following(&mut slow)?;
-    let text = match args.output {
-        Format::Json => Line::json(&bench.lines),
-        Format::Text => bench.report(),
-    };
-    print(&text)
+    if !bench.measured {
+        let only = args.only.only.as_deref().unwrap_or_default();
+        return Err(Usage(format!("no case has '{only}' in its name (--only)")).into());
+    }
+    match args.output {
+        Format::Json => Ok(()),
+        Format::Text => print(&bench.tail()),
+    }
 }
 
 struct Bench<'l> {
     args: &'l BenchSweepArgs,
     loaded: &'l Loaded,
     planned: Planned,
-    lines: Vec<Line>,
+    /// Whether there was a case to measure.
+    measured: bool,
     remarks: Vec<String>,
 }
 
 impl Bench<'_> {
     fn wants(&self, name: &str) -> bool {
-        self.args
-            .only
-            .iter()
-            .all(|part| name.contains(part.as_str()))
+        self.args.only.wants(name)
+    }
+
+    /// Prints a row, which has just been measured.
+    fn row(&mut self, line: Line) -> anyhow::Result<()> {
+        self.measured = true;
+        line.show(self.args.output)
     }
 
     fn n_layer(&self) -> u32 {
@@ -88,12 +99,12 @@ impl Bench<'_> {
             megabytes(file),
             megabytes(buffers)
         ));
-        self.lines.push(Line {
+        self.row(Line {
             name: format!("{name} (MB)"),
             seconds: (megabytes(peak), megabytes(file + buffers)),
             sense: Sense::AtMost,
             target: Some(1.25),
-        });
+        })?;
         Ok(())
     }
 
@@ -143,29 +154,29 @@ impl Bench<'_> {
                 work.decodes,
                 100.0 * seconds.0 / seconds.1 / bound,
             ));
-            self.lines.push(Line {
+            self.row(Line {
                 name: case.name.into(),
                 seconds,
                 sense: Sense::AtLeast,
                 target: Some(case.target),
-            });
+            })?;
             if case.name.starts_with("freeze") {
-                self.lines.push(Line {
+                self.row(Line {
                     name: "freeze, share of the bound".into(),
                     seconds: (seconds.0 / seconds.1, bound),
                     sense: Sense::AtLeast,
                     target: Some(0.8),
-                });
+                })?;
             }
             if !rates.is_empty() {
                 let mut planned: Vec<f64> = rates.iter().map(|r| r.0).collect();
                 let mut own: Vec<f64> = rates.iter().map(|r| r.1).collect();
-                self.lines.push(Line {
+                self.row(Line {
                     name: "layer-rows a second in random, to llama.cpp's batched prefill".into(),
                     seconds: (median(&mut planned), median(&mut own)),
                     sense: Sense::AtLeast,
                     target: Some(0.85),
-                });
+                })?;
             }
         }
         Ok(())
@@ -239,37 +250,41 @@ impl Bench<'_> {
         }
         waiting.finish_and_clear();
         let planned = median(&mut times[1]);
-        self.lines.push(Line {
+        self.row(Line {
             name: names[0].into(),
             seconds: (median(&mut times[0]), planned),
             sense: Sense::AtLeast,
             target: Some(2.5),
-        });
+        })?;
         if !times[2].is_empty() {
-            self.lines.push(Line {
+            self.row(Line {
                 name: names[1].into(),
                 seconds: (median(&mut times[2]), planned),
                 sense: Sense::AtLeast,
                 target: Some(40.0),
-            });
+            })?;
             self.remarks
                 .push("rerunning the text is timed at one layer and scaled to all 8".into());
         }
         Ok(())
     }
 
-    fn report(&self) -> String {
+    fn head(&self) -> String {
         let facts = self.loaded.model.facts();
-        let mut text = format!(
-            "{} ({}), {} layers, long prompts of {LONG} tokens, {} threads, {} sequences in a batch, medians of {} rounds\n",
+        format!(
+            "{} ({}), {} layers, long prompts of {LONG} tokens, {} threads, {} sequences in a batch, medians of {} rounds\n{}",
             facts.name,
             facts.quantization,
             facts.n_layer,
             self.loaded.options.threads,
             self.args.parallel,
-            self.args.rounds
-        );
-        writeln!(text, "{}", Line::table(&self.lines)).expect("a String takes any text");
+            self.args.rounds,
+            Line::HEAD,
+        )
+    }
+
+    fn tail(&self) -> String {
+        let mut text = String::new();
         for remark in &self.remarks {
             writeln!(text, "{remark}").expect("a String takes any text");
         }

@@ -1,0 +1,259 @@
+//! `midlayer sweep --dry-run`: the grid, and what it takes on this machine. Nothing is written.
+
+mod grid;
+mod guessed;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indicatif::HumanDuration;
+
+use super::args::SweepArgs;
+use super::output::{print, say, say_progress, spinner, table};
+use super::selftest::seconds_before;
+use super::setup::{Loaded, Named, load_unnoted, named_models};
+use super::sweep::{cache_types, notes, specification, tell_once, tell_samples};
+use guessed::{Guessed, buffers_of, facts_of};
+use midlayer::engine::{Planned, Strategy};
+use midlayer::models::{Manifest, Remember, cache_folder};
+use midlayer::report::Column;
+use midlayer::runtime::CacheType;
+use midlayer::sweep::{
+    Effort, Measured, Prepared, Prices, Spec, Speed, Variant, alike, estimate, labels,
+};
+
+/// How long each of three measures of this machine's speed may take.
+const MEASURING: Duration = Duration::from_millis(800);
+/// An estimate may be off by so much: the bound says it.
+const MARGIN: f64 = 1.25;
+
+/// A variant of the grid, priced.
+struct Priced {
+    prepared: Prepared,
+    effort: Effort,
+    /// Seconds of the self-test before it.
+    selftest: f64,
+    /// How many times as long everything takes at the moment.
+    load: f64,
+    /// Bytes of the context's buffers: llama.cpp's own figure where the file is here.
+    buffers: u64,
+    /// Whether the file has to be fetched.
+    missing: bool,
+}
+
+/// What is known of a model before it is run.
+struct Priceable<'a> {
+    args: &'a SweepArgs,
+    name: &'a Named,
+    /// What is measured: the model itself, or one in its place.
+    loaded: &'a Loaded,
+}
+
+pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
+    let names = named_models(&args.model)?;
+    // A model that is not here is estimated by the tokens and the speed of one that is.
+    let here = |name: &Named| match name {
+        Named::File(path) | Named::Unmade { source: path, .. } => Some(path.clone()),
+        Named::Hub(_) => None,
+    };
+    let file = match names.iter().find_map(here) {
+        Some(file) => file,
+        None => smallest_pulled()?,
+    };
+    let reference = load_unnoted(file, &args.model)?;
+    let waiting = spinner("measuring this machine's speed".into());
+    if waiting.is_hidden() {
+        say_progress("measuring this machine's speed");
+    }
+    let mut priced = Vec::new();
+    for name in &names {
+        let other = match here(name) {
+            Some(path) if path != reference.path => Some(load_unnoted(path, &args.model)?),
+            _ => None,
+        };
+        let loaded = other.as_ref().unwrap_or(&reference);
+        for cache in cache_types(args) {
+            priced.push(Priceable { args, name, loaded }.price(cache)?);
+        }
+        if let Named::Unmade { source, level } = name {
+            waiting.suspend(|| {
+                say(&format!(
+                    "{} is not requantized to {level} yet, which a sweep does first; its time and memory are those of the file as it is",
+                    source.display()
+                ));
+            });
+        }
+    }
+    waiting.finish_and_clear();
+    show(&priced, &reference)
+}
+
+impl Priceable<'_> {
+    fn price(&self, cache: (CacheType, CacheType)) -> anyhow::Result<Priced> {
+        let Self { args, name, loaded } = self;
+        let mut spec = specification(args, loaded, cache, Remember::Nothing)?;
+        let here = Loaded {
+            path: loaded.path.clone(),
+            files: loaded.files.clone(),
+            model: loaded.model.clone(),
+            options: spec.context.clone(),
+            gpu_layers: loaded.gpu_layers,
+        };
+        let mut engine = here.engine_by(spec.strategy, args.parallel)?;
+        if let Named::Hub(known) = name {
+            spec.model.facts = facts_of(known);
+            spec.layers = args.layers.resolve(known.n_layer)?;
+            // What its layers lack is not known without its file.
+            spec.left_out.clear();
+        }
+        let prepared = Prepared::new(Variant::new(spec)?, engine.as_ref())?;
+        let items = prepared.tasks().iter().flat_map(|task| &task.set.items);
+        let tokens: Vec<usize> = items.map(|item| item.prompt.tokens.len()).collect();
+        let length = tokens.iter().sum::<usize>() / tokens.len().max(1);
+        let speed = Speed::measure(engine.as_mut(), length, here.threads(), MEASURING)?;
+        let (effort, selftest, buffers) = match name {
+            Named::Hub(known) => {
+                let mut prices = Guessed::new(prepared.variant(), speed, loaded.model.facts());
+                let (effort, selftest) = self.efforts(&prepared, &mut prices)?;
+                let n_ctx = prepared.variant().spec.context.n_ctx;
+                (effort, selftest, buffers_of(known, n_ctx))
+            }
+            Named::File(_) | Named::Unmade { .. } => {
+                let mut prices = Measured::new(engine.as_mut(), speed);
+                for task in prepared.tasks() {
+                    prices.try_answers(task.task, &task.set.items)?;
+                }
+                let (effort, selftest) = self.efforts(&prepared, &mut prices)?;
+                let planned = Planned::new(here.model.clone(), &here.options, args.parallel)?;
+                (effort, selftest, planned.inspect().buffers())
+            }
+        };
+        Ok(Priced {
+            prepared,
+            effort,
+            selftest,
+            load: speed.load,
+            buffers,
+            missing: matches!(name, Named::Hub(_)),
+        })
+    }
+
+    /// What a variant takes, and the seconds of the self-test before it.
+    fn efforts(
+        &self,
+        prepared: &Prepared,
+        prices: &mut dyn Prices,
+    ) -> anyhow::Result<(Effort, f64)> {
+        let effort = estimate(prepared, prices)?;
+        if self.args.no_selftest {
+            return Ok((effort, 0.0));
+        }
+        let mut spec = prepared.variant().spec.clone();
+        if let Named::Unmade { .. } = self.name {
+            // What was found of its source says nothing of the copy.
+            spec.model.sha256.clear();
+        }
+        let selftest = seconds_before(&spec, effort.likely.seconds, prices);
+        Ok((effort, selftest))
+    }
+}
+
+fn show(priced: &[Priced], reference: &Loaded) -> anyhow::Result<()> {
+    let variants = priced.iter().map(|one| one.prepared.variant());
+    let specs: Vec<&Spec> = variants.map(|variant| &variant.spec).collect();
+    let spec = specs[0];
+    tell_samples(spec);
+    tell_once(priced.iter().flat_map(|one| notes(&one.prepared)));
+    alike(&specs).iter().for_each(|notice| say(notice));
+    // Models that differ in nothing but their weights have the same grid.
+    let mut grids: Vec<String> = Vec::new();
+    for one in priced {
+        let grid = grid::of(&one.prepared);
+        if !grids.contains(&grid) {
+            grids.push(grid);
+        }
+    }
+    let labels = labels(&specs);
+    let head = [
+        "model",
+        "items",
+        "cells",
+        "results",
+        "memory, GB",
+        "time",
+        "time at most",
+    ];
+    let mut rows = Vec::new();
+    let (mut likely, mut most, mut alone) = (0.0, 0.0, 0.0);
+    let mut missing = 0;
+    for (one, label) in priced.iter().zip(&labels) {
+        let variant = one.prepared.variant();
+        let effort = &one.effort;
+        let bytes = variant.spec.model.facts.bytes;
+        if one.missing {
+            missing += bytes;
+        }
+        let seconds = effort.likely.seconds + one.selftest;
+        let time = seconds * one.load;
+        let bound = (effort.most.seconds + one.selftest) * one.load * MARGIN;
+        likely += time;
+        most += bound;
+        alone += seconds;
+        rows.push(vec![
+            label.clone(),
+            effort.items.to_string(),
+            variant.grid.cells().count().to_string(),
+            effort.results.to_string(),
+            format!("{:.1}", (bytes + one.buffers) as f64 / 1e9),
+            human(time),
+            human(bound),
+        ]);
+    }
+    let table = table(&head, &rows, &[Column::Words, Column::Numbers]);
+    let mut text = format!(
+        "{}\n\n{table}\nin all about {}, at most {}",
+        grids.join("\n\n"),
+        human(likely),
+        human(most)
+    );
+    if spec.strategy == Strategy::Straightforward {
+        text.push_str(" (straightforward; --strategy planned takes a fraction)");
+    }
+    text.push('\n');
+    if likely > BUSY * alone {
+        text.push_str(&format!(
+            "other processes are computing at the moment; on an idle machine about {}\n",
+            human(alone)
+        ));
+    }
+    if missing > 0 {
+        text.push_str(&format!(
+            "{:.1} GB are to be fetched from the hub first; models that are not here are estimated from their size, with the tokens and the speed of {}\n",
+            missing as f64 / 1e9,
+            reference.model.facts().name
+        ));
+    }
+    print(&text)
+}
+
+/// A machine on which things take so many times as long is called busy.
+const BUSY: f64 = 1.3;
+
+fn human(seconds: f64) -> String {
+    HumanDuration(Duration::from_secs_f64(seconds.max(1.0))).to_string()
+}
+
+/// The pulled model with the smallest file.
+fn smallest_pulled() -> anyhow::Result<PathBuf> {
+    let manifest = Manifest::builtin();
+    let pulled = manifest.models.iter().filter_map(|entry| {
+        let file = cache_folder().join(&entry.file);
+        file.is_file().then_some((entry.bytes, file))
+    });
+    match pulled.min() {
+        Some((_, file)) => Ok(file),
+        None => anyhow::bail!(
+            "no model is here to measure this machine with; run: midlayer pull smollm2-135m"
+        ),
+    }
+}

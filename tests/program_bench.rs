@@ -1,0 +1,100 @@
+//! Benchmarks: which rows they measure, and when they print them.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use common::place::{Place, json_lines, one_line_error};
+use predicates::prelude::*;
+use predicates::str::contains;
+
+#[test]
+fn bench_sweep_prints_an_object_a_case() {
+    let place = Place::new();
+    let line = "bench sweep -m tiny.gguf -t 1 -c 1024 --rounds 1 --only freeze, -o json";
+    let lines = json_lines(place.run(line).success());
+    let names: Vec<&str> = lines.iter().map(|l| l["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "freeze, long prompt, all layers",
+            "freeze, share of the bound"
+        ]
+    );
+    for line in &lines {
+        let time = |n: usize| line["times"][n].as_f64().unwrap();
+        // Numbers read from JSON may be off in their last digit.
+        let ratio = line["ratio"].as_f64().unwrap();
+        assert!((ratio * time(1) / time(0) - 1.0).abs() < 1e-12, "{line}");
+        assert_eq!(line["sense"], "at-least");
+        assert!(line["target"].is_f64());
+    }
+}
+
+#[test]
+fn bench_prints_its_variants() {
+    let place = Place::new();
+    place
+        .run("bench callback -m tiny.gguf --tokens 20 --rounds 2 -o json")
+        .success()
+        .stdout(contains("\"no callback\"").and(contains("one layer rewritten")));
+}
+
+#[test]
+fn bench_try_prints_a_line_a_kind() {
+    let place = Place::new();
+    let line = "bench try -m tiny.gguf -t 1 --tokens 20 --rounds 1 -o json";
+    let lines = json_lines(place.run(line));
+    let names: Vec<&str> = lines.iter().map(|l| l["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["freeze", "skip-attention", "random"]);
+    let targets: Vec<f64> = lines
+        .iter()
+        .map(|l| l["target"].as_f64().unwrap())
+        .collect();
+    assert_eq!(targets, [8.0, 15.0, 1.8]);
+}
+
+/// A row is there before the next one has been measured.
+#[test]
+fn rows_are_printed_as_they_are_measured() {
+    let place = Place::new();
+    let line = "bench callback -m tiny.gguf -t 1 --tokens 20 --rounds 1000 -o json";
+    let mut command = place.command(line);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut row = String::new();
+    let mut rows = BufReader::new(child.stdout.take().unwrap());
+    rows.read_line(&mut row).unwrap();
+    // Thousands of passes are still to come.
+    let ended = child.try_wait().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(row.contains("\"no callback\""), "{row}");
+    assert!(ended.is_none());
+}
+
+#[test]
+fn rows_are_picked_by_name() {
+    let place = Place::new();
+    let names = |line: &str| -> Vec<String> {
+        let line = format!("bench {line} -m tiny.gguf -t 1 -c 1024 --rounds 1 -o json");
+        let rows = json_lines(place.run(&line));
+        let name = |row: &serde_json::Value| row["name"].as_str().unwrap().to_string();
+        rows.iter().map(name).collect()
+    };
+    assert_eq!(
+        names("callback --tokens 20 --only layers"),
+        ["callback, all layers rewritten"]
+    );
+    assert_eq!(
+        names("generation --tokens 20 --generate 3 --only rerun"),
+        ["rerun to freeze"]
+    );
+    assert_eq!(names("try --tokens 20 --only skip"), ["skip-attention"]);
+    let only = "bench generation -m tiny.gguf --only nothing";
+    one_line_error(2, "there are: freeze to clean, rerun to freeze (--only)")(place.run(only));
+    place
+        .run("bench scaling -m tiny.gguf -t 1 -c 1024 --only nothing")
+        .code(2)
+        .stderr(contains("(--only)").and(contains("layers swept")));
+}
