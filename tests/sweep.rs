@@ -123,7 +123,7 @@ fn the_grid_leaves_out_what_is_not_defined_and_says_so() {
         Grid::of(&only(&[0], &[Kind::Freeze], 0)),
         Err(GridError::NoLayer {
             kind: Kind::Freeze,
-            first: 1
+            ..
         })
     ));
     assert!(matches!(

@@ -283,10 +283,7 @@ impl TransitionRow {
 
     /// What the paper found for four models of 32 layers (arXiv 2409.03621, abstract).
     fn paper(&self) -> &'static str {
-        match self.kind {
-            Kind::Inject => "the top third",
-            _ => "the top 30-50%",
-        }
+        self.kind.manipulation().paper()
     }
 }
 

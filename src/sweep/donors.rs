@@ -1,16 +1,16 @@
-//! The states that inject and filler put in place of an item's own.
+//! The states that manipulations put in place of an item's own.
 
 use std::sync::Arc;
 
 use crate::engine::{DonorStates, Engine, EngineError, donor_states, filler_states};
-use crate::intervention::{Kind, Site, States};
+use crate::intervention::{Kind, Needs, Site, States};
 use crate::tasks::Item;
 
 /// An item's donor states, captured once.
 pub(super) struct Donors<'s> {
     /// The sites that a sweep rewrites.
     sites: &'s [Site],
-    inject: Option<DonorStates>,
+    donor: Option<DonorStates>,
     filler: Option<DonorStates>,
 }
 
@@ -18,7 +18,7 @@ impl<'s> Donors<'s> {
     pub fn new(sites: &'s [Site]) -> Self {
         Self {
             sites,
-            inject: None,
+            donor: None,
             filler: None,
         }
     }
@@ -31,18 +31,19 @@ impl<'s> Donors<'s> {
         item: &Item,
         engine: &mut dyn Engine,
     ) -> Result<Option<Arc<States>>, EngineError> {
-        let known = match kind {
-            Kind::Inject => &mut self.inject,
-            Kind::Filler => &mut self.filler,
-            _ => return Ok(None),
+        let needs = kind.manipulation().needs();
+        let known = match needs {
+            Needs::Donor => &mut self.donor,
+            Needs::Filler => &mut self.filler,
+            Needs::Nothing => return Ok(None),
         };
         if known.is_none() {
-            *known = Some(match kind {
-                Kind::Inject => {
+            *known = Some(match needs {
+                Needs::Donor => {
                     let of = item
                         .swap
                         .as_ref()
-                        .expect("inject cells are of items with one");
+                        .expect("cells with a donor are of items with one");
                     donor_states(engine, &of.donor, &of.moves, self.sites)?
                 }
                 _ => filler_states(engine, &item.prompt, self.sites)?,

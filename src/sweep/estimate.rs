@@ -4,7 +4,7 @@ use super::prepared::cells_for;
 use super::seen::tails;
 use super::{Treatment, Variant};
 use crate::engine::Strategy;
-use crate::intervention::{Kind, Site};
+use crate::intervention::{Action, Site};
 use crate::runtime::Facts;
 use crate::tasks::{Item, TaskName};
 
@@ -93,10 +93,7 @@ fn add(
     let n_layer = f64::from(spec.model.facts.n_layer);
     let above = n_layer - f64::from(layer);
     let n = item.prompt.tokens.len() as f64;
-    let swap = item
-        .swap
-        .as_ref()
-        .filter(|_| treatment.kind() == Some(Kind::Inject));
+    let swap = item.swap.as_ref().filter(|_| treatment.has_donor());
     let (forced, ending) = tails(item, swap);
     let forced: usize = forced.iter().map(Vec::len).sum();
     let steps = (forced + ending.map_or(0, |e| e.max_tokens)) as f64;
@@ -115,21 +112,23 @@ fn add(
         // The text is run once to see its keys and values and once with them rewritten.
         Treatment::Manipulated(_) if in_cache => effort.prefill += 2.0 * n * n_layer,
         Treatment::Manipulated(_) if whole => effort.prefill += n * n_layer,
-        Treatment::Manipulated(Kind::SkipAttention) => {
-            effort.decode += above;
-            rows = 1.0;
-        }
-        Treatment::Manipulated(Kind::Freeze) => {
-            effort.cache += own * above;
-            effort.decode += above;
-            rows = 1.1;
-        }
-        Treatment::Manipulated(Kind::Inject) => {
-            let moves = item.swap.iter().flat_map(|swap| &swap.moves);
-            let first = moves.map(|(_, to)| *to).min().unwrap_or(0);
-            effort.prefill += above * (n - f64::from(first));
-        }
-        Treatment::Manipulated(_) => effort.prefill += above * own,
+        Treatment::Manipulated(kind) => match kind.action(0, None) {
+            Action::SkipAttention => {
+                effort.decode += above;
+                rows = 1.0;
+            }
+            Action::Freeze if kind.manipulation().is_upward() => {
+                effort.cache += own * above;
+                effort.decode += above;
+                rows = 1.1;
+            }
+            _ if kind.has_donor() => {
+                let moves = item.swap.iter().flat_map(|swap| &swap.moves);
+                let first = moves.map(|(_, to)| *to).min().unwrap_or(0);
+                effort.prefill += above * (n - f64::from(first));
+            }
+            _ => effort.prefill += above * own,
+        },
     }
     effort.decode += rows * steps * n_layer;
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{LeftOut, Spec};
-use crate::intervention::{Kind, Site};
+use crate::intervention::{Kind, SecondWay, Site};
 use crate::tasks::TaskName;
 
 /// What is done to a prompt.
@@ -25,6 +25,11 @@ impl Treatment {
             Treatment::Manipulated(kind) => Some(kind),
             _ => None,
         }
+    }
+
+    /// Whether it takes the states of a donor prompt.
+    pub fn has_donor(self) -> bool {
+        self.kind().is_some_and(Kind::has_donor)
     }
 }
 
@@ -88,13 +93,13 @@ pub struct Grid {
 pub enum GridError {
     /// A manipulation that no layer of the list admits.
     #[error(
-        "{kind} is not defined at any of the layers asked for; use layers from {first} up (--layers)"
+        "{kind} is not defined at any of the layers asked for; it is {where_defined} (--layers)"
     )]
     NoLayer {
         /// The manipulation.
         kind: Kind,
-        /// Its lowest layer.
-        first: u32,
+        /// Where it is, in words.
+        where_defined: String,
     },
     /// A manipulation that the model has no place for, at a layer named or at all layers.
     #[error("{kind} has no place in this model: {why}; choose other layers (--layers)")]
@@ -106,7 +111,7 @@ pub enum GridError {
     },
     /// A task without a manipulation.
     #[error(
-        "task {0} knows no donors, so inject alone leaves nothing to run; add another manipulation (--manipulate)"
+        "task {0} knows no donors, so no manipulation is left to run; add another one (--manipulate)"
     )]
     NothingForTask(TaskName),
 }
@@ -119,14 +124,18 @@ impl Grid {
     pub fn of(spec: &Spec) -> Result<Self, GridError> {
         let mut notes = Vec::new();
         for &kind in &spec.manipulations {
-            let first = kind.first_layer();
-            let left: Vec<u32> = spec.layers.iter().copied().filter(|l| *l < first).collect();
-            if left.len() == spec.layers.len() {
-                return Err(GridError::NoLayer { kind, first });
+            let n_layer = spec.model.facts.n_layer;
+            let defined = |layer: &u32| kind.is_defined(*layer, n_layer);
+            if !spec.layers.iter().any(defined) {
+                return Err(GridError::NoLayer {
+                    kind,
+                    where_defined: where_defined(kind, n_layer),
+                });
             }
-            if !left.is_empty() {
+            if !spec.layers.iter().all(defined) {
                 notes.push(format!(
-                    "{kind} is not defined below layer {first} and is left out there"
+                    "{kind} is defined {} and is left out elsewhere",
+                    where_defined(kind, n_layer)
                 ));
             }
         }
@@ -143,8 +152,8 @@ impl Grid {
                 .to_vec();
             let unmanipulated = cells.len();
             for &kind in &spec.manipulations {
-                if kind == Kind::Inject && task.task != TaskName::Capitals {
-                    notes.push(format!("{} knows no donors: inject is left out", task.task));
+                if kind.has_donor() && task.task != TaskName::Capitals {
+                    notes.push(format!("{} knows no donors: {kind} is left out", task.task));
                     continue;
                 }
                 let seeds: &[u64] = if kind.has_seed() { &spec.seeds } else { &[0] };
@@ -165,12 +174,23 @@ impl Grid {
     }
 }
 
+/// At which layers a manipulation is defined, in words.
+pub(super) fn where_defined(kind: Kind, n_layer: u32) -> String {
+    let (first, above) = (kind.first_layer(), kind.manipulation().layers_above());
+    match above {
+        0 => format!("from layer {first} up"),
+        _ => format!("at layers {first} to {}", n_layer.saturating_sub(above + 1)),
+    }
+}
+
 /// Says at which layers a manipulation is left out for the model's sake, and why.
 fn left_out(out: &LeftOut, sites: &[Site]) -> String {
     let layers: Vec<String> = out.layers.iter().map(ToString::to_string).collect();
     let (layers, kind) = (layers.join(", "), out.manipulation);
     let why = match kind {
-        Kind::SkipAttention => "this model has no attention there that could be skipped",
+        _ if kind.manipulation().second_way() == Some(SecondWay::SilentWeights) => {
+            "this model has no attention there that could be skipped"
+        }
         _ if sites.contains(&Site::Residual) => {
             "layers from there up read keys and values of layers below, which stay as they are"
         }

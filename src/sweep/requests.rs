@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::donors::Donors;
-use super::prepared::{INJECT, Prepared, cells_for};
+use super::prepared::{Prepared, cells_for};
 use super::seen::{Seen, tails};
 use super::{Cell, Progress, SweepError, Treatment, Unit};
 use crate::engine::{Engine, EngineError, Request};
@@ -120,7 +120,7 @@ impl UnitRun<'_> {
                 all.requests.push(Request::new(&item.prompt));
             }
             let swap = item.swap.as_ref();
-            let swap = swap.filter(|_| cell.treatment == INJECT);
+            let swap = swap.filter(|_| cell.treatment.has_donor());
             let mut request = self.request(item, swap);
             if cell.treatment == Treatment::CleanAgain {
                 request.cuts = last_alone(item);

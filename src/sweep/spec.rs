@@ -243,7 +243,8 @@ impl Spec {
         for &manipulation in &self.manipulations {
             let mut layers = Vec::new();
             let mut reason = None;
-            let defined = |layer: &&u32| **layer >= manipulation.first_layer();
+            let n_layer = self.model.facts.n_layer;
+            let defined = |layer: &&u32| manipulation.is_defined(**layer, n_layer);
             for &layer in self.layers.iter().filter(defined) {
                 let tokens = PositionSet::all();
                 let intervention = manipulation.intervention(layer, 0, self.extent, tokens, None);
@@ -284,7 +285,12 @@ impl Spec {
             .filter(move |out| out.manipulation == kind);
         let left_out: Vec<u32> = left_out.flat_map(|out| out.layers.clone()).collect();
         let layers = self.layers.iter().copied();
-        layers.filter(move |l| *l >= kind.first_layer() && !left_out.contains(l))
+        layers.filter(move |l| self.is_defined(kind, *l) && !left_out.contains(l))
+    }
+
+    /// Whether a manipulation is defined at a layer.
+    pub fn is_defined(&self, kind: Kind, layer: u32) -> bool {
+        kind.is_defined(layer, self.model.facts.n_layer)
     }
 
     /// The first difference between this specification and another, as

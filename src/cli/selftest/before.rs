@@ -4,7 +4,6 @@ use super::super::output::{say, spinner};
 use super::super::setup::Loaded;
 use super::{Wrong, examine};
 use midlayer::engine::Strategy;
-use midlayer::intervention::{Kind, Site};
 use midlayer::selftest::{Scope, SelfTest};
 use midlayer::store::Part;
 use midlayer::sweep::Spec;
@@ -60,18 +59,19 @@ pub fn before_sweep(
 
 fn scope(spec: &Spec) -> Scope {
     let mut scope = Scope::spread(spec.model.facts.n_layer, 1);
-    // Filler is inject with other states.
-    scope.kinds.retain(|kind| {
-        let asked =
-            |asked: &Kind| asked == kind || (*asked == Kind::Filler && *kind == Kind::Inject);
-        spec.manipulations.iter().any(asked)
-    });
+    scope.kinds.clear();
+    for kind in spec.manipulations.iter().map(|kind| kind.carried_out_as()) {
+        if !scope.kinds.contains(&kind) {
+            scope.kinds.push(kind);
+        }
+    }
     scope.sites.clone_from(&spec.sites);
     // Where every manipulation has its place, if there is such a layer.
     let everywhere = |layer: &&u32| {
         let kinds = &mut spec.manipulations.iter();
-        kinds
-            .all(|kind| **layer < kind.first_layer() || spec.layers_of(*kind).any(|l| l == **layer))
+        kinds.all(|kind| {
+            !spec.is_defined(*kind, **layer) || spec.layers_of(*kind).any(|l| l == **layer)
+        })
     };
     let mut layers: Vec<u32> = spec.layers.iter().filter(everywhere).copied().collect();
     if layers.is_empty() {
@@ -91,8 +91,7 @@ fn doubts(found: &SelfTest, spec: &Spec) -> Vec<String> {
     let mut doubts = Vec::new();
     for &kind in &spec.manipulations {
         for &site in &spec.sites {
-            let has = kind != Kind::SkipAttention || site == Site::Residual;
-            if has && found.doubts(kind, site, spec.strategy).is_some() {
+            if kind.has_site(site) && found.doubts(kind, site, spec.strategy).is_some() {
                 doubts.push(format!("{kind} of {site}"));
             }
         }

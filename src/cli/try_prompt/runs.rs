@@ -10,7 +10,7 @@ use midlayer::engine::{
     DonorStates, Engine, Prompt, PromptError, Request, TextPart, donor_states, filler_states,
 };
 use midlayer::hook::{Anatomy, HookFault};
-use midlayer::intervention::{Kind, PositionSet, Site};
+use midlayer::intervention::{Needs, PositionSet, Site};
 
 /// One run to show.
 pub struct Run {
@@ -45,7 +45,10 @@ struct Donor {
 
 /// What can be known to be wrong without a model.
 pub fn check(args: &TryArgs) -> Result<(), Usage> {
-    let injects = args.manipulate.iter().any(Stack::injects);
+    let injects = args
+        .manipulate
+        .iter()
+        .any(|stack| stack.needs(Needs::Donor));
     let residual = args.place.sites() == [Site::Residual];
     let named = (args.inject_from.is_some(), args.inject_at.is_some());
     let fits = match named {
@@ -81,7 +84,7 @@ pub fn runs(
             true => &args.seed[..],
             false => &[0],
         };
-        let layers = layers(stack, &asked, args.layers.is_all());
+        let layers = layers(stack, &asked, args.layers.is_all(), n_layer);
         let before = runs.len();
         let mut left_out: Vec<u32> = Vec::new();
         let mut reason = None;
@@ -100,7 +103,7 @@ pub fn runs(
                     request,
                 };
                 for &(kind, fixed) in &stack.0 {
-                    let donor = donors.get(kind.to_string().as_str());
+                    let donor = donors.get(&kind.manipulation().needs());
                     let tokens = donor.map_or(&selected, |donor| &donor.positions);
                     let k = fixed.unwrap_or(layer);
                     for site in args.place.sites() {
@@ -149,23 +152,27 @@ fn no_place(name: &str, why: &HookFault) -> Usage {
 }
 
 /// The layers at which a stack runs. One whose manipulations all have theirs runs once.
-fn layers(stack: &Stack, asked: &[u32], all: bool) -> Vec<u32> {
+fn layers(stack: &Stack, asked: &[u32], all: bool, n_layer: u32) -> Vec<u32> {
     if stack.is_fixed() {
         return vec![0];
     }
-    let first = stack.first_layer();
-    let mut layers = asked.to_vec();
-    if layers.len() > 1 && layers[0] < first {
-        // Who asks for all has not asked for this one.
-        if !all {
-            let name = stack.name();
-            say(&format!(
-                "{name} is not defined below layer {first} and is left out there"
-            ));
-        }
-        layers.retain(|layer| *layer >= first);
+    let layers = asked.iter().copied();
+    let defined: Vec<u32> = layers.filter(|l| stack.is_defined(*l, n_layer)).collect();
+    if defined.is_empty() {
+        // Running them says why.
+        return asked.to_vec();
     }
-    layers
+    // Who asks for all has not asked for one in particular.
+    if !all && defined.len() < asked.len() {
+        let name = stack.name();
+        let left = asked.iter().filter(|layer| !defined.contains(layer));
+        let left: Vec<String> = left.map(ToString::to_string).collect();
+        let left = left.join(", ");
+        say(&format!(
+            "{name} is left out where it is not defined (layers {left})"
+        ));
+    }
+    defined
 }
 
 fn check_idle(args: &TryArgs, request: &Request) -> Result<(), Usage> {
@@ -187,7 +194,7 @@ fn donors(
     prompt: &Prompt,
     from: Option<&str>,
     selected: &PositionSet,
-) -> anyhow::Result<HashMap<&'static str, Donor>> {
+) -> anyhow::Result<HashMap<Needs, Donor>> {
     let sites = args.place.sites();
     let mut donors = HashMap::new();
     if let Some(from) = from {
@@ -197,13 +204,16 @@ fn donors(
         let places = moves.iter().map(|(_, to)| *to..to + 1);
         let positions = PositionSet::ranges(places);
         let states = donor_states(engine, &donor, &moves, &sites)?;
-        donors.insert("inject", Donor { states, positions });
+        donors.insert(Needs::Donor, Donor { states, positions });
     }
-    let mut kinds = args.manipulate.iter().flat_map(|stack| &stack.0);
-    if kinds.any(|(kind, _)| *kind == Kind::Filler) {
+    if args
+        .manipulate
+        .iter()
+        .any(|stack| stack.needs(Needs::Filler))
+    {
         let states = filler_states(engine, prompt, &sites)?;
         let positions = selected.clone();
-        donors.insert("filler", Donor { states, positions });
+        donors.insert(Needs::Filler, Donor { states, positions });
     }
     Ok(donors)
 }

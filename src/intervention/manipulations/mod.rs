@@ -1,0 +1,11 @@
+//! The manipulations. To add one, write its file and add its line here.
+
+super::table::table! {
+    freeze::Freeze,
+    random::Random,
+    shuffle::Shuffle,
+    skip_attention::SkipAttention,
+    inject::Inject,
+    zero::Zero,
+    filler::Filler,
+}
