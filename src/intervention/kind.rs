@@ -123,6 +123,17 @@ impl Kind {
         value(&parameter.values, bits)
     }
 
+    /// The value of a parameter that is a number.
+    ///
+    /// # Panics
+    /// When the manipulation has no such parameter.
+    pub fn number(self, name: &str) -> f64 {
+        match self.parameter(name) {
+            Value::Number(number) => number,
+            Value::Word(_) => panic!("{name} is a word"),
+        }
+    }
+
     /// The parameters that differ from their defaults.
     pub fn given(self) -> impl Iterator<Item = (&'static str, Value)> {
         let all = self.manipulation().parameters().iter().zip(self.given);
@@ -225,6 +236,24 @@ impl Kind {
     /// Whether it rewrites rows of `site`.
     pub fn has_site(self, site: Site) -> bool {
         self.manipulation().sites().contains(&site)
+    }
+
+    /// Says why it cannot be asked for at `site`, if it cannot. (What has a place of its own takes
+    /// any.)
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn check_site(self, site: Site) -> Result<(), String> {
+        let own_place = matches!(self.action(0, None), Action::SkipAttention);
+        if own_place || self.has_site(site) {
+            return Ok(());
+        }
+        let sites = self.manipulation().sites().iter();
+        let sites: Vec<String> = sites.map(Site::to_string).collect();
+        Err(format!(
+            "{self} does not rewrite {site}; it rewrites {}",
+            sites.join(", ")
+        ))
     }
 
     /// The first manipulation of the table that differs from this one at most in which states it

@@ -15,6 +15,7 @@ mod tokens;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::mem::discriminant;
 use std::sync::Arc;
 
 pub use editor::{Editor, Met, Missed};
@@ -182,18 +183,31 @@ impl Action {
     pub fn touches_last(&self) -> bool {
         matches!(self, Action::SkipAttention)
     }
+
+    /// The manipulation of the table that has this action, the first one where several have;
+    /// `None` for the caller's own function.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Action::Row(edit) => Some(edit.kind),
+            other => {
+                let own = |kind: &Kind| discriminant(&kind.action(0, None)) == discriminant(other);
+                Kind::ALL.into_iter().find(own)
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Action::Freeze => write!(f, "freeze"),
             Action::Given(states) => write!(f, "given({} rows)", states.len()),
-            Action::SkipAttention => write!(f, "skip-attention"),
             Action::Row(edit) if edit.kind.has_seed() => {
                 write!(f, "{}(seed {})", edit.kind, edit.seed)
             }
-            Action::Row(edit) => write!(f, "{}", edit.kind),
+            Action::Freeze | Action::SkipAttention | Action::Row(_) => {
+                let kind = self.kind().expect("actions of the table");
+                write!(f, "{kind}")
+            }
             Action::Custom(_) => write!(f, "custom"),
         }
     }
@@ -246,26 +260,6 @@ impl Intervention {
     pub fn at(mut self, tokens: PositionSet) -> Self {
         self.tokens = tokens;
         self
-    }
-
-    /// Freezes all prior tokens from layer `k` up, `k >= 1`.
-    pub fn freeze(k: u32) -> Self {
-        Self::new(Action::Freeze, LayerSpan::from(k))
-    }
-
-    /// Replaces all prior tokens' states entering layer `k` by noise of the same norm.
-    pub fn random(k: u32, seed: u64) -> Self {
-        Self::new(Kind::Random.action(seed, None), LayerSpan::only(k))
-    }
-
-    /// Permutes the dimensions of all prior tokens' states entering layer `k`.
-    pub fn shuffle(k: u32, seed: u64) -> Self {
-        Self::new(Kind::Shuffle.action(seed, None), LayerSpan::only(k))
-    }
-
-    /// Silences attention in the layers from `k` up, for all tokens.
-    pub fn skip_attention(k: u32) -> Self {
-        Self::new(Action::SkipAttention, LayerSpan::from(k))
     }
 
     /// Replaces states entering layer `k` by given ones at `tokens`.

@@ -86,14 +86,19 @@ pub trait Manipulation: Sync {
     /// `None` where something that it rests on is not known.
     fn expected(&self, known: &Known<'_>, row: &mut [f32]) -> Option<()>;
 
+    /// Whether it is a control that must leave everything as it is.
+    fn changes_nothing(&self) -> bool {
+        false
+    }
+
     /// Another way to the same result, which the self-test compares.
     fn second_way(&self) -> Option<SecondWay> {
         None
     }
 
-    /// What the paper found, for a sentence of the report; `None` for what it did not do.
-    fn paper(&self) -> &'static str {
-        "the top 30-50%"
+    /// What the paper found can be ignored; `None` where it did not try the manipulation.
+    fn paper(&self) -> Option<&'static str> {
+        None
     }
 
     /// The colour in figures. The first ones are the palette of Okabe and Ito, which colour-blind

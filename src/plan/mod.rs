@@ -274,28 +274,19 @@ impl Plan {
 
 impl Step {
     fn of(intervention: &Intervention) -> Result<Self, PlanFileError> {
-        let of = |holds: &dyn Fn(&Action) -> bool| {
-            let mut kinds = Kind::ALL.into_iter();
-            kinds.find(|kind| holds(&kind.action(0, None)))
-        };
-        let (manipulation, seed, states) = match &intervention.action {
-            Action::Freeze => (of(&|a| matches!(a, Action::Freeze)), None, None),
-            Action::SkipAttention => (of(&|a| matches!(a, Action::SkipAttention)), None, None),
-            Action::Given(states) => {
-                let kind = of(&|a| matches!(a, Action::Given(_)));
-                (kind, None, Some(needed(intervention, states)))
-            }
+        let manipulation = intervention.action.kind().ok_or(PlanFileError::Custom)?;
+        let (seed, states) = match &intervention.action {
+            Action::Given(states) => (None, Some(needed(intervention, states))),
             Action::Row(edit) => {
                 let states = edit.states.as_ref();
+                let in_span = |layer, _| intervention.layers.contains(layer);
                 (
-                    Some(edit.kind),
                     edit.kind.has_seed().then_some(edit.seed),
-                    states.map(|states| all_rows(states)),
+                    states.map(|states| given(states, in_span)),
                 )
             }
-            Action::Custom(_) => (None, None, None),
+            Action::Freeze | Action::SkipAttention | Action::Custom(_) => (None, None),
         };
-        let manipulation = manipulation.ok_or(PlanFileError::Custom)?;
         let span = intervention.layers;
         let tokens = (intervention.tokens != PositionSet::all()).then(|| {
             let ranges = intervention.tokens.as_ranges().iter();
@@ -369,10 +360,6 @@ fn needed(intervention: &Intervention, states: &States) -> Given {
     given(states, |layer, position| {
         intervention.layers.contains(layer) && intervention.tokens.contains(position)
     })
-}
-
-fn all_rows(states: &States) -> Given {
-    given(states, |_, _| true)
 }
 
 fn given(states: &States, is_asked: impl Fn(u32, u32) -> bool) -> Given {

@@ -161,6 +161,7 @@ impl Examined<'_> {
                 self.note(Check::Rows, cell, Verdict::of(off, 0.0));
             }
             let verdict = match distance(&logits, &self.clean) {
+                off if kind.manipulation().changes_nothing() => Verdict::of(off, 0.0),
                 0.0 => Verdict::Vacuous,
                 _ => Verdict::Exact,
             };

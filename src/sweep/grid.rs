@@ -109,6 +109,9 @@ pub enum GridError {
         /// What a layer lacks.
         why: String,
     },
+    /// A manipulation of rows that it does not know.
+    #[error("{0} (--site)")]
+    NoSite(String),
     /// A task without a manipulation.
     #[error(
         "task {0} knows no donors, so no manipulation is left to run; add another one (--manipulate)"
@@ -124,6 +127,10 @@ impl Grid {
     pub fn of(spec: &Spec) -> Result<Self, GridError> {
         let mut notes = Vec::new();
         for &kind in &spec.manipulations {
+            let mut sites = spec.sites.iter();
+            sites
+                .try_for_each(|site| kind.check_site(*site))
+                .map_err(GridError::NoSite)?;
             let n_layer = spec.model.facts.n_layer;
             let defined = |layer: &u32| kind.is_defined(*layer, n_layer);
             if !spec.layers.iter().any(defined) {

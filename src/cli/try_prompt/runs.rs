@@ -45,6 +45,12 @@ struct Donor {
 
 /// What can be known to be wrong without a model.
 pub fn check(args: &TryArgs) -> Result<(), Usage> {
+    for (kind, _) in args.manipulate.iter().flat_map(|stack| &stack.0) {
+        let mut sites = args.place.sites().into_iter();
+        sites
+            .try_for_each(|site| kind.check_site(site))
+            .map_err(|why| Usage(format!("{why} (--site)")))?;
+    }
     let injects = args
         .manipulate
         .iter()

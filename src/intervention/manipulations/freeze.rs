@@ -1,6 +1,8 @@
 //! Nothing that a prior token learns from layer `k` up reaches later tokens.
 
-use super::super::{Action, Known, Manipulation, RowEdit, SecondWay, Site};
+use super::super::{
+    Action, Intervention, Known, LayerSpan, Manipulation, RowEdit, SecondWay, Site,
+};
 
 pub struct Freeze;
 
@@ -39,7 +41,18 @@ impl Manipulation for Freeze {
         Some(SecondWay::Cache)
     }
 
+    fn paper(&self) -> Option<&'static str> {
+        Some("the top 30-50%")
+    }
+
     fn colour(&self) -> (u8, u8, u8) {
         (0, 114, 178)
+    }
+}
+
+impl Intervention {
+    /// Freezes all prior tokens from layer `k` up, `k >= 1`.
+    pub fn freeze(k: u32) -> Self {
+        Self::new(Action::Freeze, LayerSpan::from(k))
     }
 }

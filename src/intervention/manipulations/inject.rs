@@ -30,8 +30,8 @@ impl Manipulation for Inject {
         Some(())
     }
 
-    fn paper(&self) -> &'static str {
-        "the top third"
+    fn paper(&self) -> Option<&'static str> {
+        Some("the top third")
     }
 
     fn colour(&self) -> (u8, u8, u8) {

@@ -8,4 +8,7 @@ super::table::table! {
     inject::Inject,
     zero::Zero,
     filler::Filler,
+    scale::Scale,
+    skip_layer::SkipLayer,
+    itself::Itself,
 }

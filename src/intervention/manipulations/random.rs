@@ -1,6 +1,8 @@
 //! Noise in place of a state.
 
-use super::super::{Known, Manipulation, Missed, Place, RowEdit, random_row};
+use super::super::{
+    Intervention, Kind, Known, LayerSpan, Manipulation, Missed, Place, RowEdit, random_row,
+};
 
 pub struct Random;
 
@@ -32,7 +34,18 @@ impl Manipulation for Random {
         Some(())
     }
 
+    fn paper(&self) -> Option<&'static str> {
+        Some("the top 30-50%")
+    }
+
     fn colour(&self) -> (u8, u8, u8) {
         (213, 94, 0)
+    }
+}
+
+impl Intervention {
+    /// Replaces all prior tokens' states entering layer `k` by noise of the same norm.
+    pub fn random(k: u32, seed: u64) -> Self {
+        Self::new(Kind::Random.action(seed, None), LayerSpan::only(k))
     }
 }

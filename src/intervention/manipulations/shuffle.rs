@@ -1,6 +1,9 @@
 //! A state's values in another order.
 
-use super::super::{Known, Manipulation, Missed, Place, RowEdit, permutation, shuffle_row};
+use super::super::{
+    Intervention, Kind, Known, LayerSpan, Manipulation, Missed, Place, RowEdit, permutation,
+    shuffle_row,
+};
 
 pub struct Shuffle;
 
@@ -36,7 +39,18 @@ impl Manipulation for Shuffle {
         Some(())
     }
 
+    fn paper(&self) -> Option<&'static str> {
+        Some("the top 30-50%")
+    }
+
     fn colour(&self) -> (u8, u8, u8) {
         (230, 159, 0)
+    }
+}
+
+impl Intervention {
+    /// Permutes the dimensions of all prior tokens' states entering layer `k`.
+    pub fn shuffle(k: u32, seed: u64) -> Self {
+        Self::new(Kind::Shuffle.action(seed, None), LayerSpan::only(k))
     }
 }

@@ -1,6 +1,8 @@
 //! No token reads another from layer `k` up.
 
-use super::super::{Action, Known, Manipulation, RowEdit, SecondWay, Site};
+use super::super::{
+    Action, Intervention, Known, LayerSpan, Manipulation, RowEdit, SecondWay, Site,
+};
 
 pub struct SkipAttention;
 
@@ -35,7 +37,18 @@ impl Manipulation for SkipAttention {
         Some(SecondWay::SilentWeights)
     }
 
+    fn paper(&self) -> Option<&'static str> {
+        Some("the top 30-50%")
+    }
+
     fn colour(&self) -> (u8, u8, u8) {
         (0, 158, 115)
+    }
+}
+
+impl Intervention {
+    /// Silences attention in the layers from `k` up, for all tokens.
+    pub fn skip_attention(k: u32) -> Self {
+        Self::new(Action::SkipAttention, LayerSpan::from(k))
     }
 }
