@@ -258,9 +258,9 @@ impl Stack {
     }
 
     /// Where all moving manipulations are defined.
-    pub fn is_defined(&self, layer: u32, n_layer: u32) -> bool {
+    pub fn is_defined(&self, layer: u32, of: &dyn Fn(Kind, u32) -> bool) -> bool {
         let mut moving = self.0.iter().filter(|(_, fixed)| fixed.is_none());
-        moving.all(|(kind, _)| kind.is_defined(layer, n_layer))
+        moving.all(|(kind, _)| of(*kind, layer))
     }
 
     pub fn name(&self) -> String {
@@ -285,7 +285,8 @@ mod tests {
         let stack: Stack = "inject@8+freeze".parse().unwrap();
         assert_eq!(stack.0, [(Kind::Inject, Some(8)), (Kind::Freeze, None)]);
         assert!(!stack.is_fixed());
-        assert!(stack.is_defined(1, 4) && !stack.is_defined(0, 4));
+        let of = |kind: Kind, layer| kind.is_defined(layer, 4);
+        assert!(stack.is_defined(1, &of) && !stack.is_defined(0, &of));
         assert_eq!(stack.name(), "inject@8+freeze");
         assert!("freeze@x".parse::<Stack>().is_err());
         assert!("melt".parse::<Stack>().unwrap_err().contains("choose from"));

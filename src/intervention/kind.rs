@@ -176,14 +176,33 @@ impl Kind {
         Ok(self)
     }
 
-    /// What is done to rows. `states` are those that it needs; without them nothing is given,
-    /// and running the action is an error.
-    pub fn action(self, seed: u64, states: Option<Arc<States>>) -> Action {
-        self.manipulation().action(RowEdit {
+    /// Whether a parameter is this word.
+    ///
+    /// # Panics
+    /// When the manipulation has no such parameter.
+    pub fn is_word(self, name: &str, word: &str) -> bool {
+        matches!(self.parameter(name), Value::Word(own) if own == word)
+    }
+
+    /// The positions that it rewrites when `chosen` are asked for, among `prior` prior tokens.
+    /// None are left where there is no other place for what acts elsewhere.
+    pub fn places(self, seed: u64, chosen: &PositionSet, prior: u32) -> PositionSet {
+        self.manipulation()
+            .places(&self.edit(seed, None), chosen, prior)
+    }
+
+    fn edit(self, seed: u64, states: Option<Arc<States>>) -> RowEdit {
+        RowEdit {
             kind: self,
             seed: if self.has_seed() { seed } else { 0 },
             states,
-        })
+        }
+    }
+
+    /// What is done to rows. `states` are those that it needs; without them nothing is given,
+    /// and running the action is an error.
+    pub fn action(self, seed: u64, states: Option<Arc<States>>) -> Action {
+        self.manipulation().action(self.edit(seed, states))
     }
 
     /// The manipulation at layer `k` on `tokens`; see [`Self::action`] for `states`.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use editor::{Editor, Met, Missed};
 pub use kind::{Extent, Kind, Value};
 pub use layers::{LayerList, LayerListError, LayerSpan};
-pub use noise::{Part, permutation, random_row, shuffle_row};
+pub use noise::{Part, length, permutation, random_row, shuffle_row};
 pub use table::{Known, Manipulation, Needs, Parameter, Place, RowEdit, SecondWay, Values};
 pub use tokens::PositionSet;
 

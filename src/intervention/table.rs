@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Extent, Kind, LayerSpan, Missed, Site, States, Target};
+use super::{Action, Extent, Kind, LayerSpan, Missed, PositionSet, Site, States, Target};
 
 /// A manipulation: one file in `manipulations/`. Everything else reads it from the table.
 pub trait Manipulation: Sync {
@@ -64,6 +64,11 @@ pub trait Manipulation: Sync {
         }
     }
 
+    /// The positions that it rewrites when `chosen` are asked for, among `prior` prior tokens.
+    fn places(&self, _edit: &RowEdit, chosen: &PositionSet, _prior: u32) -> PositionSet {
+        chosen.clone()
+    }
+
     /// What happens to rows. Most manipulations [`rewrite`](Self::rewrite) each row by itself.
     fn action(&self, edit: RowEdit) -> Action {
         Action::Row(edit)
@@ -115,6 +120,10 @@ pub enum Needs {
     Donor,
     /// The states of a neutral text.
     Filler,
+    /// A direction in the residual stream for each layer, as states at (layer, 0).
+    Direction,
+    /// Mean states over a set of texts.
+    Mean,
 }
 
 impl Needs {
@@ -176,6 +185,21 @@ impl RowEdit {
             _ => false,
         };
         same_states && self.kind == other.kind && self.seed == other.seed
+    }
+}
+
+impl RowEdit {
+    /// The direction of a row's layer, of `width` values; `None` where the layer has none.
+    ///
+    /// # Errors
+    /// [`Missed`] where no directions are given, or narrower ones.
+    pub fn direction(&self, place: &Place, width: usize) -> Result<Option<&[f32]>, Missed> {
+        let layer = place.layer;
+        let Some(states) = &self.states else {
+            return Err(Missed::NotGiven { layer, position: 0 });
+        };
+        let known = states.get(layer, 0).is_some();
+        known.then(|| states.fitting(layer, 0, width)).transpose()
     }
 }
 

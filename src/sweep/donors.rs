@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Given;
 use crate::engine::{DonorStates, Engine, EngineError, donor_states, filler_states};
 use crate::intervention::{Kind, Needs, Site, States};
 use crate::tasks::Item;
@@ -10,14 +11,16 @@ use crate::tasks::Item;
 pub(super) struct Donors<'s> {
     /// The sites that a sweep rewrites.
     sites: &'s [Site],
+    given: &'s Given,
     donor: Option<DonorStates>,
     filler: Option<DonorStates>,
 }
 
 impl<'s> Donors<'s> {
-    pub fn new(sites: &'s [Site]) -> Self {
+    pub fn new(sites: &'s [Site], given: &'s Given) -> Self {
         Self {
             sites,
+            given,
             donor: None,
             filler: None,
         }
@@ -35,7 +38,9 @@ impl<'s> Donors<'s> {
         let known = match needs {
             Needs::Donor => &mut self.donor,
             Needs::Filler => &mut self.filler,
-            Needs::Nothing => return Ok(None),
+            Needs::Nothing | Needs::Direction | Needs::Mean => {
+                return self.given.states(kind, &item.prompt.tokens, engine);
+            }
         };
         if known.is_none() {
             *known = Some(match needs {

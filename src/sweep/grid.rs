@@ -109,6 +109,14 @@ pub enum GridError {
         /// What a layer lacks.
         why: String,
     },
+    /// A manipulation without what it needs.
+    #[error("{kind} needs {option}")]
+    Lacks {
+        /// The manipulation.
+        kind: Kind,
+        /// What is missing.
+        option: &'static str,
+    },
     /// A manipulation of rows that it does not know.
     #[error("{0} (--site)")]
     NoSite(String),
@@ -131,18 +139,20 @@ impl Grid {
             sites
                 .try_for_each(|site| kind.check_site(*site))
                 .map_err(GridError::NoSite)?;
-            let n_layer = spec.model.facts.n_layer;
-            let defined = |layer: &u32| kind.is_defined(*layer, n_layer);
+            if let Some(option) = spec.outside.lacks(kind) {
+                return Err(GridError::Lacks { kind, option });
+            }
+            let defined = |layer: &u32| spec.is_defined(kind, *layer);
             if !spec.layers.iter().any(defined) {
                 return Err(GridError::NoLayer {
                     kind,
-                    where_defined: where_defined(kind, n_layer),
+                    where_defined: where_defined(kind, spec),
                 });
             }
             if !spec.layers.iter().all(defined) {
                 notes.push(format!(
                     "{kind} is defined {} and is left out elsewhere",
-                    where_defined(kind, n_layer)
+                    where_defined(kind, spec)
                 ));
             }
         }
@@ -182,11 +192,14 @@ impl Grid {
 }
 
 /// At which layers a manipulation is defined, in words.
-pub(super) fn where_defined(kind: Kind, n_layer: u32) -> String {
-    let (first, above) = (kind.first_layer(), kind.manipulation().layers_above());
-    match above {
-        0 => format!("from layer {first} up"),
-        _ => format!("at layers {first} to {}", n_layer.saturating_sub(above + 1)),
+fn where_defined(kind: Kind, spec: &Spec) -> String {
+    let n_layer = spec.model.facts.n_layer;
+    let mut defined = (0..n_layer).filter(|layer| spec.is_defined(kind, *layer));
+    match (defined.next(), defined.next_back()) {
+        (Some(first), Some(last)) if last + 1 < n_layer => format!("at layers {first} to {last}"),
+        (Some(first), Some(_)) => format!("from layer {first} up"),
+        (Some(only), None) => format!("at layer {only} alone"),
+        (None, _) => "at none".into(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::units::units;
-use super::{Amount, Cell, Effort, Grid, SweepError, Unit, Variant};
+use super::{Amount, Cell, Effort, Given, Grid, SweepError, Unit, Variant};
 use crate::engine::{Engine, EngineError, TokenSelector};
 use crate::intervention::Kind;
 use crate::store::{Part, StoreError};
@@ -17,6 +17,7 @@ use crate::tasks::{Item, ItemSet, TaskName};
 pub struct Prepared {
     pub(super) variant: Variant,
     pub(super) selector: TokenSelector,
+    pub(super) given: Given,
     pub(super) tasks: Vec<PreparedTask>,
 }
 
@@ -164,11 +165,20 @@ impl Prepared {
                     item: item.id.clone(),
                     source: EngineError::Prompt(source),
                 };
-                selector.positions(&item.prompt).map_err(failed)?;
+                let chosen = selector.positions(&item.prompt).map_err(failed)?;
+                let prior = item.prompt.tokens.len() as u32 - 1;
+                let mut kinds = spec.manipulations.iter();
+                let nowhere = |kind: &&Kind| kind.places(1, &chosen, prior).first().is_none();
+                if let Some(kind) = kinds.find(|kind| chosen.first().is_some() && nowhere(kind)) {
+                    return Err(SweepError::Tokens(format!(
+                        "{kind} acts on other tokens than those asked for, and all are; leave some out (--tokens)"
+                    )));
+                }
             }
             tasks.push(task);
         }
         Ok(Self {
+            given: spec.outside.read(engine)?,
             variant,
             selector,
             tasks,

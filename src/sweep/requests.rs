@@ -106,7 +106,7 @@ impl UnitRun<'_> {
         all: &mut Requests<'i>,
     ) -> Result<(), EngineError> {
         let tokens = self.prepared.selector.positions(&item.prompt)?;
-        let mut donors = Donors::new(&self.prepared.variant.spec.sites);
+        let mut donors = Donors::new(&self.prepared.variant.spec.sites, &self.prepared.given);
         let grid = &self.prepared.variant.grid;
         let cells = cells_for(item, grid, self.task, self.unit.cells.clone());
         for (n, (number, cell)) in cells.enumerate() {
@@ -128,6 +128,11 @@ impl UnitRun<'_> {
             let at = match swap {
                 Some(of) => PositionSet::ranges(of.moves.iter().map(|(_, to)| *to..to + 1)),
                 None => tokens.clone(),
+            };
+            let prior = item.prompt.tokens.len() as u32 - 1;
+            let at = match cell.treatment.kind() {
+                Some(kind) => kind.places(cell.seed, &at, prior),
+                None => at,
             };
             self.intervene(&mut request, item, cell, at, &mut donors, engine)?;
             all.asked.push(Asked {

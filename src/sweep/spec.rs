@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Grid, GridError, SweepError};
+use super::{Grid, GridError, Outside, SweepError};
 use crate::engine::{Engine, Strategy, Wording};
 use crate::files::{Held, HeldError};
 use crate::hook::Anatomy;
@@ -73,6 +73,9 @@ pub struct Spec {
     pub manipulate_generated: bool,
     /// How many tokens follow the prompt when manipulation begins.
     pub from_step: usize,
+    /// What manipulations need besides the prompts.
+    #[serde(skip_serializing_if = "Outside::is_empty", default)]
+    pub outside: Outside,
 }
 
 /// A manipulation, and the layers at which the model has no place for it: no attention to skip,
@@ -243,9 +246,10 @@ impl Spec {
         for &manipulation in &self.manipulations {
             let mut layers = Vec::new();
             let mut reason = None;
-            let n_layer = self.model.facts.n_layer;
-            let defined = |layer: &&u32| manipulation.is_defined(**layer, n_layer);
-            for &layer in self.layers.iter().filter(defined) {
+            let defined: Vec<u32> = (self.layers.iter().copied())
+                .filter(|layer| self.is_defined(manipulation, *layer))
+                .collect();
+            for &layer in &defined {
                 let tokens = PositionSet::all();
                 let intervention = manipulation.intervention(layer, 0, self.extent, tokens, None);
                 let mut sites = self.sites.iter();
@@ -263,7 +267,7 @@ impl Spec {
                 reason.get_or_insert(why);
             }
             let Some(why) = reason else { continue };
-            if layers.len() == self.layers.iter().filter(defined).count() {
+            if layers.len() == defined.len() {
                 return Err(GridError::NoPlace {
                     kind: manipulation,
                     why,
@@ -290,7 +294,7 @@ impl Spec {
 
     /// Whether a manipulation is defined at a layer.
     pub fn is_defined(&self, kind: Kind, layer: u32) -> bool {
-        kind.is_defined(layer, self.model.facts.n_layer)
+        kind.is_defined(layer, self.model.facts.n_layer) && self.outside.has(kind, layer)
     }
 
     /// The first difference between this specification and another, as

@@ -1,6 +1,10 @@
 //! What help says of manipulations: it is read from their table.
 
-use midlayer::intervention::{Kind, Values};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use midlayer::intervention::{Kind, Needs, Values};
 
 /// The manipulations of `midlayer try`.
 pub const WHAT_TO_DO: &str = "What to do: a comma separates runs, + stacks manipulations in one run, @ fixes a layer (freeze,random or inject@8+freeze@20)";
@@ -52,5 +56,33 @@ pub fn extents() -> String {
     let upward = Kind::names(|kind| kind.manipulation().is_upward());
     format!(
         "Which layers, seen from the layer k: paper ({upward} from k up, the others at k alone), from (k up), only (k alone), window:N (k and the N-1 above it)"
+    )
+}
+
+/// Files that manipulations need.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Manipulation")]
+pub struct OutsideArgs {
+    #[arg(long, value_name = "FILE", help = directions())]
+    pub direction: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", help = means())]
+    pub mean_of: Option<PathBuf>,
+}
+
+fn needing(needs: Needs) -> String {
+    Kind::names(|kind| kind.manipulation().needs() == needs)
+}
+
+fn directions() -> String {
+    format!(
+        "{}: the directions, one for each layer: a control vector of llama.cpp (GGUF) or states (safetensors)",
+        needing(Needs::Direction)
+    )
+}
+
+fn means() -> String {
+    format!(
+        "{}: the texts over which states are averaged, one in each line",
+        needing(Needs::Mean)
     )
 }

@@ -155,6 +155,8 @@ pub struct TryArgs {
     pub answer: Vec<String>,
     #[command(flatten)]
     pub place: PlaceArgs,
+    #[command(flatten)]
+    pub outside: OutsideArgs,
     /// inject: the donor prompt, whose last tokens' states are taken; written as -p is
     #[arg(long, value_name = "TEXT")]
     pub inject_from: Option<text::Source>,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{
-    GenerationArgs, ModelArgs, PlaceArgs, WordingArgs, all_manipulations, manipulations, seeds,
+    GenerationArgs, ModelArgs, OutsideArgs, PlaceArgs, WordingArgs, all_manipulations,
+    manipulations, seeds,
 };
 use midlayer::engine::{Planned, Strategy};
 use midlayer::intervention::{Kind, LayerList};
@@ -51,6 +52,8 @@ pub struct SweepArgs {
     pub seed: Vec<u64>,
     #[command(flatten)]
     pub place: PlaceArgs,
+    #[command(flatten)]
+    pub outside: OutsideArgs,
     /// Items of each task at most, or of one task as capitals=30; a comma separates several
     /// [default: all capitals, 100 of the others]
     #[arg(long, value_name = "[TASK=]N", value_delimiter = ',')]

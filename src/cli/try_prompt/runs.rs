@@ -10,7 +10,8 @@ use midlayer::engine::{
     DonorStates, Engine, Prompt, PromptError, Request, TextPart, donor_states, filler_states,
 };
 use midlayer::hook::{Anatomy, HookFault};
-use midlayer::intervention::{Needs, PositionSet, Site};
+use midlayer::intervention::{Kind, Needs, PositionSet, Site};
+use midlayer::sweep::Outside;
 
 /// One run to show.
 pub struct Run {
@@ -51,6 +52,7 @@ pub fn check(args: &TryArgs) -> Result<(), Usage> {
             .try_for_each(|site| kind.check_site(site))
             .map_err(|why| Usage(format!("{why} (--site)")))?;
     }
+    check_files(args)?;
     let injects = args
         .manipulate
         .iter()
@@ -72,6 +74,25 @@ pub fn check(args: &TryArgs) -> Result<(), Usage> {
     ))
 }
 
+fn check_files(args: &TryArgs) -> Result<(), Usage> {
+    let files = &args.outside;
+    for (needs, named, option) in [
+        (
+            Needs::Direction,
+            files.direction.is_some(),
+            "--direction FILE",
+        ),
+        (Needs::Mean, files.mean_of.is_some(), "--mean-of FILE"),
+    ] {
+        let kinds = args.manipulate.iter().flat_map(|stack| &stack.0);
+        let mut kinds = kinds.filter(|(kind, _)| kind.manipulation().needs() == needs);
+        if let Some((kind, _)) = kinds.next().filter(|_| !named) {
+            return Err(Usage(format!("{kind} needs {option}")));
+        }
+    }
+    Ok(())
+}
+
 /// Every stack at every layer and seed.
 pub fn runs(
     args: &TryArgs,
@@ -84,13 +105,22 @@ pub fn runs(
     let asked = args.layers.resolve(n_layer)?;
     let selected = args.place.tokens.positions(prompt)?;
     let donors = donors(args, engine, prompt, donor, &selected)?;
+    let files = &args.outside;
+    let outside = Outside::of(
+        files.direction.as_deref(),
+        files.mean_of.as_deref(),
+        engine.facts(),
+    )?;
+    let given = outside.read(engine)?;
     let mut runs = Vec::new();
     for (n, stack) in args.manipulate.iter().enumerate() {
         let seeds = match stack.has_seed() {
             true => &args.seed[..],
             false => &[0],
         };
-        let layers = layers(stack, &asked, args.layers.is_all(), n_layer);
+        let layers = layers(stack, &asked, args.layers.is_all(), &|kind, layer| {
+            kind.is_defined(layer, n_layer) && outside.has(kind, layer)
+        });
         let before = runs.len();
         let mut left_out: Vec<u32> = Vec::new();
         let mut reason = None;
@@ -110,10 +140,14 @@ pub fn runs(
                 };
                 for &(kind, fixed) in &stack.0 {
                     let donor = donors.get(&kind.manipulation().needs());
+                    let prior = prompt.tokens.len() as u32 - 1;
                     let tokens = donor.map_or(&selected, |donor| &donor.positions);
+                    let tokens = kind.places(seed, tokens, prior);
                     let k = fixed.unwrap_or(layer);
+                    let own = given.states(kind, &prompt.tokens, engine)?;
                     for site in args.place.sites() {
                         let states = donor.map(|donor| donor.states.at(site));
+                        let states = states.or_else(|| own.clone());
                         let extent = args.place.extent;
                         let intervention = kind
                             .intervention(k, seed, extent, tokens.clone(), states)
@@ -158,12 +192,19 @@ fn no_place(name: &str, why: &HookFault) -> Usage {
 }
 
 /// The layers at which a stack runs. One whose manipulations all have theirs runs once.
-fn layers(stack: &Stack, asked: &[u32], all: bool, n_layer: u32) -> Vec<u32> {
+fn layers(
+    stack: &Stack,
+    asked: &[u32],
+    all: bool,
+    is_defined: &dyn Fn(Kind, u32) -> bool,
+) -> Vec<u32> {
     if stack.is_fixed() {
         return vec![0];
     }
     let layers = asked.iter().copied();
-    let defined: Vec<u32> = layers.filter(|l| stack.is_defined(*l, n_layer)).collect();
+    let defined: Vec<u32> = layers
+        .filter(|l| stack.is_defined(*l, is_defined))
+        .collect();
     if defined.is_empty() {
         // Running them says why.
         return asked.to_vec();

@@ -11,4 +11,9 @@ super::table::table! {
     scale::Scale,
     skip_layer::SkipLayer,
     itself::Itself,
+    add::Add,
+    add_random::AddRandom,
+    ablate::Ablate,
+    mean::Mean,
+    equal_norm::EqualNorm,
 }
