@@ -60,6 +60,7 @@ test-prebuilt: build plugin
 
 format:
 	cargo fmt --all --check
+	rustfmt --check --edition 2024 src/intervention/manipulations/*.rs # declared by a macro
 
 lint:
 	cargo clippy --release --locked --all-targets -- -D warnings

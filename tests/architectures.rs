@@ -11,7 +11,7 @@ use common::tiny::{CLOSE, FAR, N_LAYER, distance, engine, model, options};
 use midlayer::engine::{Engine, EngineError, Outcome, Planned, Request, Straightforward};
 use midlayer::hook::{AnatomyError, Capture, HookFault, Observed, Row};
 use midlayer::intervention::{
-    Action, Editor, Intervention, LayerSpan, PositionSet, Site, States, Target,
+    Action, Editor, Intervention, Kind, LayerSpan, PositionSet, Site, States, Target,
 };
 use midlayer::runtime::{Architecture, Context, ContextOptions, RuntimeError, Synthetic, Token};
 
@@ -205,7 +205,7 @@ fn what_a_layer_has_not_is_refused() {
                 assert_eq!(skip, HookFault::NoAttention(layer), "{architecture}");
             }
             for (site, what) in [(Site::Keys, "keys"), (Site::Values, "values")] {
-                let zero = engine.run(&request(vec![only(Action::Zero).on(site)]));
+                let zero = engine.run(&request(vec![only(Kind::Zero.action(0, None)).on(site)]));
                 let expected = match (architecture, architecture.has_cache(layer)) {
                     (Architecture::Deepseek2Latent, _) => HookFault::Joined(layer, what),
                     (_, false) => HookFault::NoCache(layer, what),
@@ -233,8 +233,8 @@ fn a_span_passes_over_layers_that_have_nothing() {
             let with: Vec<u32> = with.collect();
             let actions = [
                 (Action::SkipAttention, Site::Residual),
-                (Action::Random { seed: 3 }, Site::Keys),
-                (Action::Zero, Site::Values),
+                (Kind::Random.action(3, None), Site::Keys),
+                (Kind::Zero.action(0, None), Site::Values),
             ];
             for (action, site) in actions {
                 let on = |span| Intervention::new(action.clone(), span).on(site);
@@ -267,7 +267,7 @@ fn a_layer_without_anything_is_its_own_input() {
         let clean = engine.run(&request(vec![])).unwrap().logits;
         let next = empty + 1;
         let mut of = |plan: Vec<Intervention>| engine.run(&request(plan)).unwrap().logits;
-        let zero = |k| Intervention::new(Action::Zero, LayerSpan::only(k));
+        let zero = |k| Intervention::new(Kind::Zero.action(0, None), LayerSpan::only(k));
         assert_eq!(
             of(vec![zero(empty)]),
             of(vec![zero(next)]),
@@ -278,7 +278,7 @@ fn a_layer_without_anything_is_its_own_input() {
         let shuffled = of(vec![Intervention::shuffle(empty, 1)]);
         let twice = of(vec![
             Intervention::shuffle(empty, 1),
-            Intervention::new(Action::Zero, LayerSpan::only(next)),
+            Intervention::new(Kind::Zero.action(0, None), LayerSpan::only(next)),
         ]);
         assert_ne!(shuffled, twice, "{architecture}");
         assert_eq!(twice, of(vec![zero(next)]), "{architecture}");
@@ -308,7 +308,7 @@ fn uneven_layers_are_the_same_by_both_strategies() {
             plans.push(vec![Intervention::random(k, 3)]);
             plans.push(vec![Intervention::shuffle(k, 3)]);
             plans.push(vec![Intervention::new(
-                Action::Zero,
+                Kind::Zero.action(0, None),
                 LayerSpan::window(k, 2),
             )]);
             plans.push(vec![
@@ -523,7 +523,10 @@ fn borrowed_keys_and_values_are_minded_by_both_strategies() {
     let mut plans = vec![
         vec![],
         vec![Intervention::random(0, 3)],
-        vec![Intervention::new(Action::Zero, LayerSpan::from(0))],
+        vec![Intervention::new(
+            Kind::Zero.action(0, None),
+            LayerSpan::from(0),
+        )],
     ];
     plans.extend(LAYERS.map(|k| vec![Intervention::skip_attention(k)]));
     let requests: Vec<Request> = plans.into_iter().map(request).collect();

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use common::{Golden, attentive, default_model_at, engine_of, exact_options};
 use midlayer::engine::{Engine, EngineError, Request, Straightforward};
 use midlayer::hook::HookFault;
-use midlayer::intervention::{Action, Intervention, LayerSpan, PositionSet, Site, States, Target};
+use midlayer::intervention::{
+    Action, Intervention, Kind, LayerSpan, PositionSet, Site, States, Target,
+};
 use midlayer::runtime::{
     Architecture, CacheType, ContextOptions, FlashAttention, RuntimeError, Synthetic, Token,
 };
@@ -219,9 +221,9 @@ fn every_kind_acts_at_the_chosen_layers_and_tokens_alone() {
         let mut engine = tiny(architecture);
         let clean = logits(&mut engine, &request(vec![]));
         let kinds = [
-            Action::Zero,
-            Action::Random { seed: 1 },
-            Action::Shuffle { seed: 1 },
+            Kind::Zero.action(0, None),
+            Kind::Random.action(1, None),
+            Kind::Shuffle.action(1, None),
         ];
         for action in kinds {
             for site in [Site::Keys, Site::Values] {
@@ -247,7 +249,8 @@ fn every_kind_acts_at_the_chosen_layers_and_tokens_alone() {
 fn keys_and_values_are_told_apart() {
     for architecture in keeping_both() {
         let mut engine = tiny(architecture);
-        let zero = |site| Intervention::new(Action::Zero, LayerSpan::from(0)).on(site);
+        let zero =
+            |site| Intervention::new(Kind::Zero.action(0, None), LayerSpan::from(0)).on(site);
         let keys = logits(&mut engine, &request(vec![zero(Site::Keys)]));
         let values = logits(&mut engine, &request(vec![zero(Site::Values)]));
         let skip = logits(&mut engine, &request(vec![Intervention::skip_attention(0)]));
@@ -276,7 +279,7 @@ fn own_streams_stay_as_they_are() {
 #[test]
 fn a_layer_without_a_cache_says_so() {
     let mut engine = tiny(Architecture::Mamba);
-    let zero = Intervention::new(Action::Zero, LayerSpan::only(1)).on(Site::Keys);
+    let zero = Intervention::new(Kind::Zero.action(0, None), LayerSpan::only(1)).on(Site::Keys);
     let error = engine.run(&request(vec![zero])).unwrap_err();
     assert!(matches!(
         error,

@@ -19,7 +19,7 @@ fn text(n: i32) -> Vec<Token> {
 fn plans() -> Vec<Vec<Intervention>> {
     let mut plans = vec![vec![]];
     let kinds = Kind::ALL.into_iter();
-    for kind in kinds.filter(|kind| !matches!(kind, Kind::Inject | Kind::Filler)) {
+    for kind in kinds.filter(|kind| !kind.manipulation().needs().states()) {
         for extent in [Extent::Paper, Extent::Window(2)] {
             for tokens in [PositionSet::all(), PositionSet::all_but_first(4)] {
                 for k in [kind.first_layer(), N_LAYER - 1] {
@@ -27,7 +27,7 @@ fn plans() -> Vec<Vec<Intervention>> {
                 }
             }
         }
-        if matches!(kind, Kind::Freeze | Kind::Random) {
+        if [Kind::Freeze, Kind::Random].contains(&kind) {
             let at = |site| {
                 let all = PositionSet::all();
                 kind.intervention(2, 1, Extent::Paper, all, None).on(site)

@@ -14,7 +14,7 @@ use midlayer::engine::{Cost, Decode, Engine, Planned, Request, Straightforward, 
 use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::runtime::{Architecture, ContextOptions, Synthetic, Vocabulary};
 use midlayer::store::{Store, StoredRun};
-use midlayer::sweep::{ModelIdentity, Prepared, Prices, Spec, Variant, estimate, run};
+use midlayer::sweep::{ModelIdentity, Outside, Prepared, Prices, Spec, Variant, estimate, run};
 use midlayer::tasks::{TaskName, TaskSpec};
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -208,6 +208,7 @@ fn the_estimate_is_what_a_sweep_computes() {
             manipulations,
             layers: vec![1, 3],
             left_out: vec![],
+            outside: Outside::default(),
             seeds: vec![1],
             extent,
             tokens: tokens.into(),

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use common::tiny::{CLOSE, N_LAYER, distance, model, options, request};
 use midlayer::engine::{Engine, EngineError, Planned, Request, Straightforward};
-use midlayer::intervention::Kind::{self, Freeze, Random, SkipAttention};
-use midlayer::intervention::{Extent, PositionSet};
+
+use midlayer::intervention::{Extent, Kind, PositionSet};
 use midlayer::runtime::{Architecture, ContextOptions, Stop, Token};
 
 fn planned(options: &ContextOptions) -> Planned {
@@ -31,7 +31,7 @@ fn requests(kinds: &[Kind]) -> Vec<Request> {
 
 #[test]
 fn outcomes_come_in_the_order_of_the_requests_and_are_the_same() {
-    let requests = requests(&[Random, SkipAttention, Freeze]);
+    let requests = requests(&[Kind::Random, Kind::SkipAttention, Kind::Freeze]);
     let mut slow = Straightforward::new(model(Architecture::Llama), &options()).unwrap();
     let mut order = Vec::new();
     let mut engine = planned(&options());
@@ -61,7 +61,7 @@ fn decodes_until(n: usize, requests: &[Request]) -> u64 {
 
 #[test]
 fn the_clean_run_and_the_first_row_do_not_wait_for_others() {
-    let freeze = requests(&[Freeze]);
+    let freeze = requests(&[Kind::Freeze]);
     assert_eq!(decodes_until(0, &freeze), 1);
     // Keys and values, and the last row.
     assert_eq!(decodes_until(1, &freeze), 3);
@@ -69,13 +69,13 @@ fn the_clean_run_and_the_first_row_do_not_wait_for_others() {
         decodes_until(3, &freeze) > 3,
         "further rows are computed later"
     );
-    assert_eq!(decodes_until(1, &requests(&[Random])), 2);
-    assert_eq!(decodes_until(1, &requests(&[SkipAttention])), 2);
+    assert_eq!(decodes_until(1, &requests(&[Kind::Random])), 2);
+    assert_eq!(decodes_until(1, &requests(&[Kind::SkipAttention])), 2);
 }
 
 #[test]
 fn outcomes_with_continuations_are_the_same() {
-    let mut requests = requests(&[Freeze, Random]);
+    let mut requests = requests(&[Kind::Freeze, Kind::Random]);
     for request in &mut requests {
         request.continuations = vec![vec![Token(7), Token(11)], vec![Token(13)]];
     }
@@ -103,7 +103,7 @@ fn outcomes_with_continuations_are_the_same() {
 /// Nobody breaks off, and nothing more is decoded all the same.
 #[test]
 fn a_stop_is_heard_between_two_decodes() {
-    let requests = requests(&[Random, Freeze]);
+    let requests = requests(&[Kind::Random, Kind::Freeze]);
     let options = || ContextOptions {
         stop: Stop::default(),
         ..options()

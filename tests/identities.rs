@@ -11,7 +11,7 @@ use common::tiny::{
 };
 use midlayer::engine::{Engine, Outcome, Prompt, Request, Straightforward};
 use midlayer::hook::{HookFault, Row};
-use midlayer::intervention::{Action, Editor, Intervention, LayerSpan, PositionSet};
+use midlayer::intervention::{Editor, Intervention, Kind, LayerSpan, PositionSet};
 use midlayer::runtime::{Architecture, Context, ContextOptions, RuntimeError, Token};
 
 #[test]
@@ -138,7 +138,7 @@ fn without_attention_prior_tokens_do_not_matter() {
 fn spans_and_selectors_reach_where_they_say() {
     for architecture in attentive() {
         let mut engine = engine(architecture);
-        let layers = |span| Intervention::new(Action::Random { seed: 1 }, span);
+        let layers = |span| Intervention::new(Kind::Random.action(1, None), span);
         let names = |outcome: &Outcome| outcome.touched.len();
         let only = run(&mut engine, vec![layers(LayerSpan::only(1))]);
         let window = run(&mut engine, vec![layers(LayerSpan::window(1, 2))]);

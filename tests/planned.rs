@@ -44,8 +44,10 @@ fn plans() -> Vec<Vec<Intervention>> {
             Kind::Shuffle,
             Kind::SkipAttention,
             Kind::Zero,
+            Kind::Scale,
+            Kind::SkipLayer,
         ] {
-            if k < kind.first_layer() {
+            if !kind.is_defined(k, N_LAYER) {
                 continue;
             }
             for extent in [Extent::Paper, Extent::From, Extent::Only, Extent::Window(2)] {
@@ -455,6 +457,9 @@ fn any_intervention() -> impl Strategy<Value = Intervention> {
         Kind::SkipAttention,
         Kind::Zero,
         Kind::Inject,
+        Kind::Scale,
+        Kind::SkipLayer,
+        Kind::Itself,
     ]);
     let extents = prop_oneof![
         Just(Extent::Paper),
@@ -471,7 +476,8 @@ fn any_intervention() -> impl Strategy<Value = Intervention> {
         }),
     ];
     (kinds, 0..N_LAYER, extents, positions, 0..4u64).prop_map(|(kind, k, extent, at, seed)| {
-        let k = k.max(kind.first_layer());
+        let above = kind.manipulation().layers_above();
+        let k = k.clamp(kind.first_layer(), N_LAYER - 1 - above);
         let donor = (kind == Kind::Inject).then(|| {
             // States for the tokens named, wherever a window may reach.
             let mut states = States::new();

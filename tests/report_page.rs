@@ -9,7 +9,7 @@ use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::report::{THRESHOLD, html::page};
 use midlayer::runtime::{ContextOptions, Facts, Weights};
 use midlayer::store::{Planned, ResultRow, StoredItem, StoredRun, StoredVariant};
-use midlayer::sweep::{ModelIdentity, Spec, Treatment};
+use midlayer::sweep::{ModelIdentity, Outside, Spec, Treatment};
 use midlayer::tasks::{TaskName, TaskSpec};
 
 /// What would show itself if it ran.
@@ -74,6 +74,7 @@ fn spec(name: &str, tasks: &[TaskName]) -> Spec {
         sites: vec![Site::Residual],
         manipulate_generated: true,
         from_step: 0,
+        outside: Outside::default(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::output::{say, spinner};
 use midlayer::engine::{Engine, Planned, Straightforward, Strategy};
 use midlayer::hook::Anatomy;
 use midlayer::hub::{Hub, HubOptions, model_file};
-use midlayer::intervention::Kind;
+use midlayer::intervention::{Kind, Needs};
 use midlayer::models::{
     CACHE_VARIABLE, HubModel, Manifest, ModelFiles, Remember, cache_folder, requantized_copy,
     resolve, source,
@@ -278,15 +278,6 @@ impl Stack {
         self.0.iter().all(|(_, layer)| layer.is_some())
     }
 
-    /// The lowest layer at which the moving manipulations are all defined.
-    pub fn first_layer(&self) -> u32 {
-        let moving = self.0.iter().filter(|(_, layer)| layer.is_none());
-        moving
-            .map(|(kind, _)| kind.first_layer())
-            .max()
-            .unwrap_or(0)
-    }
-
     /// The layer at which a run with the moving layer at `layer` is listed; none where the name
     /// holds all of several.
     pub fn layer(&self, layer: u32) -> Option<u32> {
@@ -301,8 +292,16 @@ impl Stack {
         self.0.iter().any(|(kind, _)| kind.has_seed())
     }
 
-    pub fn injects(&self) -> bool {
-        self.0.iter().any(|(kind, _)| *kind == Kind::Inject)
+    /// Whether one of its manipulations needs this.
+    pub fn needs(&self, needs: Needs) -> bool {
+        let mut kinds = self.0.iter().map(|(kind, _)| kind.manipulation());
+        kinds.any(|of| of.needs() == needs)
+    }
+
+    /// Where all moving manipulations are defined.
+    pub fn is_defined(&self, layer: u32, of: &dyn Fn(Kind, u32) -> bool) -> bool {
+        let mut moving = self.0.iter().filter(|(_, fixed)| fixed.is_none());
+        moving.all(|(kind, _)| of(*kind, layer))
     }
 
     pub fn name(&self) -> String {
@@ -326,7 +325,9 @@ mod tests {
     fn stacks() {
         let stack: Stack = "inject@8+freeze".parse().unwrap();
         assert_eq!(stack.0, [(Kind::Inject, Some(8)), (Kind::Freeze, None)]);
-        assert_eq!((stack.is_fixed(), stack.first_layer()), (false, 1));
+        assert!(!stack.is_fixed());
+        let of = |kind: Kind, layer| kind.is_defined(layer, 4);
+        assert!(stack.is_defined(1, &of) && !stack.is_defined(0, &of));
         assert_eq!(stack.name(), "inject@8+freeze");
         assert!("freeze@x".parse::<Stack>().is_err());
         assert!("melt".parse::<Stack>().unwrap_err().contains("choose from"));

@@ -16,7 +16,8 @@ use midlayer::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
 use midlayer::stats::{FEWEST_ITEMS, wilson};
 use midlayer::store::{Part, Store, StoredRun};
 use midlayer::sweep::{
-    ModelIdentity, Prepared, PreparedTask, Spec, Summary, SweepError, Variant, alike, labels,
+    ModelIdentity, Outside, Prepared, PreparedTask, Spec, Summary, SweepError, Variant, alike,
+    labels,
 };
 use midlayer::tasks::own::Definition;
 use midlayer::tasks::{DataSource, Task, TaskError, TaskName, TaskSpec};
@@ -214,6 +215,11 @@ pub fn specification(
             true
         }
     });
+    let (direction, mean_of) = (
+        args.outside.direction.as_deref(),
+        args.outside.mean_of.as_deref(),
+    );
+    let outside = Outside::of(direction, mean_of, &facts)?;
     let strategy = args.strategy.into();
     let mut seeds = args.seed.clone();
     seeds.sort_unstable();
@@ -245,6 +251,7 @@ pub fn specification(
         sites: args.place.sites(),
         manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
         from_step: args.generation.from_step as usize,
+        outside,
     };
     spec.fit(&loaded.anatomy(&spec.context)?, &args.layers)?;
     Ok(spec)

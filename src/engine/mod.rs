@@ -7,6 +7,7 @@
 mod cost;
 mod donor;
 mod logits;
+mod means;
 mod mock;
 mod noise;
 mod outcome;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 pub use cost::{Cost, Decode, Shape};
 pub use donor::{DonorStates, donor_states, filler_states};
 pub use logits::{argmax, kl, likeliest, log_softmax, rank, top};
+pub use means::{Means, read_texts};
 pub use mock::Mock;
 pub use noise::NoiseFloor;
 pub use outcome::{Generation, Outcome};

@@ -47,6 +47,17 @@ impl Wording {
 /// What is wrong with a prompt, or a part of it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PromptError {
+    /// The texts of a mean have nothing for a token.
+    #[error(
+        "no mean is known for the token at position {position}: {}",
+        if *.by_token { "it is in none of the texts" } else { "all texts are shorter" }
+    )]
+    NoMean {
+        /// The token's position.
+        position: u32,
+        /// Whether means are by token.
+        by_token: bool,
+    },
     /// No tokens.
     #[error("the prompt is empty (-p)")]
     Empty,

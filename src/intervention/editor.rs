@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::{Action, Intervention, States, Target, noise};
+use super::{Action, Intervention, Place, States, Target};
 
 /// One sequence's interventions, the states they have saved, and which rows they have touched.
 ///
@@ -155,7 +155,13 @@ impl Editor {
                 continue;
             }
             let saved = self.saved[n].get(&position);
-            rewrite(intervention, saved, layer, position, part, row)?;
+            let place = Place {
+                target,
+                layer,
+                position,
+                part,
+            };
+            rewrite(&intervention.action, saved, &place, row)?;
             *self.touched[n].entry(layer).or_default() += 1;
             written = true;
         }
@@ -229,47 +235,19 @@ fn saves_at(intervention: &Intervention, layer: u32) -> bool {
 }
 
 fn rewrite(
-    intervention: &Intervention,
+    action: &Action,
     saved: Option<&Vec<f32>>,
-    layer: u32,
-    position: u32,
-    part: usize,
+    place: &Place,
     row: &mut [f32],
 ) -> Result<(), Missed> {
-    // Residual states are part 0; K and V have draws of their own for each head.
-    let first = match intervention.target() {
-        Target::Input | Target::Attention => 0,
-        Target::Keys => 1 << 16,
-        Target::Values => 2 << 16,
-    };
-    let parts = |row: &mut [f32], f: &dyn Fn(u32, &mut [f32])| {
-        for (n, values) in (first..).zip(row.chunks_mut(part.max(1))) {
-            f(n, values);
-        }
-    };
-    match &intervention.action {
-        Action::Zero | Action::SkipAttention => row.fill(0.0),
+    let Place {
+        layer, position, ..
+    } = *place;
+    match action {
+        Action::SkipAttention => row.fill(0.0),
         Action::Freeze => row.copy_from_slice(saved.ok_or(Missed::NotSaved { layer, position })?),
-        Action::Random { seed } => parts(row, &|n, values| {
-            noise::random_row(*seed, layer, position, n, values);
-        }),
-        Action::Shuffle { seed } => parts(row, &|n, values| {
-            noise::shuffle_row(*seed, layer, position, n, values);
-        }),
-        Action::Given(states) => {
-            let given = states
-                .get(layer, position)
-                .ok_or(Missed::NotGiven { layer, position })?;
-            if given.len() != row.len() {
-                return Err(Missed::Width {
-                    layer,
-                    position,
-                    given: given.len(),
-                    width: row.len(),
-                });
-            }
-            row.copy_from_slice(given);
-        }
+        Action::Row(edit) => edit.kind.manipulation().rewrite(edit, place, row)?,
+        Action::Given(states) => row.copy_from_slice(states.fitting(layer, position, row.len())?),
         Action::Custom(f) => f(layer, position, row),
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The manipulations by name, as a user asks for them.
+//! A manipulation with its parameters, as a user asks for it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,33 +6,32 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Intervention, LayerSpan, PositionSet, States};
+use super::manipulations::TABLE;
+use super::{
+    Action, Intervention, Manipulation, Needs, PositionSet, RowEdit, Site, States, Values,
+};
 
-/// A manipulation by name. [`Kind::intervention`] gives it a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// See [`Action::Freeze`].
-    Freeze,
-    /// See [`Action::Random`].
-    Random,
-    /// See [`Action::Shuffle`].
-    Shuffle,
-    /// See [`Action::SkipAttention`].
-    SkipAttention,
-    /// [`Action::Given`] with the states of a donor prompt.
-    Inject,
-    /// See [`Action::Zero`].
-    Zero,
-    /// [`Action::Given`] with the states of a neutral text of the same length.
-    Filler,
+/// Parameters of a manipulation at most.
+const MOST: usize = 4;
+
+/// A manipulation of the table with its parameters, written and stored as `scale:factor=0.5`.
+/// [`Kind::intervention`] gives it a layer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Kind {
+    number: u8,
+    /// Bits of the parameters that were given; of a word its place in the list.
+    given: [u64; MOST],
 }
+
+/// The bits of a parameter that has its default: no finite number's.
+const DEFAULT: u64 = u64::MAX;
 
 /// Which layers a manipulation acts on, seen from its layer `k`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Extent {
-    /// As in the paper: freeze and skip-attention from `k` up, the others at `k` alone.
+    /// As in the paper: some manipulations from `k` up, the others at `k` alone.
     Paper,
     /// From `k` up.
     From,
@@ -70,72 +69,255 @@ impl FromStr for Extent {
     }
 }
 
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 7] = [
-        Kind::Freeze,
-        Kind::Random,
-        Kind::Shuffle,
-        Kind::SkipAttention,
-        Kind::Inject,
-        Kind::Zero,
-        Kind::Filler,
-    ];
+/// The value of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// A number.
+    Number(f64),
+    /// A word.
+    Word(&'static str),
+}
 
-    /// Whether results depend on a seed.
-    pub fn has_seed(self) -> bool {
-        matches!(self, Kind::Random | Kind::Shuffle)
-    }
-
-    /// The lowest layer at which it is defined.
-    pub fn first_layer(self) -> u32 {
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kind::Freeze => 1,
-            _ => 0,
+            Value::Number(number) => number.fmt(f),
+            Value::Word(word) => f.write_str(word),
+        }
+    }
+}
+
+impl Kind {
+    /// The manipulation of this number, with its defaults.
+    pub(super) const fn numbered(number: u8) -> Self {
+        Self {
+            number,
+            given: [DEFAULT; MOST],
         }
     }
 
-    /// The manipulation at layer `k` on `tokens`. `donor` holds the states that `inject`
-    /// or `filler` puts there; without them nothing is given, and running the intervention is an
-    /// error.
+    /// What the table says of it.
+    pub fn manipulation(self) -> &'static dyn Manipulation {
+        TABLE[usize::from(self.number)]
+    }
+
+    /// Its name, without parameters.
+    pub fn name(self) -> &'static str {
+        self.manipulation().name()
+    }
+
+    /// The same manipulation with the defaults of its parameters.
+    pub fn with_defaults(self) -> Self {
+        Self::numbered(self.number)
+    }
+
+    /// The value of the parameter of this name.
+    ///
+    /// # Panics
+    /// When the manipulation has no such parameter.
+    pub fn parameter(self, name: &str) -> Value {
+        let mut all = self.manipulation().parameters().iter().zip(self.given);
+        let found = all.find(|(parameter, _)| parameter.name == name);
+        let (parameter, bits) = found.expect("a manipulation asks for its own parameters");
+        value(&parameter.values, bits)
+    }
+
+    /// The value of a parameter that is a number.
+    ///
+    /// # Panics
+    /// When the manipulation has no such parameter.
+    pub fn number(self, name: &str) -> f64 {
+        match self.parameter(name) {
+            Value::Number(number) => number,
+            Value::Word(_) => panic!("{name} is a word"),
+        }
+    }
+
+    /// The parameters that differ from their defaults.
+    pub fn given(self) -> impl Iterator<Item = (&'static str, Value)> {
+        let all = self.manipulation().parameters().iter().zip(self.given);
+        let given = all.filter(|(_, bits)| *bits != DEFAULT);
+        given.map(|(parameter, bits)| (parameter.name, value(&parameter.values, bits)))
+    }
+
+    /// The same manipulation with a parameter set to `text`.
+    ///
+    /// # Errors
+    /// Says which parameters, or which values, there are.
+    pub fn with(mut self, name: &str, text: &str) -> Result<Self, String> {
+        let kind = self.name();
+        let parameters = self.manipulation().parameters();
+        let Some(n) = parameters.iter().position(|p| p.name == name) else {
+            let names: Vec<&str> = parameters.iter().map(|p| p.name).collect();
+            return Err(match &names[..] {
+                [] => format!("{kind} has no parameters, so '{name}' is none"),
+                names => format!(
+                    "{kind} has no parameter '{name}'; it has {}",
+                    names.join(", ")
+                ),
+            });
+        };
+        self.given[n] = match parameters[n].values {
+            Values::Number { default } => match text.parse::<f64>() {
+                Ok(number) if number == default => DEFAULT,
+                Ok(number) if number.is_finite() => number.to_bits(),
+                _ => return Err(format!("'{text}' is not a number ({kind}:{name})")),
+            },
+            Values::Words(words) => match words.iter().position(|word| *word == text) {
+                Some(0) => DEFAULT,
+                Some(n) => n as u64,
+                None => {
+                    let words = words.join(", ");
+                    return Err(format!("{kind}:{name} is one of {words}, not '{text}'"));
+                }
+            },
+        };
+        Ok(self)
+    }
+
+    /// Whether a parameter is this word.
+    ///
+    /// # Panics
+    /// When the manipulation has no such parameter.
+    pub fn is_word(self, name: &str, word: &str) -> bool {
+        matches!(self.parameter(name), Value::Word(own) if own == word)
+    }
+
+    /// The positions that it rewrites when `chosen` are asked for, among `prior` prior tokens.
+    /// None are left where there is no other place for what acts elsewhere.
+    pub fn places(self, seed: u64, chosen: &PositionSet, prior: u32) -> PositionSet {
+        self.manipulation()
+            .places(&self.edit(seed, None), chosen, prior)
+    }
+
+    fn edit(self, seed: u64, states: Option<Arc<States>>) -> RowEdit {
+        RowEdit {
+            kind: self,
+            seed: if self.has_seed() { seed } else { 0 },
+            states,
+        }
+    }
+
+    /// What is done to rows. `states` are those that it needs; without them nothing is given,
+    /// and running the action is an error.
+    pub fn action(self, seed: u64, states: Option<Arc<States>>) -> Action {
+        self.manipulation().action(self.edit(seed, states))
+    }
+
+    /// The manipulation at layer `k` on `tokens`; see [`Self::action`] for `states`.
     pub fn intervention(
         self,
         k: u32,
         seed: u64,
         extent: Extent,
         tokens: PositionSet,
-        donor: Option<Arc<States>>,
+        states: Option<Arc<States>>,
     ) -> Intervention {
-        let action = match self {
-            Kind::Freeze => Action::Freeze,
-            Kind::Random => Action::Random { seed },
-            Kind::Shuffle => Action::Shuffle { seed },
-            Kind::SkipAttention => Action::SkipAttention,
-            Kind::Inject | Kind::Filler => Action::Given(donor.unwrap_or_default()),
-            Kind::Zero => Action::Zero,
-        };
-        let upward = matches!(self, Kind::Freeze | Kind::SkipAttention);
-        let layers = match extent {
-            Extent::Paper if upward => LayerSpan::from(k),
-            Extent::Paper | Extent::Only => LayerSpan::only(k),
-            Extent::From => LayerSpan::from(k),
-            Extent::Window(width) => LayerSpan::window(k, width),
-        };
-        Intervention::new(action, layers).at(tokens)
+        let layers = self.manipulation().layers(k, extent);
+        Intervention::new(self.action(seed, states), layers).at(tokens)
+    }
+
+    /// Whether results depend on a seed.
+    pub fn has_seed(self) -> bool {
+        self.manipulation().has_seed()
+    }
+
+    /// The lowest layer at which it is defined.
+    pub fn first_layer(self) -> u32 {
+        self.manipulation().first_layer()
+    }
+
+    /// Whether it is defined at layer `k` of a model with `n_layer` layers.
+    pub fn is_defined(self, k: u32, n_layer: u32) -> bool {
+        k >= self.first_layer() && k.saturating_add(self.manipulation().layers_above()) < n_layer
+    }
+
+    /// Whether it takes the states of a donor prompt, which has an answer of its own.
+    pub fn has_donor(self) -> bool {
+        self.manipulation().needs() == Needs::Donor
+    }
+
+    /// What tells apart, in figures, one manipulation with several parameters: from -0.5, much
+    /// darker, to 0.5, much lighter; 0 for the defaults.
+    pub fn tint(self) -> f64 {
+        if self == self.with_defaults() {
+            return 0.0;
+        }
+        let mixed = self.given.iter().fold(0u64, |sum, bits| {
+            (sum ^ bits)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(23)
+        });
+        [-0.45, -0.25, 0.25, 0.4, 0.55][(mixed % 5) as usize]
+    }
+
+    /// Whether it rewrites rows of `site`.
+    pub fn has_site(self, site: Site) -> bool {
+        self.manipulation().sites().contains(&site)
+    }
+
+    /// Says why it cannot be asked for at `site`, if it cannot. (What has a place of its own takes
+    /// any.)
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn check_site(self, site: Site) -> Result<(), String> {
+        let own_place = matches!(self.action(0, None), Action::SkipAttention);
+        if own_place || self.has_site(site) {
+            return Ok(());
+        }
+        let sites = self.manipulation().sites().iter();
+        let sites: Vec<String> = sites.map(Site::to_string).collect();
+        Err(format!(
+            "{self} does not rewrite {site}; it rewrites {}",
+            sites.join(", ")
+        ))
+    }
+
+    /// The first manipulation of the table that differs from this one at most in which states it
+    /// is given.
+    pub fn carried_out_as(self) -> Self {
+        let gives = |kind: Kind| matches!(kind.action(0, None), Action::Given(_));
+        match gives(self) {
+            true => Self::ALL
+                .into_iter()
+                .find(|kind| gives(*kind))
+                .unwrap_or(self),
+            false => self,
+        }
+    }
+
+    /// The names of all manipulations for which `holds`, as `random, shuffle`.
+    pub fn names(holds: impl Fn(Kind) -> bool) -> String {
+        let kinds = Self::ALL.into_iter().filter(|kind| holds(*kind));
+        kinds.map(Kind::name).collect::<Vec<_>>().join(", ")
     }
 }
 
+fn value(values: &Values, bits: u64) -> Value {
+    match values {
+        Values::Number { default } if bits == DEFAULT => Value::Number(*default),
+        Values::Number { .. } => Value::Number(f64::from_bits(bits)),
+        Values::Words(words) if bits == DEFAULT => Value::Word(words[0]),
+        Values::Words(words) => Value::Word(words[bits as usize]),
+    }
+}
+
+/// `scale`, or `scale:factor=2` where a parameter is not the default.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Freeze => "freeze",
-            Kind::Random => "random",
-            Kind::Shuffle => "shuffle",
-            Kind::SkipAttention => "skip-attention",
-            Kind::Inject => "inject",
-            Kind::Zero => "zero",
-            Kind::Filler => "filler",
-        })
+        let mut text = self.name().to_string();
+        for (name, value) in self.given() {
+            text.push_str(&format!(":{name}={value}"));
+        }
+        f.pad(&text)
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -143,15 +325,38 @@ impl FromStr for Kind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.to_string() == text)
-            .ok_or_else(|| {
-                let names: Vec<_> = Self::ALL.iter().map(ToString::to_string).collect();
-                format!(
-                    "'{text}' is not a manipulation; choose from {}",
-                    names.join(", ")
-                )
-            })
+        let mut parts = text.split(':');
+        let name = parts.next().unwrap_or_default();
+        let called =
+            |kind: &Kind| kind.name() == name || kind.manipulation().synonyms().contains(&name);
+        let kind = Self::ALL.into_iter().find(called);
+        let mut kind = kind.ok_or_else(|| {
+            let names = Self::names(|_| true);
+            format!("'{name}' is not a manipulation; choose from {names}")
+        })?;
+        for part in parts {
+            let (key, value) = part.split_once('=').ok_or_else(|| {
+                format!("'{part}' after {name}: is not a parameter; write {name}:NAME=VALUE")
+            })?;
+            kind = kind.with(key, value)?;
+        }
+        Ok(kind)
     }
 }
+
+impl TryFrom<String> for Kind {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Kind> for String {
+    fn from(kind: Kind) -> Self {
+        kind.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,17 +8,21 @@
 mod editor;
 mod kind;
 mod layers;
+mod manipulations;
 mod noise;
+mod table;
 mod tokens;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::mem::discriminant;
 use std::sync::Arc;
 
 pub use editor::{Editor, Met, Missed};
-pub use kind::{Extent, Kind};
+pub use kind::{Extent, Kind, Value};
 pub use layers::{LayerList, LayerListError, LayerSpan};
-pub use noise::{Part, permutation, random_row, shuffle_row};
+pub use noise::{Part, length, permutation, random_row, shuffle_row};
+pub use table::{Known, Manipulation, Needs, Parameter, Place, RowEdit, SecondWay, Values};
 pub use tokens::PositionSet;
 
 /// A function on one hidden state: `|layer, position, row|`, where `row` is the state of the
@@ -40,6 +44,29 @@ impl States {
     /// The state entering `layer` at `position`, if there is one.
     pub fn get(&self, layer: u32, position: u32) -> Option<&[f32]> {
         self.rows.get(&(layer, position)).map(|row| &**row)
+    }
+
+    /// The state entering `layer` at `position`, which must have `width` values.
+    ///
+    /// # Errors
+    /// [`Missed::NotGiven`], [`Missed::Width`].
+    pub(crate) fn fitting(
+        &self,
+        layer: u32,
+        position: u32,
+        width: usize,
+    ) -> Result<&[f32], Missed> {
+        let given = self.get(layer, position);
+        let given = given.ok_or(Missed::NotGiven { layer, position })?;
+        if given.len() != width {
+            return Err(Missed::Width {
+                layer,
+                position,
+                given: given.len(),
+                width,
+            });
+        }
+        Ok(given)
     }
 
     /// Stores the state entering `layer` at `position`, replacing an earlier one.
@@ -137,28 +164,16 @@ pub enum Target {
 /// What happens to a row.
 #[derive(Clone)]
 pub enum Action {
-    /// The row becomes zero.
-    Zero,
     /// `h[l][i]` becomes the state that entered layer `k - 1`, for every layer of the span
     /// (`k` is the span's first layer, so it must be at least 1).
     Freeze,
-    /// A standard normal vector rescaled to the L2 norm of the row it replaces, a pure function
-    /// of (seed, layer, position).
-    Random {
-        /// Seed of the draw.
-        seed: u64,
-    },
-    /// A random permutation of the row's own dimensions, a pure function of
-    /// (seed, layer, position).
-    Shuffle {
-        /// Seed of the permutation.
-        seed: u64,
-    },
     /// The row becomes the given one; positions of the token set without a given row are an
     /// error. Injection from a donor prompt is this with the donor's states.
     Given(Arc<States>),
     /// The attention sub-layer adds nothing to the residual stream; the MLP runs as usual.
     SkipAttention,
+    /// Each row is rewritten by itself, as a manipulation of the table says.
+    Row(RowEdit),
     /// The caller's own function.
     Custom(Arc<RowFunction>),
 }
@@ -168,17 +183,31 @@ impl Action {
     pub fn touches_last(&self) -> bool {
         matches!(self, Action::SkipAttention)
     }
+
+    /// The manipulation of the table that has this action, the first one where several have;
+    /// `None` for the caller's own function.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Action::Row(edit) => Some(edit.kind),
+            other => {
+                let own = |kind: &Kind| discriminant(&kind.action(0, None)) == discriminant(other);
+                Kind::ALL.into_iter().find(own)
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Action::Zero => write!(f, "zero"),
-            Action::Freeze => write!(f, "freeze"),
-            Action::Random { seed } => write!(f, "random(seed {seed})"),
-            Action::Shuffle { seed } => write!(f, "shuffle(seed {seed})"),
             Action::Given(states) => write!(f, "given({} rows)", states.len()),
-            Action::SkipAttention => write!(f, "skip-attention"),
+            Action::Row(edit) if edit.kind.has_seed() => {
+                write!(f, "{}(seed {})", edit.kind, edit.seed)
+            }
+            Action::Freeze | Action::SkipAttention | Action::Row(_) => {
+                let kind = self.kind().expect("actions of the table");
+                write!(f, "{kind}")
+            }
             Action::Custom(_) => write!(f, "custom"),
         }
     }
@@ -233,26 +262,6 @@ impl Intervention {
         self
     }
 
-    /// Freezes all prior tokens from layer `k` up, `k >= 1`.
-    pub fn freeze(k: u32) -> Self {
-        Self::new(Action::Freeze, LayerSpan::from(k))
-    }
-
-    /// Replaces all prior tokens' states entering layer `k` by noise of the same norm.
-    pub fn random(k: u32, seed: u64) -> Self {
-        Self::new(Action::Random { seed }, LayerSpan::only(k))
-    }
-
-    /// Permutes the dimensions of all prior tokens' states entering layer `k`.
-    pub fn shuffle(k: u32, seed: u64) -> Self {
-        Self::new(Action::Shuffle { seed }, LayerSpan::only(k))
-    }
-
-    /// Silences attention in the layers from `k` up, for all tokens.
-    pub fn skip_attention(k: u32) -> Self {
-        Self::new(Action::SkipAttention, LayerSpan::from(k))
-    }
-
     /// Replaces states entering layer `k` by given ones at `tokens`.
     pub fn given(k: u32, states: Arc<States>, tokens: PositionSet) -> Self {
         Self::new(Action::Given(states), LayerSpan::only(k)).at(tokens)
@@ -274,11 +283,10 @@ impl Intervention {
     /// Whether both do the same to the positions below `end`, given the same states there.
     pub fn same_below(&self, other: &Self, end: u32) -> bool {
         let same_action = match (&self.action, &other.action) {
-            (Action::Zero, Action::Zero)
-            | (Action::Freeze, Action::Freeze)
-            | (Action::SkipAttention, Action::SkipAttention) => true,
-            (Action::Random { seed: a }, Action::Random { seed: b })
-            | (Action::Shuffle { seed: a }, Action::Shuffle { seed: b }) => a == b,
+            (Action::Freeze, Action::Freeze) | (Action::SkipAttention, Action::SkipAttention) => {
+                true
+            }
+            (Action::Row(a), Action::Row(b)) => a.is_same(b),
             (Action::Given(a), Action::Given(b)) => Arc::ptr_eq(a, b),
             (Action::Custom(a), Action::Custom(b)) => Arc::ptr_eq(a, b),
             _ => false,

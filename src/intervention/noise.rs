@@ -26,7 +26,8 @@ fn generator(domain: Domain, seed: u64, layer: u32, position: u32, part: Part) -
     ChaCha8Rng::from_seed(key)
 }
 
-fn norm(row: &[f32]) -> f64 {
+/// The L2 norm of a row.
+pub fn length(row: &[f32]) -> f64 {
     row.iter()
         .map(|x| f64::from(*x).powi(2))
         .sum::<f64>()
@@ -35,13 +36,13 @@ fn norm(row: &[f32]) -> f64 {
 
 /// Replaces `row` by a standard normal vector rescaled to the row's own L2 norm.
 pub fn random_row(seed: u64, layer: u32, position: u32, part: Part, row: &mut [f32]) {
-    let length = norm(row);
+    let own = length(row);
     let mut rng = generator(Domain::Random, seed, layer, position, part);
     for x in row.iter_mut() {
         *x = StandardNormal.sample(&mut rng);
     }
-    let drawn = norm(row);
-    let scale = if drawn > 0.0 { length / drawn } else { 0.0 };
+    let drawn = length(row);
+    let scale = if drawn > 0.0 { own / drawn } else { 0.0 };
     for x in row.iter_mut() {
         *x = (f64::from(*x) * scale) as f32;
     }
@@ -85,7 +86,7 @@ mod tests {
                                  row in prop::collection::vec(-50f32..50.0, 1..200)) {
             let mut noise = row.clone();
             random_row(seed, layer, position, 0, &mut noise);
-            let (before, after) = (norm(&row), norm(&noise));
+            let (before, after) = (length(&row), length(&noise));
             prop_assert!((before - after).abs() <= 1e-5 * before.max(1e-6), "{before} {after}");
         }
 

@@ -53,10 +53,10 @@ pub enum PlanFileError {
     /// A range of tokens that runs backwards.
     #[error("tokens: the range {0}-{1} runs backwards")]
     Backwards(u32, u32),
-    /// An injection without states.
+    /// A manipulation that needs states, without them.
     #[error("{0} needs states: {{\"file\": ...}} or {{\"rows\": [...]}}")]
     NoStates(Kind),
-    /// Random or shuffle without a seed.
+    /// A manipulation that draws at random, without a seed.
     #[error("{0} needs a seed")]
     NoSeed(Kind),
     /// A function of the program's own.
@@ -162,14 +162,14 @@ pub struct Step {
     /// Rows of what.
     #[serde(default = "residual")]
     pub site: Site,
-    /// Seed of random and shuffle.
+    /// The seed, for manipulations that draw at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// Positions, as `[first, last]`, both included, `null` for no end. Without it all prior
     /// tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<(u32, Option<u32>)>>,
-    /// The states that inject and filler put there.
+    /// The states that a manipulation needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub states: Option<Given>,
 }
@@ -274,14 +274,18 @@ impl Plan {
 
 impl Step {
     fn of(intervention: &Intervention) -> Result<Self, PlanFileError> {
-        let (manipulation, seed, states) = match &intervention.action {
-            Action::Zero => (Kind::Zero, None, None),
-            Action::Freeze => (Kind::Freeze, None, None),
-            Action::SkipAttention => (Kind::SkipAttention, None, None),
-            Action::Random { seed } => (Kind::Random, Some(*seed), None),
-            Action::Shuffle { seed } => (Kind::Shuffle, Some(*seed), None),
-            Action::Given(states) => (Kind::Inject, None, Some(needed(intervention, states))),
-            Action::Custom(_) => return Err(PlanFileError::Custom),
+        let manipulation = intervention.action.kind().ok_or(PlanFileError::Custom)?;
+        let (seed, states) = match &intervention.action {
+            Action::Given(states) => (None, Some(needed(intervention, states))),
+            Action::Row(edit) => {
+                let states = edit.states.as_ref();
+                let in_span = |layer, _| intervention.layers.contains(layer);
+                (
+                    edit.kind.has_seed().then_some(edit.seed),
+                    states.map(|states| given(states, in_span)),
+                )
+            }
+            Action::Freeze | Action::SkipAttention | Action::Custom(_) => (None, None),
         };
         let span = intervention.layers;
         let tokens = (intervention.tokens != PositionSet::all()).then(|| {
@@ -332,7 +336,7 @@ impl Step {
                 Some(states)
             }
         };
-        if matches!(kind, Kind::Inject | Kind::Filler) && states.is_none() {
+        if kind.manipulation().needs().states() && states.is_none() {
             return Err(PlanFileError::NoStates(kind));
         }
         let seed = self.seed.unwrap_or(0);
@@ -353,12 +357,15 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 /// Of the states those that the intervention can ask for.
 fn needed(intervention: &Intervention, states: &States) -> Given {
-    let asked = |&((layer, position), _): &((u32, u32), &[f32])| {
+    given(states, |layer, position| {
         intervention.layers.contains(layer) && intervention.tokens.contains(position)
-    };
-    let mut rows: Vec<GivenRow> = states
-        .iter()
-        .filter(asked)
+    })
+}
+
+fn given(states: &States, is_asked: impl Fn(u32, u32) -> bool) -> Given {
+    let states = states.iter();
+    let asked = states.filter(|((layer, position), _)| is_asked(*layer, *position));
+    let mut rows: Vec<GivenRow> = asked
         .map(|((layer, position), values)| GivenRow {
             layer,
             position,

@@ -10,17 +10,13 @@ use super::table::sample_mark;
 use crate::intervention::Kind;
 use crate::store::StoredVariant;
 
-/// The palette of Okabe and Ito, told apart by colour-blind readers too.
+/// The manipulation's colour; darker or lighter where it has other parameters than its defaults.
 pub(super) fn colour(kind: Kind) -> RGBColor {
-    match kind {
-        Kind::Freeze => RGBColor(0, 114, 178),
-        Kind::Random => RGBColor(213, 94, 0),
-        Kind::Shuffle => RGBColor(230, 159, 0),
-        Kind::SkipAttention => RGBColor(0, 158, 115),
-        Kind::Inject => RGBColor(204, 121, 167),
-        Kind::Zero => RGBColor(86, 180, 233),
-        Kind::Filler => RGBColor(90, 90, 90),
-    }
+    let (r, g, b) = kind.manipulation().colour();
+    let tint = kind.tint();
+    let towards = if tint < 0.0 { 0.0 } else { 255.0 };
+    let mix = |from: u8| (f64::from(from) + (towards - f64::from(from)) * tint.abs()).round() as u8;
+    RGBColor(mix(r), mix(g), mix(b))
 }
 
 /// The colour as HTML has it.
@@ -167,9 +163,9 @@ fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredVariant, task: &
 }
 
 pub(super) fn label(kind: Kind) -> String {
-    match kind {
-        Kind::Inject => "inject (original answer)".into(),
-        kind => kind.to_string(),
+    match kind.has_donor() {
+        true => format!("{kind} (original answer)"),
+        false => kind.to_string(),
     }
 }
 
@@ -189,7 +185,7 @@ fn band(curve: &Curve) -> Vec<(f64, f64)> {
 pub fn injection_svg(task: &TaskSeries) -> Option<String> {
     const ROW: i32 = 22;
     const COLUMN: i32 = 150;
-    let curve = task.curves.iter().find(|c| c.kind == Kind::Inject)?;
+    let curve = task.curves.iter().find(|c| c.kind.has_donor())?;
     let rows = curve.points.len() as i32;
     let (left, top) = (70, 64);
     let size = (

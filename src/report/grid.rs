@@ -2,7 +2,6 @@
 
 use super::series::{Curve, Share, TaskSeries};
 use super::transition::{differences, transitions};
-use crate::intervention::Kind;
 use crate::store::{StoredRun, StoredVariant};
 
 /// A share in percent with its interval; a dash where there is nothing.
@@ -51,19 +50,20 @@ pub(super) fn accuracy_grid(task: &TaskSeries) -> Grid {
     let mut grid = by_layer(task, &plain, |p| {
         format!("{}{}", percent(&p.accuracy), task.none_mark(&p.accuracy))
     });
-    if let Some(inject) = task.curves.iter().find(|c| c.kind == Kind::Inject) {
+    if let Some(inject) = task.curves.iter().find(|c| c.kind.has_donor()) {
         let modified = by_layer(task, &[inject], |p| {
             p.modified.as_ref().map_or("-".into(), percent)
         });
         for (row, mut extra) in grid.rows.iter_mut().zip(modified.rows) {
             row.push(extra.remove(1));
         }
+        let kind = inject.kind.to_string();
         for name in &mut grid.head {
-            if name == "inject" {
-                *name = "inject: original".into();
+            if *name == kind {
+                *name = format!("{kind}: original");
             }
         }
-        grid.head.push("inject: modified".into());
+        grid.head.push(format!("{kind}: modified"));
     }
     grid
 }

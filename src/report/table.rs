@@ -11,7 +11,7 @@ use super::prefix;
 use super::series::{NONE_MARK, TaskSeries, series};
 use super::transition::{sentences, transitions};
 use crate::engine::Strategy;
-use crate::intervention::{Extent, Kind};
+use crate::intervention::Extent;
 use crate::selftest::{SelfTest, Verdict, worst};
 use crate::shown;
 use crate::store::{Missing, StoredRun, StoredVariant};
@@ -283,7 +283,7 @@ fn markdown_variant(text: &mut String, run: &StoredVariant, prefix: &str) {
             markdown_grid(&mut tables, &grid);
         }
         line(tables);
-        if task.curves.iter().any(|c| c.kind == Kind::Inject) {
+        if task.curves.iter().any(|c| c.kind.has_donor()) {
             line(format!(
                 "![what is answered after injection]({prefix}inject-{}.svg)\n",
                 task.task

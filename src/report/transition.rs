@@ -281,12 +281,11 @@ impl TransitionRow {
         )
     }
 
-    /// What the paper found for four models of 32 layers (arXiv 2409.03621, abstract).
-    fn paper(&self) -> &'static str {
-        match self.kind {
-            Kind::Inject => "the top third",
-            _ => "the top 30-50%",
-        }
+    /// What the paper found for four models of 32 layers (arXiv 2409.03621, abstract), in
+    /// brackets; empty for what it did not try.
+    fn paper(&self) -> String {
+        let found = self.kind.manipulation().paper();
+        found.map_or(String::new(), |found| format!(" (paper: {found})"))
     }
 }
 
@@ -319,10 +318,7 @@ pub fn sentences(rows: &[TransitionRow], threshold: f64) -> Vec<Sentence> {
     let same = |a: &TransitionRow, b: &TransitionRow| (&a.variant, a.task) == (&b.variant, b.task);
     let of = rows.chunk_by(same).map(|rows| Sentence {
         about: format!("{}, {}, at {keep}% of clean", rows[0].variant, rows[0].task),
-        clauses: rows
-            .iter()
-            .map(|row| format!("{} (paper: {})", row.clause(), row.paper()))
-            .collect(),
+        clauses: rows.iter().map(|row| row.clause() + &row.paper()).collect(),
     });
     of.collect()
 }

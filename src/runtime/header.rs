@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use llama_cpp_sys_2 as sys;
@@ -41,6 +41,8 @@ pub(super) struct Header {
     keys: HashMap<String, Value>,
     /// The tensors.
     pub(super) tensors: Vec<Tensor>,
+    /// Where the data begin.
+    begin: Option<u64>,
     /// Where the data should end at least, if the types of all tensors are known.
     end: Option<u64>,
     /// The size of the file.
@@ -88,6 +90,7 @@ impl Header {
         Ok(Self {
             keys,
             tensors,
+            begin,
             end,
             bytes,
         })
@@ -107,6 +110,34 @@ impl Header {
             Some(Value::Number(number)) => u64::try_from(*number).ok(),
             _ => None,
         }
+    }
+
+    /// The values of a tensor of `path`, the file that this is the header of; `None` where they
+    /// are not F32.
+    ///
+    /// # Errors
+    /// For a file that cannot be read so far.
+    pub(super) fn floats(&self, path: &Path, tensor: &Tensor) -> io::Result<Option<Vec<f32>>> {
+        let begin = self
+            .begin
+            .and_then(|begin| begin.checked_add(tensor.offset));
+        let (Some(begin), Some(bytes)) = (begin, tensor.size()) else {
+            return malformed("a tensor lies nowhere");
+        };
+        if tensor.kind() != Some(sys::GGML_TYPE_F32) {
+            return Ok(None);
+        }
+        if begin.checked_add(bytes).is_none_or(|end| end > self.bytes) {
+            return malformed("a tensor is longer than the file");
+        }
+        let mut file = File::open(path)?;
+        file.seek(io::SeekFrom::Start(begin))?;
+        let mut read = Vec::new();
+        file.take(bytes).read_to_end(&mut read)?;
+        let values = read.as_chunks::<4>().0.iter();
+        Ok(Some(
+            values.map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        ))
     }
 
     /// Whether the file is long enough for all of its tensors.

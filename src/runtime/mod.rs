@@ -5,6 +5,7 @@
 mod backend;
 mod chat;
 mod context;
+mod control_vector;
 mod error;
 mod facts;
 mod header;
@@ -28,6 +29,7 @@ mod weights;
 pub use backend::{Device, cpu_features, devices, llama_cpp_version};
 pub use chat::{ChatDate, ChatError, ChatMessage, ChatTemplate, ChatTokens};
 pub use context::Context;
+pub use control_vector::{ControlVector, control_vector_bytes, read_control_vector};
 pub use error::RuntimeError;
 pub use facts::Facts;
 pub use heads::Heads;

@@ -8,7 +8,7 @@ use super::watch::{CONTEXT, passes};
 use super::{Check, Silent, Verdict, worst};
 use crate::engine::{Engine, EngineError, Request, Straightforward};
 use crate::hook::Row;
-use crate::intervention::{Editor, Intervention, Kind, Site};
+use crate::intervention::{Editor, Intervention, Kind, SecondWay, Site};
 use crate::runtime::{Context, ContextOptions, Token};
 
 /// Rows in a micro-batch of several.
@@ -29,8 +29,11 @@ impl Examined<'_> {
 
     /// Freeze leaves the same keys and values whichever way it is done.
     pub fn freeze_by_cache(&mut self) -> Result<(), EngineError> {
-        let wanted = |kind, site| move |cell: &Cell| cell.0 == kind && cell.1 == site;
-        let cells: Vec<Cell> = self.scope.cells().collect();
+        let by_cache = |(kind, site, _): &Cell| {
+            let way = kind.manipulation().second_way();
+            way == Some(SecondWay::Cache) && *site == Site::Residual
+        };
+        let cells: Vec<Cell> = self.scope.cells().filter(by_cache).collect();
         let sites = &self.scope.sites;
         if !sites.contains(&Site::Keys) || !sites.contains(&Site::Values) {
             return Ok(());
@@ -39,10 +42,7 @@ impl Examined<'_> {
         if self.model.has_recurrence() {
             return Ok(());
         }
-        for cell in cells
-            .into_iter()
-            .filter(wanted(Kind::Freeze, Site::Residual))
-        {
+        for cell in cells {
             let (kind, _, k) = cell;
             self.check("freeze of the residual stream, of keys and values", 5)?;
             let by_stream = self.request(vec![self.intervention(kind, Site::Residual, k)]);
@@ -68,8 +68,9 @@ impl Examined<'_> {
 
     /// Skip-attention is what the model does when attention adds nothing.
     pub fn silent_weights(&mut self, silent: &mut Silent<'_>) -> Result<(), EngineError> {
-        let cells = self.scope.cells();
-        let mut cells: Vec<Cell> = cells.filter(|c| c.0 == Kind::SkipAttention).collect();
+        let silent_weights =
+            |(kind, ..): &Cell| kind.manipulation().second_way() == Some(SecondWay::SilentWeights);
+        let mut cells: Vec<Cell> = self.scope.cells().filter(silent_weights).collect();
         // Once silent, a layer stays so: from the highest down.
         cells.sort_by_key(|cell| std::cmp::Reverse(cell.2));
         for cell in cells {

@@ -10,7 +10,7 @@ use super::watch::{CLEAN, CONTEXT};
 use super::{Check, Finding, Scope, SelfTest, Verdict, Watch};
 use crate::engine::{Engine, EngineError, Prompt, Request, Straightforward, Strategy};
 use crate::hook::{Captured, Row, Witness};
-use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site, Target};
+use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site, States, Target};
 use crate::runtime::{CacheType, Context, ContextOptions, FlashAttention, Model, Text, Token};
 
 /// Tokens of a prompt.
@@ -144,19 +144,27 @@ impl<'s> Examined<'s> {
 
     /// The manipulation at a layer, on all prior tokens.
     pub fn intervention(&self, kind: Kind, site: Site, k: u32) -> Intervention {
-        let donor = match site {
+        let states = self.given(kind, site);
+        // The donor is as long as the prompt: nothing is given for tokens that follow.
+        let tokens = match states {
+            Some(_) => PositionSet::below(LENGTH as u32 - 1),
+            None => PositionSet::all(),
+        };
+        kind.intervention(k, SEED, Extent::Paper, tokens, states)
+            .on(site)
+    }
+
+    /// The states that a manipulation needs.
+    pub fn given(&self, kind: Kind, site: Site) -> Option<Arc<States>> {
+        if !kind.manipulation().needs().states() {
+            return None;
+        }
+        let states = match site {
             Site::Residual => &self.donor.captured.inputs,
             Site::Keys => &self.donor.captured.keys,
             Site::Values => &self.donor.captured.values,
         };
-        let donor = (kind == Kind::Inject).then(|| Arc::new(donor.clone()));
-        // The donor is as long as the prompt: nothing is given for tokens that follow.
-        let tokens = match donor {
-            Some(_) => PositionSet::below(LENGTH as u32 - 1),
-            None => PositionSet::all(),
-        };
-        kind.intervention(k, SEED, Extent::Paper, tokens, donor)
-            .on(site)
+        Some(Arc::new(states.clone()))
     }
 
     /// What a cell may differ by where batch shapes are not the same: see the module's words.

@@ -42,7 +42,7 @@ pub struct Subject<'a> {
 /// How much is examined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
-    /// Manipulations. Filler is carried out as inject is, with other states.
+    /// Manipulations, one of those that differ in the states that they are given.
     pub kinds: Vec<Kind>,
     /// Sites, as far as a manipulation has them.
     pub sites: Vec<Site>,
@@ -52,6 +52,8 @@ pub struct Scope {
     pub planned: bool,
     /// Whether in several micro-batches and sequences too.
     pub shapes: bool,
+    /// Layers of the model.
+    pub n_layer: u32,
 }
 
 impl Scope {
@@ -61,18 +63,14 @@ impl Scope {
         let n = most.clamp(1, n_layer.max(1));
         let at = |i: u32| i * n_layer.saturating_sub(1) / (n - 1).max(1);
         Self {
-            kinds: vec![
-                Kind::Freeze,
-                Kind::Random,
-                Kind::Shuffle,
-                Kind::Zero,
-                Kind::Inject,
-                Kind::SkipAttention,
-            ],
+            kinds: (Kind::ALL.into_iter())
+                .filter(|kind| kind.carried_out_as() == *kind)
+                .collect(),
             sites: vec![Site::Residual, Site::Keys, Site::Values],
             layers: (0..n).map(at).collect(),
             planned: true,
             shapes: true,
+            n_layer,
         }
     }
 
@@ -90,14 +88,13 @@ impl Scope {
 
     /// What is examined of a manipulation: its sites, and its layers.
     fn cells(&self) -> impl Iterator<Item = (Kind, Site, u32)> {
-        let layers = |kind: Kind| {
-            let first = kind.first_layer();
-            self.layers.iter().copied().filter(move |k| *k >= first)
+        let layers = move |kind: Kind| {
+            let layers = self.layers.iter().copied();
+            layers.filter(move |k| kind.is_defined(*k, self.n_layer))
         };
         let pairs = self.kinds.iter().flat_map(|kind| {
             let sites = self.sites.iter().copied();
-            let one = *kind == Kind::SkipAttention;
-            let sites = sites.filter(move |site| !one || *site == Site::Residual);
+            let sites = sites.filter(|site| kind.has_site(*site));
             sites.map(|site| (*kind, site))
         });
         pairs.flat_map(move |(kind, site)| layers(kind).map(move |k| (kind, site, k)))
@@ -173,12 +170,7 @@ impl SelfTest {
     /// What makes results of a manipulation doubtful: what is wrong with it, or with what all
     /// manipulations rest on.
     pub fn doubts(&self, kind: Kind, site: Site, strategy: Strategy) -> Option<&Finding> {
-        // Filler is inject with other states.
-        let kind = if kind == Kind::Filler {
-            Kind::Inject
-        } else {
-            kind
-        };
+        let kind = kind.carried_out_as();
         self.wrong().find(|finding| {
             let about = finding.manipulation.is_none_or(|k| k == kind)
                 && finding.site.is_none_or(|s| s == site);

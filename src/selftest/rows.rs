@@ -9,7 +9,7 @@ use super::{Check, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::hook::Witness;
 use crate::intervention::{
-    Action, Intervention, Kind, LayerSpan, PositionSet, Site, States, permutation, random_row,
+    Action, Intervention, Kind, Known, LayerSpan, Place, PositionSet, RowEdit, Site, States, Target,
 };
 
 impl Examined<'_> {
@@ -139,7 +139,8 @@ impl Examined<'_> {
         for cell in self.scope.cells() {
             let (kind, site, k) = cell;
             self.check("rows in the model", passes(kind, site))?;
-            let request = self.request(vec![self.intervention(kind, site, k)]);
+            let made = self.intervention(kind, site, k);
+            let request = self.request(vec![made.clone()]);
             // Keys and values can be compared where caches are of F32; under the user's settings
             // they are held against other ways at one layer of each.
             let (engine, unmanipulated) = match site {
@@ -157,11 +158,11 @@ impl Examined<'_> {
             let off = match site {
                 Site::Residual => {
                     let after = engine.context().testimony();
-                    self.states_off(kind, k, &self.clean_rows, &after)
+                    self.states_off((kind, k), &made, &self.clean_rows, &after)
                 }
                 Site::Keys | Site::Values => {
                     let after = without_padding(engine.context());
-                    self.cache_off(kind, site, k, &self.prompt.witness, &after)
+                    self.cache_off((kind, k), &made, &self.prompt.witness, &after)
                 }
             };
             if site == Site::Residual {
@@ -171,6 +172,7 @@ impl Examined<'_> {
                 self.note(Check::Rows, cell, Verdict::of(off, 0.0));
             }
             let verdict = match effect {
+                off if kind.manipulation().changes_nothing() => Verdict::of(off, 0.0),
                 0.0 => Verdict::Vacuous,
                 _ => Verdict::Exact,
             };
@@ -182,7 +184,13 @@ impl Examined<'_> {
     /// The largest difference between states in the model and what they should be after a
     /// manipulation of the residual stream at layer `k`; `None` where no name tells. The state
     /// entering a layer is that leaving the one below.
-    fn states_off(&self, kind: Kind, k: u32, clean: &Witness, after: &Witness) -> Option<f64> {
+    fn states_off(
+        &self,
+        (kind, k): (Kind, u32),
+        made: &Intervention,
+        clean: &Witness,
+        after: &Witness,
+    ) -> Option<f64> {
         let width = self.model.facts().n_embd as usize;
         let prior = (self.prompt.tokens.len() - 1) * width;
         let mut worst = None;
@@ -197,21 +205,18 @@ impl Examined<'_> {
             if entered.is_empty() {
                 continue; // the state that leaves the last layer is nobody's input
             }
-            let manipulated = match kind {
-                Kind::SkipAttention => false,
-                Kind::Freeze => *entered.end() >= k,
-                _ => entered.contains(&k),
-            };
+            let manipulated = made.target() == Target::Input
+                && entered.clone().any(|layer| made.layers.contains(layer));
             let mut should = own.clone();
             if manipulated {
-                for (at, row) in should[..prior].chunks_mut(width).enumerate() {
-                    self.rewrite(kind, k, at, row)?;
+                for (position, row) in (0..).zip(should[..prior].chunks_mut(width)) {
+                    self.expect((kind, Site::Residual, k), position, row)?;
                 }
             }
             // Above the manipulation the last token's own state is its consequence, and so are
             // prior tokens' where they are not held.
             let end = match () {
-                () if *entered.start() <= k => should.len(),
+                () if *entered.start() <= made.layers.first => should.len(),
                 () if manipulated => prior,
                 () => 0,
             };
@@ -224,40 +229,65 @@ impl Examined<'_> {
         worst
     }
 
-    /// What a prior token's state should become; `None` where no name tells.
-    fn rewrite(&self, kind: Kind, k: u32, position: usize, row: &mut [f32]) -> Option<()> {
+    /// What a prior token's row should become at layer `k`; `None` where no name tells.
+    fn expect(
+        &self,
+        (kind, site, k): (Kind, Site, u32),
+        position: u32,
+        row: &mut [f32],
+    ) -> Option<()> {
         let width = row.len();
-        let of = |witness: &Witness, layer: u32| {
-            let (_, rows) = witness.outputs.range(..layer).next_back()?;
-            rows.get(position * width..(position + 1) * width)
-                .map(<[f32]>::to_vec)
+        let of = |rows: &[f32]| {
+            let from = position as usize * width;
+            rows.get(from..from + width).map(<[f32]>::to_vec)
         };
-        match kind {
-            Kind::Freeze => {
-                let below = of(&self.clean_rows, k - 1);
-                // What enters layer 0 has no name; that it is right, another check tells.
-                let first = self.prompt.captured.inputs.get(k - 1, position as u32);
-                row.copy_from_slice(&below.or_else(|| first.map(<[f32]>::to_vec))?);
-            }
-            Kind::Random => random_row(SEED, k, position as u32, 0, row),
-            Kind::Shuffle => shuffle(k, position as u32, 0, row),
-            Kind::Zero => row.fill(0.0),
-            Kind::Inject | Kind::Filler => row.copy_from_slice(&of(&self.donor.witness, k)?),
-            Kind::SkipAttention => {}
-        }
-        Some(())
+        let below = |witness: &Witness, layer: u32| {
+            let (_, rows) = witness.outputs.range(..layer).next_back()?;
+            of(rows)
+        };
+        let entered = |layer| {
+            // What enters layer 0 has no name; that it is right, another check tells.
+            let first = || self.prompt.captured.inputs.get(layer, position);
+            below(&self.clean_rows, layer).or_else(|| first().map(<[f32]>::to_vec))
+        };
+        let donor = || match site {
+            Site::Residual => below(&self.donor.witness, k),
+            Site::Keys | Site::Values => of(seen(&self.donor.witness, site, k)?),
+        };
+        let (target, part) = match site {
+            Site::Residual => (Target::Input, Some(width)),
+            Site::Keys => (Target::Keys, self.head(site, k, width)),
+            Site::Values => (Target::Values, self.head(site, k, width)),
+        };
+        let known = Known {
+            edit: &RowEdit {
+                kind,
+                seed: SEED,
+                states: self.given(kind, site),
+            },
+            k,
+            place: part.map(|part| Place {
+                target,
+                layer: k,
+                position,
+                part,
+            }),
+            entered: &entered,
+            donor: &donor,
+        };
+        kind.manipulation().expected(&known, row)
     }
 
     /// As [`Self::states_off`], of keys and values in the cache. Prior tokens' own streams, and
     /// whatever the manipulation does not name, must be what they are without it.
     fn cache_off(
         &self,
-        kind: Kind,
-        site: Site,
-        k: u32,
+        (kind, k): (Kind, u32),
+        made: &Intervention,
         clean: &Witness,
         after: &Witness,
     ) -> Option<f64> {
+        let site = made.site;
         let n = self.prompt.tokens.len();
         let mut worst = None;
         for other in [Site::Residual, Site::Keys, Site::Values] {
@@ -278,12 +308,12 @@ impl Examined<'_> {
                 }
                 let width = own.len() / n;
                 let mut should = own[..(n - 1) * width].to_vec();
-                if other == site && (layer == k || (kind == Kind::Freeze && layer > k)) {
-                    if kind == Kind::Freeze {
+                if other == site && made.layers.contains(layer) {
+                    if !kind.manipulation().is_expected(site) {
                         continue;
                     }
-                    for (position, row) in should.chunks_mut(width).enumerate() {
-                        self.rewrite_heads(kind, site, k, position, row)?;
+                    for (position, row) in (0..).zip(should.chunks_mut(width)) {
+                        self.expect((kind, site, k), position, row)?;
                     }
                 }
                 let off = distance(&should, &found[..should.len()]);
@@ -291,47 +321,6 @@ impl Examined<'_> {
             }
         }
         worst
-    }
-
-    fn rewrite_heads(
-        &self,
-        kind: Kind,
-        site: Site,
-        k: u32,
-        position: usize,
-        row: &mut [f32],
-    ) -> Option<()> {
-        let width = row.len();
-        let first = if site == Site::Values {
-            2 << 16
-        } else {
-            1 << 16
-        };
-        let head = match kind {
-            Kind::Random | Kind::Shuffle => self.head(site, k, width)?,
-            _ => width,
-        };
-        if kind == Kind::Inject {
-            let rows = seen(&self.donor.witness, site, k)?;
-            row.copy_from_slice(rows.get(position * width..(position + 1) * width)?);
-        }
-        for (part, values) in (first..).zip(row.chunks_mut(head)) {
-            match kind {
-                Kind::Random => random_row(SEED, k, position as u32, part, values),
-                Kind::Shuffle => shuffle(k, position as u32, part, values),
-                Kind::Zero => values.fill(0.0),
-                _ => {}
-            }
-        }
-        Some(())
-    }
-}
-
-fn shuffle(k: u32, position: u32, part: u32, row: &mut [f32]) {
-    let old = row.to_vec();
-    let order = permutation(SEED, k, position, part, old.len());
-    for (value, from) in row.iter_mut().zip(order) {
-        *value = old[from];
     }
 }
 

@@ -27,8 +27,12 @@ use file_system::FileSystem;
 /// The database's file name within a run's folder.
 pub const DATABASE: &str = "results.sqlite";
 
-/// The layout of the tables; a database of another version is refused.
-pub const SCHEMA_VERSION: u32 = 3;
+/// The layout of the tables.
+pub const SCHEMA_VERSION: u32 = 4;
+
+/// Layouts that can be read and gone on with; a database of another one is refused. (Before 4,
+/// cells had no parameters.)
+const READABLE: [u32; 2] = [3, SCHEMA_VERSION];
 
 /// What can go wrong with a run's folder.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::connection::to_read;
 use super::notes::Planned;
-use super::{Notes, SCHEMA_VERSION, StoreError, database};
+use super::{Notes, READABLE, StoreError, database};
 use crate::engine::NoiseFloor;
 use crate::selftest::SelfTest;
 use crate::sweep::{Reasons, Spec, Treatment};
@@ -161,7 +161,7 @@ pub(super) fn specs_of(db: &Connection, folder: &Path) -> Result<Vec<(String, Sp
             |row| row.get(0),
         )
         .map_err(&fail)?;
-    if found != SCHEMA_VERSION.to_string() {
+    if !READABLE.map(|version| version.to_string()).contains(&found) {
         return Err(StoreError::Schema {
             folder: folder.to_path_buf(),
             found,
@@ -203,13 +203,40 @@ fn noise_floor(db: &Connection, variant: i64) -> rusqlite::Result<Vec<NoiseFloor
 }
 
 fn cells(db: &Connection, variant: i64) -> rusqlite::Result<BTreeMap<(String, String), usize>> {
-    let count = "SELECT task, manipulation, count(*) FROM cells WHERE variant = ?1
-                 GROUP BY task, manipulation";
-    db.prepare(count)?
-        .query_map([variant], |row| {
-            Ok(((row.get(0)?, row.get(1)?), row.get::<_, i64>(2)? as usize))
-        })?
-        .collect()
+    let parameters = parameters(db)?;
+    let count = format!(
+        "SELECT task, manipulation, {parameters} AS given, count(*) FROM cells
+         WHERE variant = ?1 GROUP BY task, manipulation, given"
+    );
+    let counted = |row: &rusqlite::Row<'_>| {
+        let (name, given): (String, String) = (row.get(1)?, row.get(2)?);
+        // What is no manipulation has no results that could be read.
+        let name = treatment(&name, &given).map_or(name, |treatment| treatment.to_string());
+        Ok(((row.get(0)?, name), row.get::<_, i64>(3)? as usize))
+    };
+    db.prepare(&count)?.query_map([variant], counted)?.collect()
+}
+
+/// Where a cell's parameters are: runs that an older midlayer began have none.
+fn parameters(db: &Connection) -> rusqlite::Result<&'static str> {
+    let count = "SELECT count(*) FROM pragma_table_info('cells') WHERE name = 'parameters'";
+    let n: i64 = db.query_row(count, [], |row| row.get(0))?;
+    Ok(if n > 0 { "cells.parameters" } else { "'{}'" })
+}
+
+/// A cell's treatment from its name and the JSON object of its parameters.
+fn treatment(name: &str, given: &str) -> Result<Treatment, String> {
+    let treatment: Treatment = name.parse()?;
+    let given: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(given).map_err(|e| e.to_string())?;
+    let Treatment::Manipulated(mut kind) = treatment else {
+        return Ok(treatment);
+    };
+    for (name, value) in given {
+        let value = value.as_str().map_or(value.to_string(), String::from);
+        kind = kind.with(&name, &value)?;
+    }
+    Ok(Treatment::Manipulated(kind))
 }
 
 fn left_out(
@@ -281,14 +308,15 @@ fn fallbacks(db: &Connection) -> rusqlite::Result<u64> {
 }
 
 fn rows(db: &Connection, variant: i64) -> rusqlite::Result<Result<Vec<ResultRow>, String>> {
-    let mut query = db.prepare(
+    let parameters = parameters(db)?;
+    let mut query = db.prepare(&format!(
         "SELECT items.task, items.name, cells.manipulation, cells.layer, cells.seed,
                 score, correct, metrics, agrees, results.answer,
-                logprob, rank, kl, argmax_text, modified_correct, modified_logprob
+                logprob, rank, kl, argmax_text, modified_correct, modified_logprob, {parameters}
          FROM results JOIN items USING (item) JOIN cells USING (cell)
          WHERE items.variant = ?1
-         ORDER BY item, cell",
-    )?;
+         ORDER BY item, cell"
+    ))?;
     let mut found = query.query([variant])?;
     let mut rows = Vec::new();
     while let Some(row) = found.next()? {
@@ -297,7 +325,8 @@ fn rows(db: &Connection, variant: i64) -> rusqlite::Result<Result<Vec<ResultRow>
             Ok(task) => task,
             Err(e) => return Ok(Err(e)),
         };
-        let treatment = match kind.parse() {
+        let given: String = row.get(16)?;
+        let treatment = match treatment(&kind, &given) {
             Ok(treatment) => treatment,
             Err(e) => return Ok(Err(e)),
         };

@@ -42,9 +42,10 @@ CREATE TABLE cells (
     variant      INTEGER NOT NULL REFERENCES variants,
     task         TEXT NOT NULL,
     manipulation TEXT NOT NULL, -- 'clean', or 'clean-again' in another batch shape
+    parameters   TEXT NOT NULL, -- those that are not the manipulation's defaults, a JSON object
     layer        INTEGER,       -- NULL for clean runs
     seed         INTEGER,       -- NULL where the manipulation has none
-    UNIQUE (variant, task, manipulation, layer, seed)
+    UNIQUE (variant, task, manipulation, parameters, layer, seed)
 ) STRICT;
 
 -- Tensors of the graph that a cell wrote to, with rows written for the first item.

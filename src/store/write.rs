@@ -1,5 +1,6 @@
 //! A run being written.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,8 @@ use super::guard::{Guard, version};
 use super::hold::{self, Hold};
 use super::opened::Opened;
 use super::{DATABASE, Part, SCHEMA_VERSION, StoreError, database};
-use crate::sweep::{Cell, Spec, Variant, labels};
+use crate::intervention::{Kind, Value};
+use crate::sweep::{Spec, Variant, labels};
 
 /// A run's folder, held by this process alone.
 pub struct Store {
@@ -239,7 +241,8 @@ fn create(db: &mut Connection, variants: &[Variant]) -> rusqlite::Result<()> {
         [SCHEMA_VERSION.to_string()],
     )?;
     let mut put_variant = transaction.prepare("INSERT INTO variants VALUES (?1, ?2, ?3)")?;
-    let mut put_cell = transaction.prepare("INSERT INTO cells VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let mut put_cell =
+        transaction.prepare("INSERT INTO cells VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     let specs: Vec<&Spec> = variants.iter().map(|variant| &variant.spec).collect();
     let labels = labels(&specs);
     let first_cells = first_cells(variants);
@@ -247,19 +250,21 @@ fn create(db: &mut Connection, variants: &[Variant]) -> rusqlite::Result<()> {
         let spec = serde_json::to_string(&variant.spec).expect("plain data");
         put_variant.execute(params![n as i64, labels[n], spec])?;
         for (cell, (task, of)) in (first_cells[n]..).zip(variant.grid.cells()) {
-            let (name, layer, seed) = cell_columns(of);
-            put_cell.execute(params![cell, n as i64, task.to_string(), name, layer, seed])?;
+            let kind = of.treatment.kind();
+            let name = kind.map_or_else(|| of.treatment.to_string(), |kind| kind.name().into());
+            let layer = kind.map(|_| of.layer);
+            let seed = kind.filter(|k| k.has_seed()).map(|_| of.seed as i64);
+            let (task, parameters) = (task.to_string(), parameters(kind));
+            let (variant, n) = (n as i64, cell);
+            put_cell.execute(params![n, variant, task, name, parameters, layer, seed])?;
         }
     }
     drop((put_variant, put_cell));
     transaction.commit()
 }
 
-fn cell_columns(cell: &Cell) -> (String, Option<u32>, Option<i64>) {
-    let kind = cell.treatment.kind();
-    (
-        cell.treatment.to_string(),
-        kind.map(|_| cell.layer),
-        kind.filter(|k| k.has_seed()).map(|_| cell.seed as i64),
-    )
+/// The parameters of a manipulation that are not its defaults, as JSON.
+fn parameters(kind: Option<Kind>) -> String {
+    let given: BTreeMap<&str, Value> = kind.into_iter().flat_map(Kind::given).collect();
+    serde_json::to_string(&given).expect("plain data")
 }

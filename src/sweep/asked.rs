@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::prepared::{INJECT, cells_for};
+use super::prepared::cells_for;
 use super::seen::tails;
 use super::{Cell, Treatment, Variant};
 use crate::engine::{EngineError, Request, TokenSelector};
@@ -68,7 +68,7 @@ impl Asking<'_> {
                 all.requests.push(Request::new(&item.prompt));
             }
             let swap = item.swap.as_ref();
-            let swap = swap.filter(|_| cell.treatment == INJECT);
+            let swap = swap.filter(|_| cell.treatment.has_donor());
             let request = self.request(item, cell, swap, &tokens, given)?;
             all.requests.push(request);
             all.asked.push(Asked {
@@ -116,6 +116,8 @@ impl Asking<'_> {
             Some(of) => PositionSet::ranges(of.moves.iter().map(|(_, to)| *to..to + 1)),
             None => tokens.clone(),
         };
+        let prior = item.prompt.tokens.len() as u32 - 1;
+        let at = kind.places(cell.seed, &at, prior);
         for &site in &spec.sites {
             let states = given(kind, site)?;
             let made = kind.intervention(cell.layer, cell.seed, spec.extent, at.clone(), states);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{LeftOut, Spec};
-use crate::intervention::{Kind, Site};
+use crate::intervention::{Kind, SecondWay, Site};
 use crate::tasks::{Task, TaskName};
 
 /// What is done to a prompt.
@@ -25,6 +25,11 @@ impl Treatment {
             Treatment::Manipulated(kind) => Some(kind),
             _ => None,
         }
+    }
+
+    /// Whether it takes the states of a donor prompt.
+    pub fn has_donor(self) -> bool {
+        self.kind().is_some_and(Kind::has_donor)
     }
 }
 
@@ -88,13 +93,13 @@ pub struct Grid {
 pub enum GridError {
     /// A manipulation that no layer of the list admits.
     #[error(
-        "{kind} is not defined at any of the layers asked for; use layers from {first} up (--layers)"
+        "{kind} is not defined at any of the layers asked for; it is {where_defined} (--layers)"
     )]
     NoLayer {
         /// The manipulation.
         kind: Kind,
-        /// Its lowest layer.
-        first: u32,
+        /// Where it is, in words.
+        where_defined: String,
     },
     /// A manipulation that the model has no place for, at a layer named or at all layers.
     #[error("{kind} has no place in this model: {why}; choose other layers (--layers)")]
@@ -104,9 +109,20 @@ pub enum GridError {
         /// What a layer lacks.
         why: String,
     },
+    /// A manipulation without what it needs.
+    #[error("{kind} needs {option}")]
+    Lacks {
+        /// The manipulation.
+        kind: Kind,
+        /// What is missing.
+        option: &'static str,
+    },
+    /// A manipulation of rows that it does not know.
+    #[error("{0} (--site)")]
+    NoSite(String),
     /// A task without a manipulation.
     #[error(
-        "task {0} knows no donors, so inject alone leaves nothing to run; add another manipulation (--manipulate)"
+        "task {0} knows no donors, so no manipulation is left to run; add another one (--manipulate)"
     )]
     NothingForTask(TaskName),
 }
@@ -119,14 +135,24 @@ impl Grid {
     pub fn of(spec: &Spec) -> Result<Self, GridError> {
         let mut notes = Vec::new();
         for &kind in &spec.manipulations {
-            let first = kind.first_layer();
-            let left: Vec<u32> = spec.layers.iter().copied().filter(|l| *l < first).collect();
-            if left.len() == spec.layers.len() {
-                return Err(GridError::NoLayer { kind, first });
+            let mut sites = spec.sites.iter();
+            sites
+                .try_for_each(|site| kind.check_site(*site))
+                .map_err(GridError::NoSite)?;
+            if let Some(option) = spec.outside.lacks(kind) {
+                return Err(GridError::Lacks { kind, option });
             }
-            if !left.is_empty() {
+            let defined = |layer: &u32| spec.is_defined(kind, *layer);
+            if !spec.layers.iter().any(defined) {
+                return Err(GridError::NoLayer {
+                    kind,
+                    where_defined: where_defined(kind, spec),
+                });
+            }
+            if !spec.layers.iter().all(defined) {
                 notes.push(format!(
-                    "{kind} is not defined below layer {first} and is left out there"
+                    "{kind} is defined {} and is left out elsewhere",
+                    where_defined(kind, spec)
                 ));
             }
         }
@@ -144,8 +170,8 @@ impl Grid {
             let unmanipulated = cells.len();
             for &kind in &spec.manipulations {
                 let has_swaps = task.about().is_some_and(Task::has_swaps);
-                if kind == Kind::Inject && !has_swaps {
-                    notes.push(format!("{} knows no donors: inject is left out", task.task));
+                if kind.has_donor() && !has_swaps {
+                    notes.push(format!("{} knows no donors: {kind} is left out", task.task));
                     continue;
                 }
                 let seeds: &[u64] = if kind.has_seed() { &spec.seeds } else { &[0] };
@@ -166,12 +192,26 @@ impl Grid {
     }
 }
 
+/// At which layers a manipulation is defined, in words.
+fn where_defined(kind: Kind, spec: &Spec) -> String {
+    let n_layer = spec.model.facts.n_layer;
+    let mut defined = (0..n_layer).filter(|layer| spec.is_defined(kind, *layer));
+    match (defined.next(), defined.next_back()) {
+        (Some(first), Some(last)) if last + 1 < n_layer => format!("at layers {first} to {last}"),
+        (Some(first), Some(_)) => format!("from layer {first} up"),
+        (Some(only), None) => format!("at layer {only} alone"),
+        (None, _) => "at none".into(),
+    }
+}
+
 /// Says at which layers a manipulation is left out for the model's sake, and why.
 fn left_out(out: &LeftOut, sites: &[Site]) -> String {
     let layers: Vec<String> = out.layers.iter().map(ToString::to_string).collect();
     let (layers, kind) = (layers.join(", "), out.manipulation);
     let why = match kind {
-        Kind::SkipAttention => "this model has no attention there that could be skipped",
+        _ if kind.manipulation().second_way() == Some(SecondWay::SilentWeights) => {
+            "this model has no attention there that could be skipped"
+        }
         _ if sites.contains(&Site::Residual) => {
             "layers from there up read keys and values of layers below, which stay as they are"
         }

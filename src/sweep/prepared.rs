@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::asked::Asking;
 use super::units::units;
-use super::{Amount, Cell, Grid, SweepError, Treatment, Unit, Variant};
+use super::{Amount, Cell, Given, Grid, SweepError, Unit, Variant};
 use crate::engine::{Engine, EngineError, PromptError, TokenSelector};
 use crate::intervention::Kind;
 use crate::store::{Part, StoreError};
@@ -18,6 +18,7 @@ use crate::tasks::{Item, ItemSet, TaskName};
 pub struct Prepared {
     pub(super) variant: Variant,
     pub(super) selector: TokenSelector,
+    pub(super) given: Given,
     pub(super) tasks: Vec<PreparedTask>,
 }
 
@@ -68,10 +69,8 @@ impl fmt::Display for Reasons {
     }
 }
 
-pub(super) const INJECT: Treatment = Treatment::Manipulated(Kind::Inject);
-
 impl PreparedTask {
-    /// Why items are left out of everything, and, where `inject` runs, out of that.
+    /// Why items are left out of everything, and of a manipulation that needs a donor, where one runs.
     fn left_out(&self, grid: &Grid) -> Vec<(String, &'static str, String)> {
         let named = |left: &[(String, String)], what| {
             let left = left.iter();
@@ -79,15 +78,18 @@ impl PreparedTask {
                 .collect::<Vec<_>>()
         };
         let mut left_out = named(&self.set.left_out, "item");
-        if self.injects(grid) {
-            left_out.extend(named(&self.set.without_swap, "inject"));
+        if let Some(kind) = self.with_donor(grid) {
+            left_out.extend(named(&self.set.without_swap, kind.name()));
         }
         left_out
     }
 
-    fn injects(&self, grid: &Grid) -> bool {
-        let mut cells = grid.cells_of(self.task);
-        cells.any(|(_, cell)| cell.treatment == INJECT)
+    /// The manipulation that needs a donor, where one runs.
+    fn with_donor(&self, grid: &Grid) -> Option<Kind> {
+        let mut kinds = grid
+            .cells_of(self.task)
+            .filter_map(|(_, cell)| cell.treatment.kind());
+        kinds.find(|kind| kind.has_donor())
     }
 
     /// What the user should know of what is left out.
@@ -102,10 +104,13 @@ impl PreparedTask {
                 left.count()
             ));
         }
-        if self.injects(grid) && !self.set.without_swap.is_empty() {
+        let kind = self
+            .with_donor(grid)
+            .filter(|_| !self.set.without_swap.is_empty());
+        if let Some(kind) = kind {
             let left = reasons(&self.set.without_swap);
             notes.push(format!(
-                "{task}: inject leaves out {} of {n} items: {left}",
+                "{task}: {kind} leaves out {} of {n} items: {left}",
                 left.count()
             ));
         }
@@ -126,7 +131,7 @@ impl PreparedTask {
         let all = 0..grid.cells_of(self.task).count();
         let mut items = self.set.items.iter();
         if !items.any(|item| cells_for(item, grid, self.task, all.clone()).any(manipulated)) {
-            return Err(no_item("has a donor for inject", &self.set.without_swap));
+            return Err(no_item("has a donor", &self.set.without_swap));
         }
         Ok(())
     }
@@ -156,10 +161,28 @@ impl Prepared {
                 set,
             };
             task.check(grid)?;
+            for item in &task.set.items {
+                let failed = |source| SweepError::Item {
+                    task: of.task,
+                    item: item.id.clone(),
+                    source: EngineError::Prompt(source),
+                };
+                let chosen = selector.positions_in(&item.prompt, &item.parts);
+                let chosen = chosen.map_err(failed)?;
+                let prior = item.prompt.tokens.len() as u32 - 1;
+                let mut kinds = spec.manipulations.iter();
+                let nowhere = |kind: &&Kind| kind.places(1, &chosen, prior).first().is_none();
+                if let Some(kind) = kinds.find(|kind| chosen.first().is_some() && nowhere(kind)) {
+                    return Err(SweepError::Tokens(format!(
+                        "{kind} acts on other tokens than those asked for, and all are; leave some out (--tokens)"
+                    )));
+                }
+            }
             task.units = units(&variant, &selector, of.task, &task.set.items)?;
             tasks.push(task);
         }
         Ok(Self {
+            given: spec.outside.read(engine)?,
             variant,
             selector,
             tasks,
@@ -234,7 +257,7 @@ fn select(selector: &TokenSelector, set: &mut ItemSet) -> Result<(), (String, Pr
 }
 
 /// The cells of a range of the task's that an item runs under, with their numbers in the grid:
-/// all, but `inject` only where it has a donor.
+/// all, but those that need a donor only where it has one.
 pub(super) fn cells_for<'g>(
     item: &'g Item,
     grid: &'g Grid,
@@ -242,7 +265,7 @@ pub(super) fn cells_for<'g>(
     range: Range<usize>,
 ) -> impl Iterator<Item = (usize, &'g Cell)> {
     let cells = grid.cells_of(task).skip(range.start).take(range.len());
-    cells.filter(|(_, cell)| cell.treatment != INJECT || item.swap.is_some())
+    cells.filter(|(_, cell)| !cell.treatment.has_donor() || item.swap.is_some())
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl UnitRun<'_> {
         let asking = self.prepared.asking(self.task, self.unit.cells.clone());
         let mut all = Requests::default();
         for (of, item) in self.items.iter().enumerate() {
-            let mut donors = Donors::new(&self.prepared.variant.spec.sites);
+            let mut donors = Donors::new(&self.prepared.variant.spec.sites, &self.prepared.given);
             let mut given = |kind, site| donors.states(kind, site, item, &mut *engine);
             asking
                 .ask(of, item, &mut given, &mut all)

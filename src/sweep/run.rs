@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::prepared::{PreparedTask, cells_for};
 use super::requests::UnitRun;
-use super::{Amount, GridError, Prepared, Progress, Reasons, Unit};
+use super::{Amount, GridError, OutsideError, Prepared, Progress, Reasons, Unit};
 use crate::engine::{Engine, EngineError};
 use crate::files::HeldError;
 use crate::store::{Part, StoreError};
@@ -52,6 +52,9 @@ pub enum SweepError {
     /// A task has no items.
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// A file that a manipulation needs cannot be used.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     /// The token selector does not fit sweeps.
     #[error("{0}")]
     Tokens(String),

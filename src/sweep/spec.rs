@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Grid, GridError};
+use super::{Grid, GridError, Outside};
 use crate::engine::{Shape, Strategy};
 use crate::hook::Anatomy;
 use crate::hub::Origin;
@@ -71,6 +71,9 @@ pub struct Spec {
     pub manipulate_generated: bool,
     /// How many tokens follow the prompt when manipulation begins.
     pub from_step: usize,
+    /// What manipulations need besides the prompts.
+    #[serde(skip_serializing_if = "Outside::is_empty", default)]
+    pub outside: Outside,
 }
 
 /// A manipulation, and the layers at which the model has no place for it: no attention to skip,
@@ -119,8 +122,10 @@ impl Spec {
         for &manipulation in &self.manipulations {
             let mut layers = Vec::new();
             let mut reason = None;
-            let defined = |layer: &&u32| **layer >= manipulation.first_layer();
-            for &layer in self.layers.iter().filter(defined) {
+            let defined: Vec<u32> = (self.layers.iter().copied())
+                .filter(|layer| self.is_defined(manipulation, *layer))
+                .collect();
+            for &layer in &defined {
                 let tokens = PositionSet::all();
                 let intervention = manipulation.intervention(layer, 0, self.extent, tokens, None);
                 let mut sites = self.sites.iter();
@@ -138,7 +143,7 @@ impl Spec {
                 reason.get_or_insert(why);
             }
             let Some(why) = reason else { continue };
-            if layers.len() == self.layers.iter().filter(defined).count() {
+            if layers.len() == defined.len() {
                 return Err(GridError::NoPlace {
                     kind: manipulation,
                     why,
@@ -171,7 +176,12 @@ impl Spec {
             .filter(move |out| out.manipulation == kind);
         let left_out: Vec<u32> = left_out.flat_map(|out| out.layers.clone()).collect();
         let layers = self.layers.iter().copied();
-        layers.filter(move |l| *l >= kind.first_layer() && !left_out.contains(l))
+        layers.filter(move |l| self.is_defined(kind, *l) && !left_out.contains(l))
+    }
+
+    /// Whether a manipulation is defined at a layer.
+    pub fn is_defined(&self, kind: Kind, layer: u32) -> bool {
+        kind.is_defined(layer, self.model.facts.n_layer) && self.outside.has(kind, layer)
     }
 
     /// The first difference between this specification and another, as

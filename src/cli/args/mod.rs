@@ -1,6 +1,7 @@
 //! Clap types, and nothing else.
 
 mod bench;
+mod manipulation;
 mod model;
 mod sweep;
 mod wording;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use bench::*;
+pub use manipulation::*;
 pub use model::*;
 pub use sweep::*;
 pub use wording::*;
@@ -19,7 +21,7 @@ pub use wording::*;
 use super::text;
 use midlayer::engine::{TextPart, TokenSelector};
 use midlayer::hook::Sabotage;
-use midlayer::intervention::LayerList;
+use midlayer::intervention::{Kind, LayerList};
 use midlayer::runtime::{Architecture, Level};
 
 /// Rewrite what prior tokens leave for later ones, layer by layer, in quantized GGUF models
@@ -143,20 +145,19 @@ pub struct TryArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// What to do: a comma separates runs, + stacks manipulations in one run, @ fixes a layer
-    /// (freeze,random or inject@8+freeze@20)
     #[arg(
         long,
         value_name = "KINDS",
         value_delimiter = ',',
-        default_value = "freeze"
+        default_value = Kind::ALL[0].name(),
+        help = manipulations(WHAT_TO_DO),
+        long_help = all_manipulations(WHAT_TO_DO)
     )]
     pub manipulate: Vec<super::setup::Stack>,
     /// Layers k for the manipulations without @: all, 15, 0,5,10, 0-29, 0-29+3
     #[arg(long, value_name = "LAYERS", default_value = "all")]
     pub layers: LayerList,
-    /// Seeds of random and shuffle
-    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1")]
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1", help = seeds())]
     pub seed: Vec<u64>,
     /// An answer whose probability is shown, the space before it included (' Paris'); may be
     /// given several times [default: the clean run's likeliest token]
@@ -164,6 +165,8 @@ pub struct TryArgs {
     pub answer: Vec<String>,
     #[command(flatten)]
     pub place: PlaceArgs,
+    #[command(flatten)]
+    pub outside: OutsideArgs,
     /// inject: the donor prompt, whose last tokens' states are taken; written as -p is
     #[arg(long, value_name = "TEXT")]
     pub inject_from: Option<text::Source>,

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::super::text;
+use super::extents;
 use midlayer::engine::TokenSelector;
 use midlayer::intervention::{Extent, Site};
 use midlayer::runtime::{CacheType, FlashAttention};
@@ -72,12 +73,10 @@ impl From<OnOffAuto> for FlashAttention {
 pub struct PlaceArgs {
     /// Which prior tokens: prior (all), skip:N (all but the first N), positions as 3-7 or 0,5-9,
     /// or 'text: France' (try only; 'text#2: France' is its second occurrence, 'text#all: France'
-    /// all). inject has --inject-at
+    /// all). A donor's states go to --inject-at
     #[arg(long, value_name = "SELECTOR", value_parser = text::selector, default_value_t = TokenSelector::Prior)]
     pub tokens: TokenSelector,
-    /// Which layers, seen from the layer k: paper (freeze and skip-attention from k up, the
-    /// others at k alone), from (k up), only (k alone), window:N (k and the N-1 above it)
-    #[arg(long, value_name = "EXTENT", default_value = "paper")]
+    #[arg(long, value_name = "EXTENT", default_value = "paper", help = extents())]
     pub extent: Extent,
     /// What is rewritten: the residual stream, or the keys and values in the cache
     #[arg(long, value_enum, value_name = "SITE", default_value_t = SiteArg::Residual)]

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{GenerationArgs, ModelArgs, PlaceArgs, WordingArgs};
+use super::{
+    GenerationArgs, ModelArgs, OutsideArgs, PlaceArgs, WordingArgs, all_manipulations,
+    manipulations, seeds,
+};
 use midlayer::engine::{Planned, Strategy};
 use midlayer::intervention::{Kind, LayerList};
 use midlayer::report::THRESHOLD;
@@ -36,22 +39,24 @@ pub struct SweepArgs {
         default_value = "capitals"
     )]
     pub task: Vec<TaskArg>,
-    /// Manipulations: freeze, random, shuffle, skip-attention, inject, zero, filler
     #[arg(
         long,
         value_name = "KINDS",
         value_delimiter = ',',
-        default_value = "freeze"
+        default_value = Kind::ALL[0].name(),
+        help = manipulations("Manipulations, separated by commas"),
+        long_help = all_manipulations("Manipulations, separated by commas")
     )]
     pub manipulate: Vec<Kind>,
     /// Layers k: all, 15, 0,5,10, 0-29, 0-29+3
     #[arg(long, value_name = "LAYERS", default_value = "all")]
     pub layers: LayerList,
-    /// Seeds of random and shuffle
-    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1")]
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1", help = seeds())]
     pub seed: Vec<u64>,
     #[command(flatten)]
     pub place: PlaceArgs,
+    #[command(flatten)]
+    pub outside: OutsideArgs,
     /// Items of each task at most, or of one task as capitals=30; a comma separates several
     /// [default: all capitals and all of your own, 100 of the others]
     #[arg(long, value_name = "[TASK=]N", value_delimiter = ',')]

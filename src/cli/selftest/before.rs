@@ -8,7 +8,6 @@ use super::follow::Follow;
 use super::kept::Kept;
 use super::{Wrong, examine};
 use midlayer::engine::{Engine, Strategy};
-use midlayer::intervention::{Kind, Site};
 use midlayer::selftest::{Scope, SelfTest};
 use midlayer::store::Part;
 use midlayer::sweep::{Measured, Prepared, Prices, Spec, Speed, estimate};
@@ -145,12 +144,12 @@ fn judge(found: &SelfTest, spec: &Spec, force: bool) -> anyhow::Result<()> {
 fn scopes(spec: &Spec) -> Vec<Scope> {
     let of = |layers: &[u32], shapes| {
         let mut scope = Scope::spread(spec.model.facts.n_layer, 1);
-        // Filler is inject with other states.
-        scope.kinds.retain(|kind| {
-            let asked =
-                |asked: &Kind| asked == kind || (*asked == Kind::Filler && *kind == Kind::Inject);
-            spec.manipulations.iter().any(asked)
-        });
+        scope.kinds.clear();
+        for kind in spec.manipulations.iter().map(|kind| kind.carried_out_as()) {
+            if !scope.kinds.contains(&kind) {
+                scope.kinds.push(kind);
+            }
+        }
         Scope {
             sites: spec.sites.clone(),
             planned: spec.strategy == Strategy::Planned,
@@ -168,8 +167,9 @@ fn scopes(spec: &Spec) -> Vec<Scope> {
 fn most_layers(spec: &Spec) -> Vec<u32> {
     let everywhere = |layer: &&u32| {
         let kinds = &mut spec.manipulations.iter();
-        kinds
-            .all(|kind| **layer < kind.first_layer() || spec.layers_of(*kind).any(|l| l == **layer))
+        kinds.all(|kind| {
+            !spec.is_defined(*kind, **layer) || spec.layers_of(*kind).any(|l| l == **layer)
+        })
     };
     let mut layers: Vec<u32> = spec.layers.iter().filter(everywhere).copied().collect();
     if layers.is_empty() {
@@ -206,8 +206,7 @@ fn doubts(found: &SelfTest, spec: &Spec) -> Vec<String> {
     let mut doubts = Vec::new();
     for &kind in &spec.manipulations {
         for &site in &spec.sites {
-            let has = kind != Kind::SkipAttention || site == Site::Residual;
-            if has && found.doubts(kind, site, spec.strategy).is_some() {
+            if kind.has_site(site) && found.doubts(kind, site, spec.strategy).is_some() {
                 doubts.push(format!("{kind} of {site}"));
             }
         }

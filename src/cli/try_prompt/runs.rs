@@ -10,7 +10,8 @@ use midlayer::engine::{
     DonorStates, Engine, Prompt, PromptError, Request, TextPart, donor_states, filler_states,
 };
 use midlayer::hook::{Anatomy, HookFault};
-use midlayer::intervention::{Kind, PositionSet, Site};
+use midlayer::intervention::{Kind, Needs, PositionSet, Site};
+use midlayer::sweep::Outside;
 
 /// One run to show.
 pub struct Run {
@@ -45,7 +46,17 @@ struct Donor {
 
 /// What can be known to be wrong without a model.
 pub fn check(args: &TryArgs) -> Result<(), Usage> {
-    let injects = args.manipulate.iter().any(Stack::injects);
+    for (kind, _) in args.manipulate.iter().flat_map(|stack| &stack.0) {
+        let mut sites = args.place.sites().into_iter();
+        sites
+            .try_for_each(|site| kind.check_site(site))
+            .map_err(|why| Usage(format!("{why} (--site)")))?;
+    }
+    check_files(args)?;
+    let injects = args
+        .manipulate
+        .iter()
+        .any(|stack| stack.needs(Needs::Donor));
     let residual = args.place.sites() == [Site::Residual];
     let named = (args.inject_from.is_some(), args.inject_at.is_some());
     let fits = match named {
@@ -63,6 +74,25 @@ pub fn check(args: &TryArgs) -> Result<(), Usage> {
     ))
 }
 
+fn check_files(args: &TryArgs) -> Result<(), Usage> {
+    let files = &args.outside;
+    for (needs, named, option) in [
+        (
+            Needs::Direction,
+            files.direction.is_some(),
+            "--direction FILE",
+        ),
+        (Needs::Mean, files.mean_of.is_some(), "--mean-of FILE"),
+    ] {
+        let kinds = args.manipulate.iter().flat_map(|stack| &stack.0);
+        let mut kinds = kinds.filter(|(kind, _)| kind.manipulation().needs() == needs);
+        if let Some((kind, _)) = kinds.next().filter(|_| !named) {
+            return Err(Usage(format!("{kind} needs {option}")));
+        }
+    }
+    Ok(())
+}
+
 /// Every stack at every layer and seed.
 pub fn runs(
     args: &TryArgs,
@@ -75,13 +105,22 @@ pub fn runs(
     let asked = args.layers.resolve(n_layer)?;
     let selected = args.place.tokens.positions(prompt)?;
     let donors = donors(args, engine, prompt, donor, &selected)?;
+    let files = &args.outside;
+    let outside = Outside::of(
+        files.direction.as_deref(),
+        files.mean_of.as_deref(),
+        engine.facts(),
+    )?;
+    let given = outside.read(engine)?;
     let mut runs = Vec::new();
     for (n, stack) in args.manipulate.iter().enumerate() {
         let seeds = match stack.has_seed() {
             true => &args.seed[..],
             false => &[0],
         };
-        let layers = layers(stack, &asked, args.layers.is_all());
+        let layers = layers(stack, &asked, args.layers.is_all(), &|kind, layer| {
+            kind.is_defined(layer, n_layer) && outside.has(kind, layer)
+        });
         let before = runs.len();
         let mut left_out: Vec<u32> = Vec::new();
         let mut reason = None;
@@ -100,11 +139,15 @@ pub fn runs(
                     request,
                 };
                 for &(kind, fixed) in &stack.0 {
-                    let donor = donors.get(kind.to_string().as_str());
+                    let donor = donors.get(&kind.manipulation().needs());
+                    let prior = prompt.tokens.len() as u32 - 1;
                     let tokens = donor.map_or(&selected, |donor| &donor.positions);
+                    let tokens = kind.places(seed, tokens, prior);
                     let k = fixed.unwrap_or(layer);
+                    let own = given.states(kind, &prompt.tokens, engine)?;
                     for site in args.place.sites() {
                         let states = donor.map(|donor| donor.states.at(site));
+                        let states = states.or_else(|| own.clone());
                         let extent = args.place.extent;
                         let intervention = kind
                             .intervention(k, seed, extent, tokens.clone(), states)
@@ -149,23 +192,34 @@ fn no_place(name: &str, why: &HookFault) -> Usage {
 }
 
 /// The layers at which a stack runs. One whose manipulations all have theirs runs once.
-fn layers(stack: &Stack, asked: &[u32], all: bool) -> Vec<u32> {
+fn layers(
+    stack: &Stack,
+    asked: &[u32],
+    all: bool,
+    is_defined: &dyn Fn(Kind, u32) -> bool,
+) -> Vec<u32> {
     if stack.is_fixed() {
         return vec![0];
     }
-    let first = stack.first_layer();
-    let mut layers = asked.to_vec();
-    if layers.len() > 1 && layers[0] < first {
-        // Who asks for all has not asked for this one.
-        if !all {
-            let name = stack.name();
-            say(&format!(
-                "{name} is not defined below layer {first} and is left out there"
-            ));
-        }
-        layers.retain(|layer| *layer >= first);
+    let layers = asked.iter().copied();
+    let defined: Vec<u32> = layers
+        .filter(|l| stack.is_defined(*l, is_defined))
+        .collect();
+    if defined.is_empty() {
+        // Running them says why.
+        return asked.to_vec();
     }
-    layers
+    // Who asks for all has not asked for one in particular.
+    if !all && defined.len() < asked.len() {
+        let name = stack.name();
+        let left = asked.iter().filter(|layer| !defined.contains(layer));
+        let left: Vec<String> = left.map(ToString::to_string).collect();
+        let left = left.join(", ");
+        say(&format!(
+            "{name} is left out where it is not defined (layers {left})"
+        ));
+    }
+    defined
 }
 
 fn check_idle(args: &TryArgs, request: &Request) -> Result<(), Usage> {
@@ -187,7 +241,7 @@ fn donors(
     prompt: &Prompt,
     from: Option<&str>,
     selected: &PositionSet,
-) -> anyhow::Result<HashMap<&'static str, Donor>> {
+) -> anyhow::Result<HashMap<Needs, Donor>> {
     let sites = args.place.sites();
     let mut donors = HashMap::new();
     if let Some(from) = from {
@@ -197,13 +251,16 @@ fn donors(
         let places = moves.iter().map(|(_, to)| *to..to + 1);
         let positions = PositionSet::ranges(places);
         let states = donor_states(engine, &donor, &moves, &sites)?;
-        donors.insert("inject", Donor { states, positions });
+        donors.insert(Needs::Donor, Donor { states, positions });
     }
-    let mut kinds = args.manipulate.iter().flat_map(|stack| &stack.0);
-    if kinds.any(|(kind, _)| *kind == Kind::Filler) {
+    if args
+        .manipulate
+        .iter()
+        .any(|stack| stack.needs(Needs::Filler))
+    {
         let states = filler_states(engine, prompt, &sites)?;
         let positions = selected.clone();
-        donors.insert("filler", Donor { states, positions });
+        donors.insert(Needs::Filler, Donor { states, positions });
     }
     Ok(donors)
 }

@@ -85,7 +85,7 @@ pub(super) fn route(request: &Request, n_layer: u32) -> Route {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intervention::{Intervention, LayerSpan, PositionSet, Site};
+    use crate::intervention::{Intervention, Kind, LayerSpan, PositionSet, Site};
     use crate::runtime::Token;
 
     fn of(plan: Vec<Intervention>) -> Route {
@@ -133,7 +133,7 @@ mod tests {
 
     impl Intervention {
         fn zero_at(tokens: PositionSet) -> Self {
-            Self::new(Action::Zero, LayerSpan::only(1)).at(tokens)
+            Self::new(Kind::Zero.action(0, None), LayerSpan::only(1)).at(tokens)
         }
     }
 

@@ -278,7 +278,7 @@ pub(super) fn number(n: usize, view: &View<'_>) -> String {
 
 /// What is answered after injection at each layer: the original answer or the donor's.
 pub(super) fn injection(n: usize, view: &View<'_>, task: &TaskSeries) -> Option<Figure> {
-    let curve = task.curves.iter().find(|c| c.kind == Kind::Inject)?;
+    let curve = task.curves.iter().find(|c| c.kind.has_donor())?;
     let n_layer = view.variant.spec.model.facts.n_layer;
     let modified = |p: &Point| p.modified.unwrap_or(p.accuracy);
     let points = || curve.points.iter();
@@ -323,7 +323,7 @@ pub(super) fn injection(n: usize, view: &View<'_>, task: &TaskSeries) -> Option<
     Some(Figure {
         heading: html! { "Answer after injection at layer k" },
         title: format!("answer after injection, {}", title(view, task)),
-        file: file_name(&["inject", &number(n, view), &task.task.to_string()]),
+        file: file_name(&[curve.kind.name(), &number(n, view), &task.task.to_string()]),
         note: "Share of items answered as asked, and as the donor would have it.".into(),
         plot,
         class: "heat",
@@ -342,8 +342,20 @@ pub(super) fn overlays(views: &[View<'_>]) -> Vec<(TaskName, Vec<Figure>)> {
         }
     }
     let tasks = names.into_iter().map(|task| {
-        let kinds = Kind::ALL.into_iter();
-        let figures = kinds.filter_map(|kind| overlay(views, task, kind));
+        let mut kinds: Vec<Kind> = Vec::new();
+        for curve in views
+            .iter()
+            .filter_map(|v| v.task(task))
+            .flat_map(|s| &s.curves)
+        {
+            if !kinds.contains(&curve.kind) {
+                kinds.push(curve.kind);
+            }
+        }
+        kinds.sort();
+        let figures = kinds
+            .into_iter()
+            .filter_map(|kind| overlay(views, task, kind));
         (task, figures.collect::<Vec<Figure>>())
     });
     tasks.filter(|(_, figures)| !figures.is_empty()).collect()

@@ -93,7 +93,7 @@ pub(super) fn what_was_run(runs: &[StoredRun], views: &[View<'_>]) -> Markup {
             dl.kinds {
                 @for kind in kinds {
                     dt { span.swatch style={ "background:" (hex(kind)) } {} (kind) }
-                    dd { (meaning(kind)) }
+                    dd { (kind.manipulation().sentence()) }
                 }
             }
         }
@@ -212,27 +212,6 @@ fn layers(layers: &[u32]) -> String {
         _ if each_next => format!("{n} layers, {first} to {last}"),
         2..=12 => format!("{n} layers: {}", list(layers)),
         _ => format!("{n} layers: {}, \u{2026} {last}", list(&layers[..4])),
-    }
-}
-
-/// The README's table of manipulations.
-fn meaning(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Freeze => {
-            "states entering every layer from k up become the state that entered layer k\u{2212}1"
-        }
-        Kind::Random => "the state entering layer k becomes noise of the same norm",
-        Kind::Shuffle => "the dimensions of the state entering layer k are permuted",
-        Kind::SkipAttention => {
-            "attention adds nothing in the layers from k up, for the last token too"
-        }
-        Kind::Inject => {
-            "the state entering layer k becomes that of a donor prompt, which has another answer"
-        }
-        Kind::Zero => "the state entering layer k becomes zero",
-        Kind::Filler => {
-            "the state entering layer k becomes that of a neutral text of the same length"
-        }
     }
 }
 
