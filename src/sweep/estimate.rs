@@ -23,6 +23,11 @@ pub trait Prices {
         let _ = task;
         None
     }
+    /// How many times as long a task's units take as the sum of their decodes.
+    fn slower(&self, task: TaskName) -> f64 {
+        let _ = task;
+        1.0
+    }
 }
 
 /// What a variant takes, with everything that a sweep does before its first result.
@@ -64,13 +69,15 @@ impl Computed {
 /// # Errors
 /// [`SweepError`]: a token selector that does not fit an item.
 pub fn estimate(prepared: &Prepared, prices: &mut dyn Prices) -> Result<Effort, SweepError> {
-    let mut effort = Effort::default();
+    let mut all = Effort::default();
     let n_layer = prepared.variant.spec.model.facts.n_layer;
-    for (_, item) in floor_prompts(prepared) {
-        let cost = prices.cost(&NoiseFloor::requests(&item.prompt));
-        effort.add(&cost, n_layer, prices);
-    }
     for task in &prepared.tasks {
+        let mut effort = Effort::default();
+        let floor = floor_prompts(prepared).into_iter();
+        for (_, item) in floor.filter(|(of, _)| *of == task.task) {
+            let cost = prices.cost(&NoiseFloor::requests(&item.prompt));
+            effort.add(&cost, n_layer, prices);
+        }
         effort.items += task.set.items.len();
         let usual = prices.usual(task.task);
         for unit in &task.units {
@@ -90,11 +97,23 @@ pub fn estimate(prepared: &Prepared, prices: &mut dyn Prices) -> Result<Effort, 
             let cost = prices.cost(&requests);
             effort.likely.add(&cost, n_layer, prices);
         }
+        all.and(effort, prices.slower(task.task));
     }
-    Ok(effort)
+    Ok(all)
 }
 
 impl Effort {
+    /// Adds a task's, which takes so many times as long.
+    fn and(&mut self, task: Self, slower: f64) {
+        self.items += task.items;
+        self.results += task.results;
+        for (sum, one) in [(&mut self.likely, task.likely), (&mut self.most, task.most)] {
+            sum.layer_rows += one.layer_rows;
+            sum.cache_rows += one.cache_rows;
+            sum.seconds += slower * one.seconds;
+        }
+    }
+
     fn add(&mut self, cost: &Cost, n_layer: u32, prices: &mut dyn Prices) {
         self.likely.add(cost, n_layer, prices);
         self.most.add(cost, n_layer, prices);

@@ -244,7 +244,7 @@ pub struct SelftestArgs {
     /// rows-shifted, site-skipped, stale-cell
     #[arg(long, value_name = "FAULT")]
     pub sabotage: Option<Sabotage>,
-    /// Layers at which manipulations are carried out [default: six, from the first to the last]
+    /// Layers at which manipulations are carried out [default: four, from the first to the last]
     #[arg(long, value_name = "LAYERS")]
     pub layers: Option<LayerList>,
     /// Output

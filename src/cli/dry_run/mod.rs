@@ -25,7 +25,7 @@ use midlayer::sweep::{
 /// How long each of three measures of this machine's speed may take.
 const MEASURING: Duration = Duration::from_millis(800);
 /// An estimate may be off by so much: the bound says it.
-const MARGIN: f64 = 1.25;
+const MARGIN: f64 = 1.5;
 
 /// A variant of the grid, priced.
 struct Priced {
@@ -111,28 +111,30 @@ impl Priceable<'_> {
         let tokens: Vec<usize> = items.map(|item| item.prompt.tokens.len()).collect();
         let length = tokens.iter().sum::<usize>() / tokens.len().max(1);
         let speed = Speed::measure(engine.as_mut(), length, here.threads(), MEASURING)?;
-        let (effort, selftest, buffers) = match name {
+        let (effort, selftest, load, buffers) = match name {
             Named::Hub(known) => {
                 let mut prices = Guessed::new(prepared.variant(), speed, loaded.model.facts());
                 let (effort, selftest) = self.efforts(&prepared, &mut prices)?;
                 let n_ctx = prepared.variant().spec.context.n_ctx;
-                (effort, selftest, buffers_of(known, n_ctx))
+                (effort, selftest, speed.load(), buffers_of(known, n_ctx))
             }
             Named::File(_) | Named::Unmade { .. } => {
                 let mut prices = Measured::new(engine.as_mut(), speed);
                 for task in prepared.tasks() {
                     prices.try_answers(task.task, &task.set.items)?;
+                    prices.try_unit(&prepared, task)?;
                 }
                 let (effort, selftest) = self.efforts(&prepared, &mut prices)?;
+                let load = prices.load();
                 let planned = Planned::new(here.model.clone(), &here.options, args.parallel)?;
-                (effort, selftest, planned.inspect().buffers())
+                (effort, selftest, load, planned.inspect().buffers())
             }
         };
         Ok(Priced {
             prepared,
             effort,
             selftest,
-            load: speed.load,
+            load,
             buffers,
             missing: matches!(name, Named::Hub(_)),
         })

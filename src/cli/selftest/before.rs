@@ -69,7 +69,7 @@ pub fn before_sweep(
             match kept.get(&scope).cloned() {
                 Some(found) => found,
                 None => {
-                    let found = announced(loaded, &scope, seconds * speed.load)?;
+                    let found = announced(loaded, &scope, seconds * speed.load())?;
                     kept.put(scope, &found);
                     found
                 }

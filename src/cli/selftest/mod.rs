@@ -22,7 +22,7 @@ pub use before::{Wishes, before_sweep, seconds_before};
 use follow::Follow;
 
 /// Layers at which a model is examined unless asked for otherwise.
-const LAYERS: u32 = 6;
+const LAYERS: u32 = 4;
 
 /// Something is wrong.
 #[derive(Debug, thiserror::Error)]
