@@ -163,7 +163,7 @@ fn what_was_written_is_said_in_layers() {
         .run(line)
         .success()
         .stdout(contains("random@1+freeze@3, seed 1").and(contains("at 3").not()));
-    let defined = contains("is not defined below layer 1");
+    let defined = contains("left out where it is not defined (layers 0)");
     let all = place.run("try -m tiny.gguf -p abcdefgh").success();
     all.stderr(defined.clone().not());
     let listed = place

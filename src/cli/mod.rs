@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod command_line;
 mod config;
+mod direction;
 mod doctor;
 mod dry_run;
 mod export;
@@ -63,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Try(args) => try_prompt::run(args),
         Command::Tasks(args) => tasks::run(&args),
         Command::Tokens(args) => tokens::run(args),
+        Command::Direction(args) => direction::run(args),
         Command::Attach(args) => attach::run(args),
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),

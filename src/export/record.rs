@@ -220,7 +220,7 @@ pub struct Record<'a> {
     pub donor_prompt: Cow<'a, str>,
     /// The answer that is right if the model believes the donor; empty where there is no donor.
     pub donor_answer: Cow<'a, str>,
-    /// What was done: clean, clean-again (clean in another batch shape), or the manipulation.
+    /// What was done: clean, clean-again (clean in another batch shape), or the manipulation, with its parameters where they are not the defaults, as scale:factor=2.
     pub manipulation: Cow<'a, str>,
     /// The manipulation's layer k, counted from 0; null for clean runs.
     pub layer: Option<u32>,

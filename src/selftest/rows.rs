@@ -210,7 +210,7 @@ impl Examined<'_> {
             let mut should = own.clone();
             if manipulated {
                 for (position, row) in (0..).zip(should[..prior].chunks_mut(width)) {
-                    self.expect((kind, Site::Residual, k), position, row)?;
+                    self.expect((kind, Site::Residual, k), made, position, row)?;
                 }
             }
             // Above the manipulation the last token's own state is its consequence, and so are
@@ -233,6 +233,7 @@ impl Examined<'_> {
     fn expect(
         &self,
         (kind, site, k): (Kind, Site, u32),
+        made: &Intervention,
         position: u32,
         row: &mut [f32],
     ) -> Option<()> {
@@ -259,12 +260,16 @@ impl Examined<'_> {
             Site::Keys => (Target::Keys, self.head(site, k, width)),
             Site::Values => (Target::Values, self.head(site, k, width)),
         };
-        let known = Known {
-            edit: &RowEdit {
+        let edit = match &made.action {
+            Action::Row(edit) => edit.clone(),
+            _ => RowEdit {
                 kind,
                 seed: SEED,
-                states: self.given(kind, site),
+                states: None,
             },
+        };
+        let known = Known {
+            edit: &edit,
             k,
             place: part.map(|part| Place {
                 target,
@@ -313,7 +318,7 @@ impl Examined<'_> {
                         continue;
                     }
                     for (position, row) in (0..).zip(should.chunks_mut(width)) {
-                        self.expect((kind, site, k), position, row)?;
+                        self.expect((kind, site, k), made, position, row)?;
                     }
                 }
                 let off = distance(&should, &found[..should.len()]);

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::ModelArgs;
+use midlayer::directions::Method;
 use midlayer::intervention::{Kind, Needs, Values};
 
 /// The manipulations of `midlayer try`.
@@ -67,6 +69,26 @@ pub struct OutsideArgs {
     pub direction: Option<PathBuf>,
     #[arg(long, value_name = "FILE", help = means())]
     pub mean_of: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct DirectionArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Texts that have what the direction should lead to, one in each line
+    #[arg(long, value_name = "FILE")]
+    pub positive: PathBuf,
+    /// Texts that have it not
+    #[arg(long, value_name = "FILE")]
+    pub negative: PathBuf,
+    /// mean-difference, or pca: the first principal component of the differences of pairs, the
+    /// first positive text with the first negative one and so on
+    #[arg(long, value_name = "METHOD", default_value_t = Method::MeanDifference)]
+    pub method: Method,
+    /// The file: a control vector for llama.cpp where its name ends in .gguf, else states
+    /// (safetensors)
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 fn needing(needs: Needs) -> String {

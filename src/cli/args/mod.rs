@@ -53,6 +53,8 @@ pub enum Command {
     Tasks(TasksArgs),
     /// List a prompt's tokens: position, id and text of each
     Tokens(TokensArgs),
+    /// Find a direction in each layer from two sets of texts, for add, ablate and llama.cpp
+    Direction(DirectionArgs),
     /// Carry a plan out in a program that brings its own llama.cpp
     Attach(AttachArgs),
     /// Write the tables and figures of a run again

@@ -1,13 +1,17 @@
 //! Directions in the residual stream, one for each layer, from a file: llama.cpp's control
 //! vectors (GGUF), or states as `plan` writes them (safetensors).
 
+mod between;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::intervention::States;
-use crate::plan::{StatesFileError, read_states};
-use crate::runtime::read_control_vector;
+use crate::plan::{StatesFileError, read_states, write_states};
+use crate::runtime::{ControlVector, control_vector_bytes, read_control_vector};
+
+pub use between::{Found, Method, between};
 
 /// A file of directions that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -104,4 +108,61 @@ pub fn layers_of(directions: &States, n_layer: u32) -> Vec<u32> {
     layers
         .filter(|layer| directions.get(*layer, 0).is_some())
         .collect()
+}
+
+/// Writes directions: as a control vector for llama.cpp where the file's name ends in `.gguf`,
+/// else as states. A control vector has no place for the states that enter layers 0 and 1.
+///
+/// # Errors
+/// [`DirectionError`].
+pub fn write_directions(
+    path: &Path,
+    directions: &States,
+    architecture: &str,
+) -> Result<(), DirectionError> {
+    if path.extension().is_none_or(|ending| ending != "gguf") {
+        return Ok(write_states(path, directions)?);
+    }
+    let rows = directions.iter();
+    let vector: ControlVector = rows
+        .filter(|((layer, position), _)| *layer > 1 && *position == 0)
+        .map(|((layer, _), row)| (layer - 1, row.to_vec()))
+        .collect();
+    std::fs::write(path, control_vector_bytes(&vector, architecture)).map_err(|source| {
+        DirectionError::File {
+            path: path.into(),
+            source,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directions_survive_either_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut states = States::new();
+        for layer in 2..5 {
+            states.insert(layer, 0, vec![layer as f32, 0.5, -1e-9]);
+        }
+        for name in ["d.gguf", "d.safetensors"] {
+            let path = folder.path().join(name);
+            write_directions(&path, &states, "llama").unwrap();
+            let read = read_directions(&path, 3, 6).unwrap();
+            assert_eq!(read, states, "{name}");
+            assert_eq!(layers_of(&read, 6), [2, 3, 4]);
+            let error = read_directions(&path, 4, 6).unwrap_err().to_string();
+            assert!(error.contains("directions of 3 values"), "{error}");
+            let error = read_directions(&path, 3, 2).unwrap_err().to_string();
+            assert!(error.contains("no direction"), "{error}");
+        }
+        let mut two = states.clone();
+        two.insert(3, 1, vec![0.0; 3]);
+        let path = folder.path().join("two.safetensors");
+        write_states(&path, &two).unwrap();
+        let error = read_directions(&path, 3, 6).unwrap_err().to_string();
+        assert!(error.contains("2 states of layer 3"), "{error}");
+    }
 }
