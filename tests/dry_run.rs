@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::exact_options;
 use common::place::{Place, one_line_error};
@@ -14,7 +15,9 @@ use midlayer::engine::{Cost, Decode, Engine, Planned, Request, Straightforward, 
 use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::runtime::{Architecture, ContextOptions, Synthetic, Vocabulary};
 use midlayer::store::{Store, StoredRun};
-use midlayer::sweep::{ModelIdentity, Outside, Prepared, Prices, Spec, Variant, estimate, run};
+use midlayer::sweep::{
+    Measured, ModelIdentity, Outside, Prepared, Prices, Spec, Speed, Variant, estimate, run,
+};
 use midlayer::tasks::{TaskName, TaskSpec};
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -128,8 +131,8 @@ fn what_a_run_refuses_is_refused_before() {
     }
 }
 
-/// The prices of an engine, a second for each decode.
-struct Decodes<'e>(&'e mut dyn Engine);
+/// The prices of an engine, a second for each decode, and so many times as much.
+struct Decodes<'e>(&'e mut dyn Engine, f64);
 
 impl Prices for Decodes<'_> {
     fn cost(&mut self, requests: &[Request]) -> Cost {
@@ -137,6 +140,9 @@ impl Prices for Decodes<'_> {
     }
     fn seconds(&mut self, _: &Decode) -> f64 {
         1.0
+    }
+    fn slower(&self, _: TaskName) -> f64 {
+        self.1
     }
 }
 
@@ -217,7 +223,18 @@ fn the_estimate_is_what_a_sweep_computes() {
         };
         let variant = Variant::new(spec).unwrap();
         let prepared = Prepared::new(variant.clone(), engine.as_ref()).unwrap();
-        let said = estimate(&prepared, &mut Decodes(engine.as_mut())).unwrap();
+        let said = estimate(&prepared, &mut Decodes(engine.as_mut(), 1.0)).unwrap();
+        let slower = estimate(&prepared, &mut Decodes(engine.as_mut(), 3.0)).unwrap();
+        assert!((slower.likely.seconds / said.likely.seconds - 3.0).abs() < 1e-9);
+        assert_eq!(slower.likely.layer_rows, said.likely.layer_rows);
+        // What needs a donor's states is left out of what is tried.
+        let moment = Duration::from_millis(5);
+        let speed = Speed::measure(engine.as_mut(), 16, Some(1), moment).unwrap();
+        let mut prices = Measured::new(engine.as_mut(), speed);
+        prices.try_unit(&prepared, &prepared.tasks()[0]).unwrap();
+        assert!(prices.load() >= 1.0);
+        let slower = prices.slower(TaskName::Capitals);
+        assert!(slower > 0.0 && slower.is_finite(), "{slower}");
         let out = folder.path().join(n.to_string());
         let mut store = Store::open(&out, std::slice::from_ref(&variant)).unwrap();
         let before = engine.work();

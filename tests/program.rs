@@ -153,7 +153,8 @@ fn doctor_and_lists_work_anywhere() {
     place
         .run("doctor")
         .success()
-        .stdout(contains("llama.cpp").and(contains("midlayer pull smollm2-135m")));
+        .stdout(contains("llama.cpp").and(contains("midlayer pull smollm2-135m")))
+        .stdout(contains("\nnot ready, there is no model"));
     place
         .run("pull --list")
         .success()
@@ -179,6 +180,8 @@ fn quantize_writes_a_model_that_runs() {
         .run("try -m tiny.gguf:q8_0 -p abcdefgh --layers 2")
         .success();
     cached.stderr(contains("requantizing tiny to q8_0"));
+    let copies = contains("tiny.requantized-q8_0: requantized");
+    place.run("doctor").success().stdout(copies);
     one_line_error(2, "is not a level")(place.run("try -m tiny.gguf:q9 -p ab --layers 2"));
 }
 

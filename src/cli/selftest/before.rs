@@ -158,7 +158,7 @@ fn scopes(spec: &Spec) -> Vec<Scope> {
             ..scope
         }
     };
-    let (most, fewest) = (most_layers(spec), fewest_layers(spec));
+    let (most, fewest) = (most_layers(spec), fewest(places(spec)));
     vec![of(&most, true), of(&fewest, true), of(&fewest, false)]
 }
 
@@ -179,17 +179,21 @@ fn most_layers(spec: &Spec) -> Vec<u32> {
     let mut most: Vec<u32> = (0..LAYERS)
         .filter_map(|n| layers.get(n * last / (LAYERS - 1)).copied())
         .collect();
-    most.extend(fewest_layers(spec));
+    most.extend(fewest(places(spec)));
     most.sort_unstable();
     most.dedup();
     most
 }
 
+/// The layers at which each manipulation has its place.
+fn places(spec: &Spec) -> Vec<Vec<u32>> {
+    let kinds = spec.manipulations.iter();
+    kinds.map(|kind| spec.layers_of(*kind).collect()).collect()
+}
+
 /// As few layers as have each manipulation at one of them: the middle one of those at which the
 /// most particular manipulation has its place, and others only for what has none there.
-fn fewest_layers(spec: &Spec) -> Vec<u32> {
-    let kinds = spec.manipulations.iter();
-    let mut places: Vec<Vec<u32>> = kinds.map(|kind| spec.layers_of(*kind).collect()).collect();
+fn fewest(mut places: Vec<Vec<u32>>) -> Vec<u32> {
     places.sort_by_key(Vec::len);
     let mut fewest: Vec<u32> = Vec::new();
     for layers in places {
@@ -212,4 +216,52 @@ fn doubts(found: &SelfTest, spec: &Spec) -> Vec<String> {
         }
     }
     doubts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use midlayer::engine::{Cost, Decode, Request};
+
+    #[test]
+    fn every_manipulation_has_a_layer() {
+        assert_eq!(fewest(vec![(0..30).collect(), vec![3, 5]]), [5]);
+        assert_eq!(fewest(vec![vec![7], vec![2]]), [2, 7]);
+        assert_eq!(fewest(vec![(1..30).collect(), (0..30).collect()]), [15]);
+    }
+
+    struct OneEach;
+
+    impl Prices for OneEach {
+        fn cost(&mut self, _: &[Request]) -> Cost {
+            Cost::default()
+        }
+        fn seconds(&mut self, _: &Decode) -> f64 {
+            1.0
+        }
+    }
+
+    #[test]
+    fn the_extent_is_a_tenth_of_the_sweep_or_the_least() {
+        let scopes = || {
+            vec![
+                Scope::spread(30, 3),
+                Scope::spread(30, 2),
+                Scope::spread(30, 1),
+            ]
+        };
+        let seconds = scopes()
+            .iter()
+            .map(|s| s.runs(false) as f64)
+            .collect::<Vec<_>>();
+        for (sweep, n) in [
+            (10.0 * seconds[0], 0),
+            (10.0 * seconds[0] - 1.0, 1),
+            (10.0 * seconds[1] - 1.0, 2),
+            (1.0, 2),
+        ] {
+            let (scope, takes) = extent(scopes(), sweep, &mut OneEach);
+            assert_eq!((scope, takes), (scopes()[n].clone(), seconds[n]), "{sweep}");
+        }
+    }
 }
