@@ -13,7 +13,8 @@ use common::tiny::{
 use common::{attentive, outcomes};
 use midlayer::engine::{Engine, Means, Outcome, Planned, Request};
 use midlayer::intervention::{
-    Action, Editor, Extent, Intervention, Kind, LayerSpan, PositionSet, States, Target,
+    Action, Editor, Extent, Intervention, Kind, LayerSpan, Needs, PositionSet, States, Target,
+    Values,
 };
 use midlayer::runtime::Architecture;
 
@@ -57,15 +58,23 @@ fn table() -> Vec<(String, String)> {
     lines.collect()
 }
 
-/// Where `source` speaks of the manipulation: its name as a whole string, or its constant.
+/// Whether `source` speaks of the manipulation: its name as a whole string, or its constant. Some
+/// names are everyday words, which may be those of parameters or of tensors.
 fn mentions(source: &str, name: &str, constant: &str) -> bool {
-    let literal = source.contains(&format!("\"{name}\""));
+    let knows_manipulations = source.contains("Kind") || source.to_lowercase().contains("manipul");
+    let literal = format!("\"{name}\"");
+    let mut literals = source.match_indices(&literal).map(|(at, _)| &source[..at]);
+    let is_parameter = |before: &&str| {
+        let places = ["number(", "is_word(", "name: "];
+        places.iter().any(|place| before.ends_with(place))
+    };
+    let named = literals.any(|before| !is_parameter(&before));
     let path = format!("Kind::{constant}");
-    literal
-        || source.match_indices(&path).any(|(at, _)| {
-            let next = source[at + path.len()..].chars().next();
-            !next.is_some_and(|c| c.is_alphanumeric() || c == '_')
-        })
+    let mut paths = source
+        .match_indices(&path)
+        .map(|(at, _)| &source[at + path.len()..]);
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    (knows_manipulations && named) || paths.any(ends)
 }
 
 #[test]
@@ -98,7 +107,17 @@ fn a_manipulation_is_one_file_and_one_line() {
 #[test]
 fn a_second_place_would_be_noticed() {
     assert!(mentions("let x = Kind::Zero;", "zero", "Zero"));
-    assert!(mentions("match name { \"zero\" => 1 }", "zero", "Zero"));
+    assert!(mentions(
+        "let kind: Kind = match name { \"zero\" => 1 }",
+        "zero",
+        "Zero"
+    ));
+    assert!(!mentions("tensor == \"zero\"", "zero", "Zero"));
+    assert!(!mentions(
+        "edit.kind.number(\"zero\"), Kind",
+        "zero",
+        "Zero"
+    ));
     assert!(!mentions(
         "Kind::ZeroPadding, \"zero rows\"",
         "zero",
@@ -243,4 +262,74 @@ fn rows_are_what_their_formulas_say() {
     let drawn = rewritten("add-random:unit=absolute", [0.0; 4]);
     let length = drawn.iter().map(|x| x * x).sum::<f32>().sqrt();
     assert!((length - 5.0).abs() < 1e-5 && !near(drawn, direction));
+}
+
+/// The page of the docs, from the table.
+fn page() -> String {
+    let mut page = String::from(
+        "# Manipulations\n\n\
+         `k` is the layer of `--layers`; prior tokens are all tokens but the last. A manipulation acts at\n\
+         layer k alone, or from layer k up, unless `--extent` says otherwise. Parameters are written\n\
+         behind the name, each after a colon: `--manipulate add:scale=0.8:unit=absolute`. This page is\n\
+         made from the program's table: `MIDLAYER_WRITE=1 cargo test --release --test manipulations page`.\n\n\
+         | name | what happens | parameters and defaults | layers | rewrites | needs |\n\
+         | --- | --- | --- | --- | --- | --- |\n",
+    );
+    for kind in Kind::ALL {
+        let of = kind.manipulation();
+        let synonyms = of.synonyms().iter().map(|name| format!(", `{name}`"));
+        let parameters = of.parameters().iter().map(|parameter| {
+            let words = match parameter.values {
+                Values::Number { .. } => String::new(),
+                Values::Words(words) => format!(" ({})", words.join(" or ")),
+            };
+            let default = kind.parameter(parameter.name);
+            format!(
+                "`{}={default}`: {}{words}",
+                parameter.name, parameter.sentence
+            )
+        });
+        let mut layers = match of.is_upward() {
+            true => "from k up",
+            false => "k",
+        }
+        .to_string();
+        if of.first_layer() > 0 {
+            layers += &format!("; k from {} up", of.first_layer());
+        }
+        if of.layers_above() > 0 {
+            layers += "; k below the last layer";
+        }
+        let sites = of.sites().iter().map(ToString::to_string);
+        let mut needs = vec![match of.needs() {
+            Needs::Nothing => "",
+            Needs::Donor => "a donor prompt",
+            Needs::Filler => "",
+            Needs::Direction => "`--direction FILE`",
+            Needs::Mean => "`--mean-of FILE`",
+        }];
+        if kind.has_seed() {
+            needs.push("a seed");
+        }
+        needs.retain(|need| !need.is_empty());
+        page += &format!(
+            "| `{}`{} | {} | {} | {layers} | {} | {} |\n",
+            kind.name(),
+            synonyms.collect::<String>(),
+            of.sentence(),
+            parameters.collect::<Vec<_>>().join("; "),
+            sites.collect::<Vec<_>>().join(", "),
+            needs.join(", "),
+        );
+    }
+    page
+}
+
+#[test]
+fn the_page_of_the_docs_is_the_table() {
+    let path = root().join("docs/manipulations.md");
+    if std::env::var_os("MIDLAYER_WRITE").is_some() {
+        fs::write(&path, page()).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), page());
 }
