@@ -81,6 +81,15 @@ impl TaskName {
         matches!(self, TaskName::Capitals | TaskName::Math)
     }
 
+    /// The part of a prompt that several items of the task have in common by their data, which
+    /// makes them a cluster: the passage of a question.
+    pub fn shared_part(self, prompt: &str) -> Option<&str> {
+        match self {
+            TaskName::Squad => squad::passage(prompt),
+            TaskName::Capitals | TaskName::Math | TaskName::CnnDailymail => None,
+        }
+    }
+
     /// Whether the task's items come from a data file.
     pub fn reads_data(self) -> bool {
         !self.is_binary()

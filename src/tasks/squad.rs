@@ -78,6 +78,13 @@ impl Squad {
     }
 }
 
+/// A prompt up to its question.
+pub(super) fn passage(prompt: &str) -> Option<&str> {
+    prompt
+        .rsplit_once("\n\nQuestion: ")
+        .map(|(before, _)| before)
+}
+
 pub(super) fn score(prediction: &str, references: &[String]) -> Scores {
     let f1 = f1(prediction, references);
     let exact = exact_match(prediction, references);
