@@ -295,7 +295,7 @@ fn items_that_cannot_be_used_are_counted_and_told() {
         .stderr(contains(format!(
             "squad: 4 items; 4 others cannot be used: {reason} (4)"
         )))
-        .stderr(contains("no transition layer can be given"));
+        .stderr(contains("no half-way layer can be given"));
     let report = std::fs::read_to_string(place.path("mixed/report.md")).unwrap();
     assert!(
         report.contains(&format!("squad, items left out: 4: {reason} (4)")),
@@ -461,7 +461,7 @@ fn models_and_cache_types_are_axes_of_one_run() {
     place
         .run(line)
         .success()
-        .stdout(contains("transition layer").and(contains("== q8_0, K/V f32 ==")));
+        .stdout(contains("against f32, K/V f16").and(contains("== q8_0, K/V f32 ==")));
     let run = StoredRun::read(&place.path("both")).unwrap();
     let labels: Vec<&str> = run.variants.iter().map(|v| v.label.as_str()).collect();
     assert_eq!(

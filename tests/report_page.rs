@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use midlayer::engine::Strategy;
 use midlayer::intervention::{Extent, Kind, Site};
-use midlayer::report::{THRESHOLD, html::page};
+use midlayer::report::{Options, Report, html};
 use midlayer::runtime::{ContextOptions, Facts, Weights};
 use midlayer::store::{Planned, ResultRow, StoredItem, StoredRun, StoredVariant};
 use midlayer::sweep::{ModelIdentity, Outside, Spec, Treatment};
@@ -16,7 +16,7 @@ use midlayer::tasks::{TaskName, TaskSpec};
 const HOSTILE: &str = "</script><script>window.injected = 1</script>\
                        <img src=x onerror=\"window.injected = 2\">'\"&<!--<b>%{x}{y} & more";
 
-const ITEMS: usize = 12;
+const ITEMS: usize = 40;
 const LAYERS: [u32; 4] = [0, 2, 4, 5];
 const KINDS: [Kind; 3] = [Kind::Freeze, Kind::Random, Kind::Inject];
 
@@ -148,6 +148,15 @@ fn run(folder: &str, variants: Vec<StoredVariant>) -> StoredRun {
     }
 }
 
+fn page(runs: &[StoredRun]) -> String {
+    let options = Options {
+        threshold: Some(0.95),
+        ..Options::default()
+    };
+    let reports: Vec<Report<'_>> = runs.iter().map(|run| Report::new(run, options)).collect();
+    html::page(&reports)
+}
+
 /// The page without plotly.js, which is no text of ours, and its own parts.
 fn own_part(page: &str) -> String {
     let (before, rest) = page.split_once("/**\n* plotly.js v").expect("plotly.js");
@@ -161,10 +170,7 @@ fn scripts(page: &str) -> usize {
 
 #[test]
 fn it_is_one_file_and_loads_nothing() {
-    let page = page(
-        &[run("runs/a", vec![variant("m", &[TaskName::Capitals])])],
-        THRESHOLD,
-    );
+    let page = page(&[run("runs/a", vec![variant("m", &[TaskName::Capitals])])]);
     assert!(page.starts_with("<!DOCTYPE html>"));
     let own = own_part(&page);
     for load in [
@@ -185,14 +191,18 @@ fn it_is_one_file_and_loads_nothing() {
 #[test]
 fn it_says_what_was_run_and_found() {
     let tasks = [TaskName::Capitals, TaskName::Squad];
-    let page = page(&[run("runs/a", vec![variant("tiny", &tasks)])], THRESHOLD);
+    let page = page(&[run("runs/a", vec![variant("tiny", &tasks)])]);
     for part in [
         "6 layers (llama), weights at Q8_0",
-        "capitals (12 items)",
+        "capitals (40 items)",
         "model-written sample",
         "was made from a Q4_1 file",
-        "tiny, capitals, at 95% of clean: freeze from layer 4 of 6: the top 33% (",
-        "can be ignored (paper: the top 30-50%)",
+        "capitals: 40 items, clean accuracy 100%, 6 layers",
+        "Freezing stops mattering between layers 2 and 4, between which none was swept \
+         (95% interval 2.0 to 4.0).",
+        "From layer 4 up it can be ignored: the loss is at most 10 points (95%).",
+        "The original answer overtakes the donor\u{2019}s at layer 3.0 (2.0 to 4.0).",
+        "first layer at 95% of clean (descriptive)",
         "Answer after injection",
         "\"kind\":\"inject\"",
         "2024-01-01T00:00:00Z",
@@ -213,11 +223,18 @@ fn several_variants_and_runs_are_compared() {
         "runs/a",
         vec![variant("q8_0", &capitals), variant("q4_0", &capitals)],
     );
-    let one = page(std::slice::from_ref(&both), THRESHOLD);
+    let one = page(std::slice::from_ref(&both));
     assert!(own_part(&one).contains("id=\"comparison\""));
-    assert!(own_part(&one).contains("Difference of transition layers"));
+    for part in [
+        "Half-way layers against the first model",
+        "Half-way layers against q8_0",
+        "q4_0 against q8_0: undecided under freeze",
+        "sweep those between",
+    ] {
+        assert!(own_part(&one).contains(part), "{part}");
+    }
     let other = run("elsewhere/a", vec![variant("q8_0", &capitals)]);
-    let two = own_part(&page(&[both, other], THRESHOLD));
+    let two = own_part(&page(&[both, other]));
     for name in ["a: q8_0", "a: q4_0", "a: q8_0 (2)"] {
         assert!(two.contains(&format!("\"name\":\"{name}\"")), "{name}");
     }
@@ -228,13 +245,13 @@ fn a_run_without_results_has_a_page() {
     let mut empty = variant("m", &[TaskName::Capitals]);
     empty.items.clear();
     empty.rows.clear();
-    let text = own_part(&page(&[run("runs/a", vec![empty.clone()])], THRESHOLD));
+    let text = own_part(&page(&[run("runs/a", vec![empty.clone()])]));
     assert!(text.contains("No result is stored yet"));
     assert!(!text.contains("NaN") && !text.contains("class=\"plot"));
     // One task of two was begun.
     let mut half = variant("m", &[TaskName::Capitals]);
     half.spec = spec("m", &[TaskName::Capitals, TaskName::Math]);
-    let text = own_part(&page(&[run("runs/a", vec![half, empty])], THRESHOLD));
+    let text = own_part(&page(&[run("runs/a", vec![half, empty])]));
     assert!(text.contains("math: no result is stored yet"));
     assert!(text.contains("class=\"plot score\""));
 }
@@ -266,11 +283,8 @@ fn no_text_breaks_out() {
         run.revisions = vec![folder.into()];
         run
     };
-    let harmless = page(&[of(harmless, "runs/a")], THRESHOLD);
-    let page = page(
-        &[of(hostile, &format!("runs/{}", HOSTILE.replace('/', "")))],
-        THRESHOLD,
-    );
+    let harmless = page(&[of(harmless, "runs/a")]);
+    let page = page(&[of(hostile, &format!("runs/{}", HOSTILE.replace('/', "")))]);
     assert_eq!(scripts(&own_part(&page)), scripts(&own_part(&harmless)));
     for tag in ["<img", "<b>", "<!--", "<script>"] {
         assert!(!own_part(&page).contains(tag), "{tag}");

@@ -215,7 +215,10 @@ fn half_items_are_kept_and_not_counted() {
     assert_eq!(counted.len(), 2 + 2);
     assert_eq!(missing.uncounted, missing.stored - counted.len());
     assert!(missing.uncounted > 1000);
-    let text = midlayer::report::terminal(&stored, 0.95, Some(200));
+    let text = {
+        let report = midlayer::report::Report::new(&stored, Default::default());
+        midlayer::report::terminal(&report, Some(200))
+    };
     let of = format!("{} of {all} results are stored", missing.stored);
     assert!(text.contains("INCOMPLETE") && text.contains(&of), "{text}");
     assert!(text.contains("math: no result is stored yet"), "{text}");
@@ -435,7 +438,8 @@ fn cells_keep_their_parameters() {
                  WHERE manipulation = 'scale' AND parameters IN ('{}', '{\"factor\":2.0}')";
     let n: i64 = db.query_row(named, [], |row| row.get(0)).unwrap();
     assert_eq!(n, 2);
-    let table = midlayer::report::terminal(&stored, 0.95, Some(200));
+    let report = midlayer::report::Report::new(&stored, Default::default());
+    let table = midlayer::report::terminal(&report, Some(200));
     assert!(table.contains("scale:factor=2"), "{table}");
     let mut other = variant.clone();
     other.spec.manipulations.pop();

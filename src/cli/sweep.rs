@@ -12,16 +12,17 @@ use super::setup::{Loaded, load_file, model_files};
 use midlayer::engine::Strategy;
 use midlayer::hub::Origin;
 use midlayer::models::{Held, Remember, cache_folder};
+use midlayer::report::{self, Report};
 use midlayer::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
-use midlayer::stats::{FEWEST_ITEMS, wilson};
+use midlayer::stats::{Expected, FEWEST_ITEMS, normal_quantile, tango_bound, wilson};
 use midlayer::store::{Part, Store, StoredRun};
+use midlayer::sweep;
 use midlayer::sweep::{
     ModelIdentity, Outside, Prepared, PreparedTask, Spec, Summary, SweepError, Variant, alike,
     labels,
 };
 use midlayer::tasks::own::Definition;
 use midlayer::tasks::{DataSource, Task, TaskError, TaskName, TaskSpec};
-use midlayer::{report, sweep};
 
 pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     if args.dry_run {
@@ -106,14 +107,14 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         say(&format!("{resumed} results were there already"));
     }
     let stored = StoredRun::read(&out)?;
-    let threshold = args.threshold.threshold;
+    let report = Report::new(&stored, args.verdicts.options());
     // The report is written whether anybody reads the tables or not.
-    let printed = print(&report::terminal(&stored, threshold, width()));
-    for file in report::write(&stored, threshold)? {
+    let printed = print(&report::terminal(&report, width()));
+    for file in report::write(&report)? {
         say(&format!("wrote {}", file.display()));
     }
     let page = out.join(report::PAGE);
-    report::write_page(std::slice::from_ref(&stored), threshold, &page)?;
+    report::write_page(std::slice::from_ref(&report), &page)?;
     say(&format!("wrote {}", page.display()));
     say(&format!(
         "results are in {}",
@@ -147,7 +148,7 @@ pub fn notes(prepared: &Prepared) -> Vec<String> {
     notes
 }
 
-/// What so few items cannot show.
+/// What so few items can show and what they cannot.
 fn too_few(of: &PreparedTask) -> Option<String> {
     let (task, n) = (of.task, of.set.items.len());
     if n >= FEW {
@@ -156,15 +157,23 @@ fn too_few(of: &PreparedTask) -> Option<String> {
     let (low, high) = wilson(0.5, n);
     let points = (50.0 * (high - low)).round();
     let least = FEWEST_ITEMS;
-    let transition = if n < least {
+    let layers = if n < least {
         format!(
-            "no transition layer can be given, which takes {least} items that the clean model scores on"
+            "no half-way layer can be given, which takes {least} items that the clean model scores on"
         )
     } else {
-        format!("a transition layer is given only if the clean model scores on {least} of them")
+        let within = |width| Expected::of(0.5, width).precision(n);
+        format!(
+            "a half-way layer is given only if the clean model scores on {least} of them (if on half, to about {:.1} layers of a sharp step and {:.1} of a gradual one)",
+            within(1.0),
+            within(4.0)
+        )
     };
+    // What is shown where not one answer changes.
+    let bound = tango_bound(0.0, 0.0, n as f64, normal_quantile(0.95));
     Some(format!(
-        "{task}: with {n} items {transition}; 95% intervals reach up to {points} points to either side (--limit)"
+        "{task}: with {n} items {layers}; a loss can be shown to be at most {:.0} points and no less; 95% intervals reach up to {points} points to either side (--limit)",
+        (100.0 * bound).ceil()
     ))
 }
 

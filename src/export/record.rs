@@ -271,6 +271,9 @@ pub struct Record<'a> {
     /// ROUGE-Lsum, 0 to 1.
     #[schemars(range(min = 0, max = 1))]
     pub metric_rougelsum: Option<f64>,
+    /// What guessing among the item's choices scores; null where answers are free.
+    #[schemars(range(min = 0, max = 1))]
+    pub metric_chance: Option<f64>,
     /// The logit of the right answer's token less that of the likeliest foil's, at the first token
     /// where they differ, nats; a foil is the donor's answer, another choice, or what the item names.
     pub metric_logit_difference: Option<f64>,

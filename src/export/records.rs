@@ -8,7 +8,7 @@ use super::{EXPORT_VERSION, Record};
 use crate::intervention::Site;
 use crate::store::{ResultRow, StoredItem, StoredRun, StoredVariant};
 use crate::sweep::{Spec, Treatment};
-use crate::tasks::TaskName;
+use crate::tasks::{CHANCE, LOGIT_DIFFERENCE, TaskName};
 
 /// Whether records hold prompts. They repeat in every record of an item, and may be long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,8 @@ fn of_row<'r>(
         metric_rouge2: metric("rouge2"),
         metric_rougel: metric("rougeL"),
         metric_rougelsum: metric("rougeLsum"),
-        metric_logit_difference: metric("logit_difference"),
+        metric_chance: metric(CHANCE),
+        metric_logit_difference: metric(LOGIT_DIFFERENCE),
         ..common.clone()
     }
 }

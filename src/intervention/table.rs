@@ -15,6 +15,9 @@ pub trait Manipulation: Sync {
         &[]
     }
 
+    /// What is done, as the beginning of a sentence: `Freezing`.
+    fn doing(&self) -> &'static str;
+
     /// What it does, as a clause that begins with a small letter.
     fn sentence(&self) -> &'static str;
 

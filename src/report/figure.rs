@@ -5,10 +5,10 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::findings::{Finding, Report};
 use super::series::{Curve, TaskSeries};
 use super::table::sample_mark;
 use crate::intervention::Kind;
-use crate::store::StoredVariant;
 
 /// The manipulation's colour; darker or lighter where it has other parameters than its defaults.
 pub(super) fn colour(kind: Kind) -> RGBColor {
@@ -42,14 +42,15 @@ pub(super) fn on_svg(
     svg
 }
 
-/// Score against layer: a line a manipulation with its interval shaded, the clean run dashed.
-pub fn score_svg(run: &StoredVariant, task: &TaskSeries) -> String {
-    on_svg(PANEL, |root| panel(root, run, task))
+/// Score against layer: a line a manipulation with its interval shaded, the clean run dashed;
+/// below, on the axis, each half-way layer with its interval and the range that can be ignored.
+pub fn score_svg(report: &Report<'_>, variant: usize, task: &TaskSeries) -> String {
+    on_svg(PANEL, |root| panel(root, report, variant, task))
 }
 
 /// All tasks in one figure, two panels a row, as the paper's main figure has them. `None` for a
 /// single task, which has its own.
-pub fn panels_svg(run: &StoredVariant, tasks: &[TaskSeries]) -> Option<String> {
+pub fn panels_svg(report: &Report<'_>, variant: usize, tasks: &[&TaskSeries]) -> Option<String> {
     if tasks.len() < 2 {
         return None;
     }
@@ -57,7 +58,7 @@ pub fn panels_svg(run: &StoredVariant, tasks: &[TaskSeries]) -> Option<String> {
     let size = (2 * PANEL.0, rows as u32 * PANEL.1);
     Some(on_svg(size, |root| {
         for (area, task) in root.split_evenly((rows, 2)).iter().zip(tasks) {
-            panel(area, run, task);
+            panel(area, report, variant, task);
         }
     }))
 }
@@ -84,7 +85,7 @@ pub(super) fn axes<'r, 's: 'r>(
     root: &'r DrawingArea<SVGBackend<'s>, Shift>,
     title: String,
     last_layer: f64,
-    ceiling: f64,
+    (floor, ceiling): (f64, f64),
     metric: &str,
 ) -> Panel<'r, 's> {
     let mut chart = ChartBuilder::on(root)
@@ -93,7 +94,7 @@ pub(super) fn axes<'r, 's: 'r>(
         .margin_right(24)
         .x_label_area_size(42)
         .y_label_area_size(56)
-        .build_cartesian_2d(0.0..last_layer, 0.0..ceiling)
+        .build_cartesian_2d(0.0..last_layer, floor..ceiling)
         .expect(INFALLIBLE);
     chart
         .configure_mesh()
@@ -101,7 +102,10 @@ pub(super) fn axes<'r, 's: 'r>(
         .x_desc("manipulated layer k")
         .y_desc(metric)
         .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{:.0} %", 100.0 * y))
+        .y_label_formatter(&|&y| match y < -1e-9 {
+            true => String::new(),
+            false => format!("{:.0} %", 100.0 * y.abs()),
+        })
         .label_style(("sans-serif", 13))
         .draw()
         .expect(INFALLIBLE);
@@ -120,12 +124,30 @@ pub(super) fn legend<'r, 's: 'r>(chart: &mut Panel<'r, 's>) {
         .expect(INFALLIBLE);
 }
 
-fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredVariant, task: &TaskSeries) {
+fn panel(
+    root: &DrawingArea<SVGBackend<'_>, Shift>,
+    report: &Report<'_>,
+    variant: usize,
+    task: &TaskSeries,
+) {
+    let run = &report.run.variants[variant];
     let facts = &run.spec.model.facts;
     let last = f64::from(facts.n_layer.saturating_sub(1).max(1));
     let mark = sample_mark(run, task);
     let title = format!("{}{mark} on {}", task.task, facts.name);
-    let mut chart = axes(root, title, last, ceiling(task), task.metric.name());
+    let findings: Vec<&Finding> = report.of(variant, task.task).collect();
+    let ceiling = ceiling(task);
+    let strips = Strips::new(findings.len(), ceiling);
+    let mut chart = axes(
+        root,
+        title,
+        last,
+        (strips.floor(), ceiling),
+        task.metric.name(),
+    );
+    for (n, finding) in findings.iter().enumerate() {
+        strips.draw(&mut chart, n, finding, colour(finding.kind));
+    }
     let clean = task.clean.value;
     if let Some(floor) = task.floor.filter(|floor| floor.score > 0.0) {
         let (low, high) = ((clean - floor.score).max(0.0), clean + floor.score);
@@ -160,6 +182,69 @@ fn panel(root: &DrawingArea<SVGBackend<'_>, Shift>, run: &StoredVariant, task: &
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
     }
     legend(&mut chart);
+}
+
+/// The strips below a panel's zero, one a curve.
+pub(super) struct Strips {
+    count: usize,
+    height: f64,
+}
+
+impl Strips {
+    pub(super) fn new(count: usize, ceiling: f64) -> Self {
+        Strips {
+            count,
+            height: 0.035 * ceiling,
+        }
+    }
+
+    /// Where the score axis begins.
+    pub(super) fn floor(&self) -> f64 {
+        match self.count {
+            0 => 0.0,
+            n => -self.height * (n as f64 + 0.5),
+        }
+    }
+
+    /// The middle of the n-th strip.
+    pub(super) fn middle(&self, n: usize) -> f64 {
+        -self.height * (n as f64 + 0.9)
+    }
+
+    /// The range that can be ignored, shaded, the interval of the half-way layer, a line, and
+    /// the layer itself, a tick.
+    pub(super) fn draw(
+        &self,
+        chart: &mut Panel<'_, '_>,
+        n: usize,
+        finding: &Finding,
+        colour: RGBColor,
+    ) {
+        let (y, half) = (self.middle(n), 0.4 * self.height);
+        let (Some(&first), Some(&last)) = (finding.layers.first(), finding.layers.last()) else {
+            return;
+        };
+        let within = |x: f64| x.clamp(f64::from(first), f64::from(last));
+        if let Some(from) = finding.ignorable.from {
+            // A single layer has a width too.
+            let from = f64::from(from).min(f64::from(last) - 0.3);
+            let range = [(from, y - half), (f64::from(last), y + half)];
+            let shade = Rectangle::new(range, colour.mix(0.3).filled());
+            chart.draw_series(std::iter::once(shade)).expect(INFALLIBLE);
+        }
+        if let Some((low, high)) = finding.half_way.interval() {
+            let line = [(within(low), y), (within(high), y)];
+            chart
+                .draw_series(LineSeries::new(line, colour.stroke_width(2)))
+                .expect(INFALLIBLE);
+        }
+        if let Some(found) = finding.half_way.found() {
+            let tick = [(found.layer, y - half), (found.layer, y + half)];
+            chart
+                .draw_series(LineSeries::new(tick, colour.stroke_width(3)))
+                .expect(INFALLIBLE);
+        }
+    }
 }
 
 pub(super) fn label(kind: Kind) -> String {
@@ -225,7 +310,7 @@ pub fn injection_svg(task: &TaskSeries) -> Option<String> {
                     heat(value).filled(),
                 );
                 root.draw(&cell).expect(INFALLIBLE);
-                let ink = if value > 0.55 { WHITE } else { BLACK };
+                let ink = if value > 0.5 { WHITE } else { BLACK };
                 let text = format!("{:.0} %", 100.0 * value);
                 put(text, x + COLUMN / 2, y + ROW / 2 - 1, &centred(13, ink));
             }

@@ -1,8 +1,11 @@
 //! What tables show, before they are Markdown, plain text or HTML.
 
+use super::findings::{Finding, Report};
 use super::series::{Curve, Share, TaskSeries};
-use super::transition::{differences, transitions};
-use crate::store::{StoredRun, StoredVariant};
+use crate::intervention::Kind;
+use crate::stats::Margin;
+use crate::store::StoredVariant;
+use crate::tasks::TaskName;
 
 /// A share in percent with its interval; a dash where there is nothing.
 pub(super) fn percent(share: &Share) -> String {
@@ -117,45 +120,143 @@ pub(super) fn layer_grids(task: &TaskSeries) -> Vec<LayerGrid> {
     grids
 }
 
-pub(super) fn transition_title(threshold: f64) -> String {
-    format!(
-        "transition layer, from which the score stays within {:.0} % of clean (95% bootstrap interval over items):",
-        100.0 * threshold
-    )
-}
+pub(super) const LAYERS_TITLE: &str = "half-way layer, at which half of the clean score is back (95% bootstrap interval over items), and the layer from which up the loss is within the margin (paired score tests, 95%)";
 
-pub(super) const DIFFERENCE_TITLE: &str = "difference of transition layers from the first model's, over the same items (paired permutation tests, Holm's correction):";
+pub(super) const LOSS_TITLE: &str =
+    "mean loss against the clean run in points, and its upper bound (one-sided 95%)";
 
-pub(super) fn transition_grid(run: &StoredRun, threshold: f64) -> Grid {
-    let head = [
+pub(super) const DIFFERENCE_TITLE: &str = "half-way layers against the first model's, over the same items: differences with 95% intervals, paired permutation tests with Holm's correction, test of equivalence within 1 layer";
+
+/// A row for each variant, task and manipulation.
+pub(super) fn layers_grid(report: &Report<'_>) -> Grid {
+    let margin = report.options.margin;
+    let mut head: Vec<String> = [
         "model",
         "task",
         "manipulation",
         "items",
-        "layer",
+        "half-way layer",
         "depth, %",
+        "rise, layers",
         "noise floor, layers",
-    ];
-    let rows = transitions(run, threshold).into_iter().map(|row| {
-        vec![
-            row.variant.clone(),
-            row.task.to_string(),
-            row.kind.to_string(),
-            row.items.to_string(),
-            row.layer_text(),
-            row.depth_text(),
-            row.floor_text(),
-        ]
+    ]
+    .map(String::from)
+    .to_vec();
+    head.push(format!("loss at most {margin} from layer"));
+    if let Some(threshold) = report.options.threshold {
+        let share = (1000.0 * threshold).round() / 10.0;
+        head.push(format!("first layer at {share}% of clean (descriptive)"));
+    }
+    let number = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.1}"));
+    let rows = report.findings.iter().map(|of| {
+        let found = of.half_way.found();
+        let depth = |layer: f64| (100.0 * layer / f64::from(of.n_layer.max(1))).round();
+        let mut row = vec![
+            of.label.clone(),
+            of.task.to_string(),
+            of.kind.to_string(),
+            of.items.to_string(),
+            of.half_way_text(),
+            found.map_or(String::new(), |f| depth(f.layer).to_string()),
+            // Of layers that lie apart it says where they were put.
+            number(found.filter(|f| f.between.is_none()).and_then(|f| f.rise)),
+            of.moved.map_or(String::new(), |x| format!("{x:.2}")),
+            of.ignorable_text(),
+        ];
+        row.extend(report.options.threshold.map(|_| of.first_at_text()));
+        row
     });
     // One model's name in every row says nothing.
-    let from = usize::from(run.variants.len() < 2);
+    let from = usize::from(report.run.variants.len() < 2);
     Grid {
-        head: head[from..].iter().map(ToString::to_string).collect(),
         rows: rows.map(|row| row[from..].to_vec()).collect(),
+        head: head.split_off(from),
     }
 }
 
-pub(super) fn difference_grid(run: &StoredRun, threshold: f64) -> Grid {
+/// A row a layer, a column a manipulation: loss and bound.
+pub(super) fn loss_grid(findings: &[&Finding]) -> Grid {
+    let mut layers: Vec<u32> = findings.iter().flat_map(|f| f.layers.clone()).collect();
+    layers.sort_unstable();
+    layers.dedup();
+    let mut head = vec!["layer".to_string()];
+    head.extend(findings.iter().map(|f| f.kind.to_string()));
+    let cell = |finding: &Finding, layer: u32| {
+        let mut losses = finding.ignorable.by_layer.iter();
+        let loss = losses.find(|loss| loss.layer == layer);
+        loss.map_or("-".into(), |l| {
+            let points = |x: f64| format!("{:.1}", 100.0 * x).replace("-0.0", "0.0");
+            let unit = match finding.ignorable.margin {
+                Margin::Points(_) => "",
+                Margin::Relative(_) => "%",
+            };
+            format!(
+                "{}{unit} (at most {}{unit})",
+                points(l.loss),
+                points(l.bound)
+            )
+        })
+    };
+    let rows = layers.into_iter().map(|layer| {
+        let cells = findings.iter().map(|finding| cell(finding, layer));
+        std::iter::once(layer.to_string()).chain(cells).collect()
+    });
+    Grid {
+        rows: rows.collect(),
+        head,
+    }
+}
+
+pub(super) const MODELS_TITLE: &str =
+    "models: bits a weight as they really are, clean scores in percent, half-way layers";
+
+/// A row a variant, for runs of several: what it costs, what it knows, where each manipulation
+/// stops mattering.
+pub(super) fn models_grid(report: &Report<'_>) -> Grid {
+    let mut head = vec!["model".to_string(), "bits a weight".to_string()];
+    let mut columns: Vec<(TaskName, Kind)> = Vec::new();
+    let mut tasks: Vec<TaskName> = Vec::new();
+    for finding in &report.findings {
+        if !tasks.contains(&finding.task) {
+            tasks.push(finding.task);
+        }
+        if !columns.contains(&(finding.task, finding.kind)) {
+            columns.push((finding.task, finding.kind));
+        }
+    }
+    let metric = |task: &TaskName| {
+        let mut series = report.series.iter().flatten();
+        let series = series.find(|series| series.task == *task);
+        series.map_or("", |series| series.metric.name())
+    };
+    head.extend(
+        tasks
+            .iter()
+            .map(|task| format!("{task}: clean {}", metric(task))),
+    );
+    head.extend(columns.iter().map(|(task, kind)| format!("{task}, {kind}")));
+    let rows = report.run.variants.iter().enumerate().map(|(n, variant)| {
+        let bits = variant.spec.model.facts.bits_per_weight();
+        let clean = |task: &TaskName| {
+            let series = report.series[n].iter().find(|s| s.task == *task);
+            series.map_or("-".into(), |s| percent(&s.clean))
+        };
+        let layer = |(task, kind): &(TaskName, Kind)| {
+            let found = report.of(n, *task).find(|f| f.kind == *kind);
+            found.map_or("-".into(), Finding::half_way_text)
+        };
+        let mut row = vec![variant.label.clone(), format!("{bits:.2}")];
+        row.extend(tasks.iter().map(clean));
+        row.extend(columns.iter().map(layer));
+        row
+    });
+    Grid {
+        rows: rows.collect(),
+        head,
+    }
+}
+
+pub(super) fn difference_grid(report: &Report<'_>) -> Grid {
     let head = [
         "model",
         "against",
@@ -166,21 +267,21 @@ pub(super) fn difference_grid(run: &StoredRun, threshold: f64) -> Grid {
         "p",
         "p corrected",
         "noise floor, layers",
-        "difference",
+        "verdict",
     ];
-    let rows = differences(run, threshold).into_iter().map(|row| {
+    let rows = report.differences.iter().map(|row| {
         let d = row.difference;
         vec![
-            row.variant.clone(),
+            row.variant.1.clone(),
             row.reference.clone(),
             row.task.to_string(),
             row.kind.to_string(),
-            row.items.to_string(),
-            format!("{:+} ({:+} to {:+})", d.layers, d.low, d.high),
-            format!("{:.3}", d.p),
-            format!("{:.3}", row.corrected),
-            row.floor.map_or(String::new(), |f| f.to_string()),
-            row.verdict().to_string(),
+            d.items.to_string(),
+            row.layers_text(),
+            format!("{:.4}", d.p),
+            format!("{:.4}", row.corrected),
+            row.floor.map_or(String::new(), |f| format!("{f:.2}")),
+            row.verdict_text(),
         ]
     });
     Grid {

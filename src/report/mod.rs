@@ -3,26 +3,27 @@
 //! Exporters are pure, rows in and text out; [`write()`] puts the files into the run's folder.
 
 mod figure;
+mod findings;
 mod fit;
 mod grid;
 pub mod html;
 mod overlay;
+mod provenance;
 mod scaling;
 mod series;
 mod table;
-mod transition;
+mod verdicts;
 
 use std::path::{Path, PathBuf};
 
 pub use figure::{injection_svg, panels_svg, score_svg};
+pub use findings::{DifferenceRow, Finding, Options, Report};
 pub use fit::{Column, STYLE, fit, wrap};
 pub use overlay::overlay_svg;
+pub use provenance::settings;
 pub use scaling::{ScalingLine, ScalingPanel, scaling_svg};
 pub use series::{Curve, Point, Share, TaskSeries, series};
-pub use table::{incomplete, markdown, settings, terminal};
-pub use transition::{
-    DifferenceRow, THRESHOLD, TransitionRow, differences, sentences, transitions,
-};
+pub use table::{incomplete, markdown, terminal};
 
 use crate::files::replace;
 use crate::store::{StoredRun, StoredVariant};
@@ -65,7 +66,8 @@ const LONGEST_LABEL: usize = 100;
 ///
 /// # Errors
 /// [`ReportError`].
-pub fn write(run: &StoredRun, threshold: f64) -> Result<Vec<PathBuf>, ReportError> {
+pub fn write(report: &Report<'_>) -> Result<Vec<PathBuf>, ReportError> {
+    let run = report.run;
     let mut files = Vec::new();
     let mut put = |name: String, text: String| {
         let path = run.folder.join(name);
@@ -76,21 +78,21 @@ pub fn write(run: &StoredRun, threshold: f64) -> Result<Vec<PathBuf>, ReportErro
         files.push(path);
         Ok(())
     };
-    put("report.md".into(), markdown(run, threshold))?;
-    if let Some(svg) = overlay_svg(run) {
+    put("report.md".into(), markdown(report))?;
+    if let Some(svg) = overlay_svg(report) {
         put("variants.svg".into(), svg)?;
     }
-    for variant in &run.variants {
+    for (n, variant) in run.variants.iter().enumerate() {
         let prefix = prefix(run, variant);
-        let mut tasks = series(variant);
-        tasks.retain(|task| task.clean.n > 0);
-        if let Some(svg) = panels_svg(variant, &tasks) {
+        let tasks = report.series[n].iter().filter(|task| task.clean.n > 0);
+        let tasks: Vec<&TaskSeries> = tasks.collect();
+        if let Some(svg) = panels_svg(report, n, &tasks) {
             put(format!("{prefix}scores.svg"), svg)?;
         }
         for task in tasks {
-            let svg = score_svg(variant, &task);
+            let svg = score_svg(report, n, task);
             put(format!("{prefix}score-{}.svg", task.task), svg)?;
-            if let Some(svg) = injection_svg(&task) {
+            if let Some(svg) = injection_svg(task) {
                 put(format!("{prefix}inject-{}.svg", task.task), svg)?;
             }
         }
@@ -105,8 +107,8 @@ pub const PAGE: &str = "report.html";
 ///
 /// # Errors
 /// [`ReportError`].
-pub fn write_page(runs: &[StoredRun], threshold: f64, file: &Path) -> Result<(), ReportError> {
-    replace(file, &html::page(runs, threshold)).map_err(|source| ReportError {
+pub fn write_page(reports: &[Report<'_>], file: &Path) -> Result<(), ReportError> {
+    replace(file, &html::page(reports)).map_err(|source| ReportError {
         path: file.to_path_buf(),
         source,
     })

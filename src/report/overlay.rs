@@ -3,10 +3,10 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::figure::{INFALLIBLE, PANEL, axes, legend, on_svg};
-use super::series::{Curve, Share, TaskSeries, series};
+use super::figure::{INFALLIBLE, PANEL, Strips, axes, legend, on_svg};
+use super::findings::{Finding, Report};
+use super::series::{Curve, Share, TaskSeries};
 use crate::intervention::Kind;
-use crate::store::StoredRun;
 use crate::tasks::{Metric, TaskName};
 
 /// The bright scheme of Paul Tol, told apart by colour-blind readers and from the manipulations'
@@ -27,19 +27,20 @@ struct Line<'s> {
     clean: Share,
     metric: Metric,
     curve: &'s Curve,
+    finding: Option<&'s Finding>,
 }
 
 /// Score against layer, a line a variant, each variant's clean score dashed in its colour. `None`
 /// for a run of one variant.
-pub fn overlay_svg(run: &StoredRun) -> Option<String> {
+pub fn overlay_svg(report: &Report<'_>) -> Option<String> {
+    let run = report.run;
     if run.variants.len() < 2 {
         return None;
     }
-    let all: Vec<(&str, Vec<TaskSeries>)> = (run.variants.iter())
-        .map(|v| (v.label.as_str(), series(v)))
-        .collect();
+    let labels = run.variants.iter().map(|v| v.label.as_str());
+    let all: Vec<(&str, &Vec<TaskSeries>)> = labels.zip(&report.series).collect();
     let mut panels: Vec<(TaskName, Kind)> = Vec::new();
-    for curve in all.iter().flat_map(|(_, tasks)| tasks) {
+    for curve in all.iter().flat_map(|(_, tasks)| tasks.iter()) {
         for of in &curve.curves {
             if !panels.contains(&(curve.task, of.kind)) {
                 panels.push((curve.task, of.kind));
@@ -61,7 +62,8 @@ pub fn overlay_svg(run: &StoredRun) -> Option<String> {
             let lines: Vec<Line<'_>> = all
                 .iter()
                 .zip(VARIANT_COLOURS.iter().cycle())
-                .filter_map(|((label, tasks), &(r, g, b))| {
+                .enumerate()
+                .filter_map(|(n, ((label, tasks), &(r, g, b)))| {
                     let of_task = tasks.iter().find(|t| t.task == task)?;
                     let curve = of_task.curves.iter().find(|c| c.kind == kind)?;
                     Some(Line {
@@ -70,6 +72,7 @@ pub fn overlay_svg(run: &StoredRun) -> Option<String> {
                         clean: of_task.clean,
                         metric: of_task.metric,
                         curve,
+                        finding: report.of(n, task).find(|f| f.kind == kind),
                     })
                 })
                 .collect();
@@ -98,7 +101,13 @@ fn panel(
     let ceiling = ((highest * 10.0).floor() / 10.0 + 0.1).min(1.0);
     let title = format!("{task}, {kind}");
     let metric = lines.first().map_or("", |line| line.metric.name());
-    let mut chart = axes(root, title, last, ceiling, metric);
+    let strips = Strips::new(lines.len(), ceiling);
+    let mut chart = axes(root, title, last, (strips.floor(), ceiling), metric);
+    for (n, line) in lines.iter().enumerate() {
+        if let Some(finding) = line.finding {
+            strips.draw(&mut chart, n, finding, line.colour);
+        }
+    }
     for line in lines {
         let (clean, colour) = (line.clean.value, line.colour);
         let dashes =

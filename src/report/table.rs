@@ -2,20 +2,18 @@
 
 use std::fmt::Write;
 
+use super::findings::{Finding, Report};
 use super::fit::{Column, fit, wrap};
 use super::grid::{
-    DIFFERENCE_TITLE, Grid, LayerGrid, accuracy_grid, difference_grid, layer_grids, noise_grid,
-    percent, transition_grid, transition_title,
+    DIFFERENCE_TITLE, Grid, LAYERS_TITLE, LOSS_TITLE, LayerGrid, MODELS_TITLE, accuracy_grid,
+    difference_grid, layer_grids, layers_grid, loss_grid, models_grid, noise_grid, percent,
 };
 use super::prefix;
-use super::series::{NONE_MARK, TaskSeries, series};
-use super::transition::{sentences, transitions};
-use crate::engine::Strategy;
-use crate::intervention::Extent;
-use crate::selftest::{SelfTest, Verdict, worst};
+use super::provenance::provenance;
+use super::series::{NONE_MARK, TaskSeries};
+use super::verdicts::{self, Told, comparisons, told};
 use crate::shown;
-use crate::store::{Missing, StoredRun, StoredVariant};
-use crate::tasks::{DataSource, Task};
+use crate::store::{Missing, StoredVariant};
 
 /// Marks numbers of the sets that the program carries.
 pub(super) fn sample_mark(run: &StoredVariant, task: &TaskSeries) -> &'static str {
@@ -57,12 +55,10 @@ fn clean_line(run: &StoredVariant, task: &TaskSeries) -> String {
     )
 }
 
-/// Columns of models, tasks and findings, then of numbers.
-const FINDINGS: [Column; 1] = [Column::Words];
-
-/// The tables of a run for a terminal of `width` columns (any width without): accuracy in
-/// percent, 95% Wilson intervals; a chart; the transition layers.
-pub fn terminal(run: &StoredRun, threshold: f64, width: Option<usize>) -> String {
+/// A run for a terminal of `width` columns (any width without): scores by layer in percent with
+/// 95% intervals, then what was found, in sentences, and a chart.
+pub fn terminal(report: &Report<'_>, width: Option<usize>) -> String {
+    let run = report.run;
     let mut text = String::new();
     let mut line = |s: &str| {
         text.push_str(s);
@@ -71,50 +67,61 @@ pub fn terminal(run: &StoredRun, threshold: f64, width: Option<usize>) -> String
     let prose = |text: &str| wrap(text, width);
     let several = run.variants.len() > 1;
     if let Some(missing) = run.missing() {
-        line(&incomplete(&missing));
+        line(&prose(&incomplete(&missing)));
     }
-    for variant in &run.variants {
+    for (variant, tasks) in run.variants.iter().zip(&report.series) {
         if several {
             line(&format!("== {} ==", variant.label));
         }
-        for task in series(variant) {
+        for task in tasks {
             if task.clean.n == 0 {
-                line(&no_result(&task));
+                line(&no_result(task));
                 continue;
             }
-            let Grid { head, rows } = accuracy_grid(&task);
-            line(&prose(&clean_line(variant, &task)));
+            let Grid { head, rows } = accuracy_grid(task);
+            line(&prose(&clean_line(variant, task)));
             line(&fit(&head, &rows, &[Column::Numbers], width));
-            line(&chart(&task, width));
         }
-    }
-    let grid = transition_grid(run, threshold);
-    if !grid.rows.is_empty() {
-        line(&prose(&transition_title(threshold)));
-        line(&fit(&grid.head, &grid.rows, &FINDINGS, width));
-        for sentence in sentences(&transitions(run, threshold), threshold) {
-            line(&prose(&sentence.lines()));
-        }
-    }
-    let grid = difference_grid(run, threshold);
-    if !grid.rows.is_empty() {
-        line(&prose(DIFFERENCE_TITLE));
-        line(&fit(&grid.head, &grid.rows, &FINDINGS, width));
-    }
-    for variant in &run.variants {
         let of = if several {
             format!("{}: ", variant.label)
         } else {
             String::new()
         };
-        text.push_str(&prose(&format!("{of}{}", floor_line(variant))));
+        let floor = floor_line(variant, tasks);
+        if !floor.is_empty() {
+            line(&prose(&format!("{of}{floor}")));
+        }
     }
+    if report.findings.is_empty() {
+        return text;
+    }
+    if run.missing().is_some() {
+        line("Of the results stored so far:");
+    }
+    for Told { about, of } in told(report) {
+        line(&prose(&about));
+        for (_, sentences) in of {
+            line(&prose(&format!("  {}", sentences.join(" "))));
+        }
+    }
+    for (_, _, sentence) in comparisons(report) {
+        line(&prose(&sentence));
+    }
+    line("");
+    for (n, tasks) in report.series.iter().enumerate() {
+        for task in tasks {
+            let label = several.then(|| run.variants[n].label.as_str());
+            text.push_str(&chart(task, label, width));
+        }
+    }
+    text.push_str(&prose(verdicts::NOTE));
+    text.push('\n');
     text
 }
 
 /// A line a manipulation, a block a layer (or several layers, where the terminal has no room
 /// for all): as high as the score is against the clean one.
-fn chart(task: &TaskSeries, width: Option<usize>) -> String {
+fn chart(task: &TaskSeries, label: Option<&str>, width: Option<usize>) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let block = |value: f64| {
         let share = (value / task.clean.value).clamp(0.0, 1.0);
@@ -160,11 +167,13 @@ fn chart(task: &TaskSeries, width: Option<usize>) -> String {
         1 => String::new(),
         n => format!(", a block is {n} layers"),
     };
-    let head = format!("score against layer, full height is the clean score{each}:");
+    let of = label.map_or(String::new(), |label| format!("{label}, "));
+    let task = task.task;
+    let head = format!("{of}{task}: score against layer, full height is the clean score{each}:");
     format!("{}\n{}\n", wrap(&head, width), lines.join("\n"))
 }
 
-pub(super) fn floor_line(run: &StoredVariant) -> String {
+pub(super) fn floor_line(run: &StoredVariant, tasks: &[TaskSeries]) -> String {
     let worst = run
         .noise_floor
         .iter()
@@ -181,7 +190,7 @@ pub(super) fn floor_line(run: &StoredVariant) -> String {
     let mut text = format!(
         "noise floor: the clean run differs from itself by a mean KL of {kl} when its batch is cut"
     );
-    for task in series(run) {
+    for task in tasks {
         if let Some(floor) = task.floor {
             write!(
                 text,
@@ -194,7 +203,7 @@ pub(super) fn floor_line(run: &StoredVariant) -> String {
             .expect("writing to a String");
         }
     }
-    text.push_str("; a smaller effect is none\n");
+    text.push_str("; treat a smaller effect as zero");
     text
 }
 
@@ -211,43 +220,64 @@ fn markdown_grid(text: &mut String, grid: &Grid) {
     text.push('\n');
 }
 
-/// The whole report in Markdown.
-pub fn markdown(run: &StoredRun, threshold: f64) -> String {
+/// The whole report in Markdown: what was found, then all numbers.
+pub fn markdown(report: &Report<'_>) -> String {
+    let run = report.run;
     let mut text = String::new();
     if let Some(missing) = run.missing() {
         writeln!(text, "> **{}**\n", incomplete(&missing)).expect("a String");
     }
-    for variant in &run.variants {
-        markdown_variant(&mut text, variant, &prefix(run, variant));
+    if !report.findings.is_empty() {
+        markdown_findings(&mut text, report);
     }
-    let grid = transition_grid(run, threshold);
-    if !grid.rows.is_empty() {
-        writeln!(
-            text,
-            "## Transition layers\n\n{}The {}\n",
-            if run.variants.len() > 1 {
-                "![score against layer, by model](variants.svg)\n\n"
-            } else {
-                ""
-            },
-            transition_title(threshold)
-        )
-        .expect("a String");
-        markdown_grid(&mut text, &grid);
-        for sentence in sentences(&transitions(run, threshold), threshold) {
-            writeln!(text, "{}\n", shown::markdown(&sentence.to_string())).expect("a String");
-        }
-    }
-    let grid = difference_grid(run, threshold);
-    if !grid.rows.is_empty() {
-        writeln!(text, "The {DIFFERENCE_TITLE}\n").expect("a String");
-        markdown_grid(&mut text, &grid);
+    for n in 0..run.variants.len() {
+        markdown_variant(&mut text, report, n);
     }
     text.push_str(&provenance(run));
     text
 }
 
-fn markdown_variant(text: &mut String, run: &StoredVariant, prefix: &str) {
+fn markdown_findings(text: &mut String, report: &Report<'_>) {
+    let mut line = |s: String| {
+        text.push_str(&s);
+        text.push_str("\n\n");
+    };
+    line("# Findings".into());
+    for (_, _, sentence) in comparisons(report) {
+        line(format!("**{}**", shown::markdown(&sentence)));
+    }
+    for Told { about, of } in told(report) {
+        line(format!("{}:", shown::markdown(&about)));
+        let items: Vec<String> = of
+            .iter()
+            .map(|(_, sentences)| match sentences.split_first() {
+                Some((first, rest)) => format!("- **{first}** {}", rest.join(" ")).trim().into(),
+                None => String::new(),
+            })
+            .collect();
+        line(items.join("\n"));
+    }
+    line(format!("{} The {LAYERS_TITLE}:", verdicts::NOTE));
+    let mut tables = String::new();
+    markdown_grid(&mut tables, &layers_grid(report));
+    let grid = difference_grid(report);
+    if !grid.rows.is_empty() {
+        writeln!(tables, "The {DIFFERENCE_TITLE}:\n").expect("a String");
+        markdown_grid(&mut tables, &grid);
+    }
+    if report.run.variants.len() > 1 {
+        writeln!(tables, "The {MODELS_TITLE}:\n").expect("a String");
+        markdown_grid(&mut tables, &models_grid(report));
+    }
+    if report.run.variants.len() > 1 {
+        tables.push_str("![score against layer, by model](variants.svg)\n");
+    }
+    line(tables.trim_end().to_string());
+}
+
+fn markdown_variant(text: &mut String, report: &Report<'_>, n: usize) {
+    let run = &report.run.variants[n];
+    let prefix = prefix(report.run, run);
     let facts = &run.spec.model.facts;
     let mut line = |s: String| {
         text.push_str(&s);
@@ -265,22 +295,27 @@ fn markdown_variant(text: &mut String, run: &StoredVariant, prefix: &str) {
         "What prior tokens' hidden states are worth from layer k up: {} layers, manipulated one layer at a time. Scores in percent with 95% intervals over items (Wilson's for accuracy, a bootstrap for F1 and ROUGE); retention counts only the items that the clean model gets right to the letter.\n",
         facts.n_layer
     ));
-    for task in series(run) {
+    for task in &report.series[n] {
         if task.clean.n == 0 {
-            line(format!("## {}\n\n{}.\n", task.task, no_result(&task)));
+            line(format!("## {}\n\n{}.\n", task.task, no_result(task)));
             continue;
         }
-        line(format!("## {}\n\n{}.\n", task.task, clean_line(run, &task)));
+        line(format!("## {}\n\n{}.\n", task.task, clean_line(run, task)));
         line(format!(
             "![score against layer]({prefix}score-{}.svg)\n",
             task.task
         ));
         let mut tables = String::new();
-        for LayerGrid { name, title, grid } in layer_grids(&task) {
+        for LayerGrid { name, title, grid } in layer_grids(task) {
             if name != "score" {
                 writeln!(tables, "{title}:\n").expect("a String");
             }
             markdown_grid(&mut tables, &grid);
+        }
+        let findings: Vec<&Finding> = report.of(n, task.task).collect();
+        if !findings.is_empty() {
+            writeln!(tables, "The {LOSS_TITLE}:\n").expect("a String");
+            markdown_grid(&mut tables, &loss_grid(&findings));
         }
         line(tables);
         if task.curves.iter().any(|c| c.kind.has_donor()) {
@@ -290,157 +325,6 @@ fn markdown_variant(text: &mut String, run: &StoredVariant, prefix: &str) {
             ));
         }
     }
-    line("## Noise floor\n\nThe same clean prompts decoded in other batch shapes. An effect below this is none.\n".into());
+    line("## Noise floor\n\nThe same clean prompts decoded in other batch shapes. Treat an effect smaller than this as zero.\n".into());
     markdown_grid(text, &noise_grid(run));
-}
-
-fn provenance(run: &StoredRun) -> String {
-    let mut text = String::from("## Provenance\n\n");
-    writeln!(text, "- program revisions: {}", run.revisions.join(", ")).expect("a String");
-    if let Some(started) = &run.started {
-        writeln!(text, "- begun: {started}").expect("a String");
-    }
-    if run.fallbacks > 0 {
-        writeln!(
-            text,
-            "- results computed whole although a part should have done: {}",
-            run.fallbacks
-        )
-        .expect("a String");
-    }
-    for variant in &run.variants {
-        if run.variants.len() > 1 {
-            writeln!(text, "\n### {}\n", shown::markdown(&variant.label)).expect("a String");
-        }
-        for (name, value) in settings(variant) {
-            writeln!(text, "- {name}: {}", shown::markdown(&value)).expect("a String");
-        }
-    }
-    text
-}
-
-/// The self-test's verdict on each manipulation, in a line.
-fn verdicts(found: &SelfTest, strategy: Strategy) -> String {
-    if found.left_out {
-        return "left out (--no-selftest), so that nothing tells whether manipulations do what they say here".into();
-    }
-    let layers: Vec<String> = found.layers.iter().map(ToString::to_string).collect();
-    let verdicts: Vec<String> = found
-        .manipulations()
-        .map(|(kind, site)| {
-            let both = [Strategy::Straightforward, strategy];
-            let verdicts = both.map(|strategy| found.verdict(kind, site, strategy));
-            let verdict = worst(verdicts.into_iter().flatten()).map_or("", Verdict::name);
-            format!("{kind} of {site} {verdict}")
-        })
-        .collect();
-    format!("{}; at layers {}", verdicts.join(", "), layers.join(", "))
-}
-
-/// Everything a variant's results depend on, for people: (name, value).
-pub fn settings(run: &StoredVariant) -> Vec<(String, String)> {
-    let spec = &run.spec;
-    let c = &spec.context;
-    let mut items = Vec::new();
-    let mut item = |name: &str, value: String| items.push((name.to_string(), value));
-    let facts = &spec.model.facts;
-    item(
-        "model",
-        format!(
-            "{} ({}), {}, {} layers, {:.2} bits a weight",
-            facts.name,
-            facts.quantization,
-            facts.architecture,
-            facts.n_layer,
-            facts.bits_per_weight()
-        ),
-    );
-    item("model SHA-256", spec.model.sha256.clone());
-    if let Some(hub) = &spec.model.hub {
-        item(
-            "from the hub",
-            format!("{}, revision {}", hub.repo, hub.revision),
-        );
-    }
-    item("llama.cpp", spec.llama_cpp.clone());
-    item("devices", spec.devices.join(", "));
-    let mut strategy = spec.strategy.to_string();
-    if let Some(n) = spec.parallel {
-        write!(strategy, ", {n} sequences in a batch").expect("a String");
-    }
-    item("strategy", strategy);
-    item(
-        "settings",
-        format!(
-            "{} threads, context {}, batch {}, micro-batch {}, flash attention {:?}, cache K {} V {}",
-            c.threads, c.n_ctx, c.n_batch, c.n_ubatch, c.flash_attention, c.cache_k, c.cache_v
-        ),
-    );
-    for task in &spec.tasks {
-        let mut value = format!("version {}, limit {}", task.version, task.limit);
-        if task.shots > 0 && !task.about().is_some_and(Task::reads_data) || task.own.is_some() {
-            write!(value, ", {} shots", task.shots).expect("writing to a String");
-        }
-        if let (Some(max), Some(seed)) = (task.math_max, task.math_seed) {
-            write!(value, ", operands to {max}, seed {seed}").expect("writing to a String");
-        }
-        if task.chat {
-            value.push_str(", chat template");
-            if let Some(date) = task.chat_date {
-                value.push_str(&format!(" on {date}"));
-            }
-        }
-        if task.parse_special {
-            value.push_str(", special tokens in texts read as such");
-        }
-        match &task.data {
-            Some(DataSource {
-                path: Some(path),
-                sha256,
-            }) => {
-                let hash = sha256.as_deref().unwrap_or("unknown");
-                write!(value, ", {} (SHA-256 {hash})", path.display()).expect("a String");
-            }
-            Some(_) => value.push_str(", the program's own sample, written by a language model"),
-            None => {}
-        }
-        item(&task.task.to_string(), value);
-    }
-    for (task, n) in run.cut.iter().filter(|(_, n)| **n > 0) {
-        item(
-            &format!("{task}, texts cut to fit the context"),
-            n.to_string(),
-        );
-    }
-    let sites: Vec<String> = spec
-        .sites
-        .iter()
-        .map(|s| format!("{s:?}").to_lowercase())
-        .collect();
-    item("rewritten", sites.join(" and "));
-    let after = match (spec.manipulate_generated, spec.from_step) {
-        (true, 0) => "manipulated too, once it is not the last".to_string(),
-        (false, 0) => "left clean".to_string(),
-        (true, t) => format!("manipulation begins when {t} tokens follow the prompt"),
-        (false, t) => format!("manipulation of what is there when {t} tokens follow the prompt"),
-    };
-    item("text after the prompt", after);
-    item("seeds of random and shuffle", format!("{:?}", spec.seeds));
-    item("tokens", spec.tokens.clone());
-    if spec.extent != Extent::Paper {
-        item("layers acted on", format!("{:?}", spec.extent));
-    }
-    if let Some(found) = &run.selftest {
-        item("self-test before the run", verdicts(found, spec.strategy));
-    }
-    for ((task, what), reasons) in &run.left_out {
-        let whom = if what == "item" {
-            "items left out".to_string()
-        } else {
-            format!("items left out by {what}")
-        };
-        let value = format!("{}: {reasons}", reasons.count());
-        item(&format!("{task}, {whom}"), value);
-    }
-    items
 }

@@ -1,8 +1,23 @@
-//! Intervals, paired tests, the transition layer.
+//! Intervals, paired tests, and the layers at which a manipulation stops mattering: pure functions
+//! of scores. `docs/statistics.md` says what each rests on and what it was tried on.
 
-mod transition;
+mod difference;
+mod halfway;
+mod ignorable;
+mod normal;
+mod profile;
+mod sample_size;
+pub mod simulation;
+#[cfg(test)]
+mod tests;
+mod threshold;
 
-pub use transition::{Difference, FEWEST_ITEMS, ItemScores, Profile, Transition, holm};
+pub use difference::{Difference, Need, SAME_WITHIN, Verdict, holm};
+pub use halfway::{Crossing, HalfWay, crossing};
+pub use ignorable::{Ignorable, LayerLoss, Margin, relative_z, tango_bound};
+pub use normal::{both_below, normal, normal_quantile, t_quantile};
+pub use profile::{FEWEST_ITEMS, ItemScores, Profile, RESAMPLES};
+pub use sample_size::Expected;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -25,9 +40,6 @@ pub fn wilson(p: f64, n: usize) -> (f64, f64) {
     let half = Z * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt() / (1.0 + z2 / n);
     ((center - half).max(0.0), (center + half).min(1.0))
 }
-
-/// Resamples of a bootstrap.
-const RESAMPLES: usize = 2000;
 
 /// The 95% percentile bootstrap interval of the mean of `values` (Efron & Tibshirani 1993, "An
 /// Introduction to the Bootstrap", chapter 13), for scores that are not 0 or 1. Its draws are
@@ -59,48 +71,4 @@ pub fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
         .into_iter()
         .fold((0.0, 0usize), |(sum, n), x| (sum + x, n + 1));
     sum / n as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn textbook_values() {
-        // Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I.
-        let close = |(a, b): (f64, f64), (c, d): (f64, f64)| {
-            assert!((a - c).abs() < 5e-5 && (b - d).abs() < 5e-5, "{a} {b}");
-        };
-        close(wilson(81.0 / 263.0, 263), (0.2553, 0.3662));
-        close(wilson(15.0 / 148.0, 148), (0.0624, 0.1605));
-        close(wilson(0.0, 20), (0.0, 0.1611));
-        close(wilson(1.0 / 29.0, 29), (0.0061, 0.1718));
-        assert_eq!(wilson(0.5, 0), (0.0, 1.0));
-    }
-
-    #[test]
-    fn bootstrap_of_known_values() {
-        assert_eq!(bootstrap(&[0.5; 9]), (0.5, 0.5));
-        assert!(bootstrap(&[]).0.is_nan());
-        // The interval of a mean of uniform values is about 1.96 standard errors wide each way.
-        let values: Vec<f64> = (0..100).map(|i| f64::from(i) / 99.0).collect();
-        let (low, high) = bootstrap(&values);
-        let error = 1.96 * deviation(&values).unwrap() / 10.0;
-        assert!((low - (0.5 - error)).abs() < 0.01 && (high - (0.5 + error)).abs() < 0.01);
-        assert_eq!(bootstrap(&values), (low, high));
-        assert_eq!(deviation(&[1.0]), None);
-        assert_eq!(deviation(&[1.0, 3.0]), Some(2f64.sqrt()));
-    }
-
-    proptest! {
-        #[test]
-        fn holds_the_proportion_and_narrows(p in 0.0f64..=1.0, n in 1usize..5000) {
-            let (low, high) = wilson(p, n);
-            prop_assert!((0.0..=1.0).contains(&low) && high <= 1.0);
-            prop_assert!(low <= p + 1e-12 && p <= high + 1e-12);
-            let (low4, high4) = wilson(p, 4 * n);
-            prop_assert!(high4 - low4 < high - low);
-        }
-    }
 }

@@ -6,10 +6,7 @@ use crate::engine::{Ending, Engine, Outcome, argmax, kl, log_softmax, rank};
 use crate::hook::Touched;
 use crate::runtime::Token;
 use crate::store::Row;
-use crate::tasks::{Answer, Item, Scores, Scoring, Swap, answer_part};
-
-/// The metric that holds the logit difference.
-pub const LOGIT_DIFFERENCE: &str = "logit_difference";
+use crate::tasks::{Answer, CHANCE, Item, LOGIT_DIFFERENCE, Scores, Scoring, Swap, answer_part};
 
 /// What is kept of an outcome: an item's under one cell.
 pub(super) struct Seen {
@@ -167,6 +164,10 @@ impl Seen {
                 metrics: BTreeMap::new(),
             },
         };
+        if let Scoring::Choices { others, .. } = &item.scoring {
+            let chance = 1.0 / (1 + others.len()) as f64;
+            scores.metrics.insert(CHANCE.to_string(), chance);
+        }
         let difference = self.difference.map(|d| (LOGIT_DIFFERENCE.to_string(), d));
         scores.metrics.extend(difference);
         Row {

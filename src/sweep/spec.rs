@@ -10,7 +10,7 @@ use crate::hook::Anatomy;
 use crate::hub::Origin;
 use crate::intervention::{Extent, Kind, LayerList, PositionSet, Site};
 use crate::runtime::{ContextOptions, Facts};
-use crate::tasks::TaskSpec;
+use crate::tasks::{Metric, TaskName, TaskSpec};
 
 /// One model under one set of settings: what a run has one or several of.
 #[derive(Clone, Debug, PartialEq)]
@@ -182,6 +182,13 @@ impl Spec {
     /// Whether a manipulation is defined at a layer.
     pub fn is_defined(&self, kind: Kind, layer: u32) -> bool {
         kind.is_defined(layer, self.model.facts.n_layer) && self.outside.has(kind, layer)
+    }
+
+    /// What the score of a task of this specification is.
+    pub fn metric(&self, task: TaskName) -> Metric {
+        let mut tasks = self.tasks.iter();
+        let of = tasks.find(|of| of.task == task);
+        of.map_or(Metric::Accuracy, TaskSpec::metric)
     }
 
     /// The first difference between this specification and another, as

@@ -24,7 +24,7 @@ pub use capitals::{Capitals, country_table};
 pub use cnn_dailymail::CnnDailymail;
 pub use item::{Item, ItemSet, Parts, Room, SUBJECT, Scoring, Swap};
 pub use math::Math;
-pub use metrics::{Metric, Scores};
+pub use metrics::{CHANCE, LOGIT_DIFFERENCE, Metric, Scores};
 pub use name::TaskName;
 pub use registry::{Asked, TASKS, Task};
 pub use spec::{DataSource, TaskError, TaskSpec};

@@ -43,6 +43,12 @@ pub trait Task: Sync {
         id.to_string()
     }
 
+    /// The part of a prompt that several items have in common by their data, which makes them a
+    /// cluster: the passage of a question.
+    fn shared_part<'p>(&self, _prompt: &'p str) -> Option<&'p str> {
+        None
+    }
+
     /// The items.
     ///
     /// # Errors

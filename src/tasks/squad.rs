@@ -105,6 +105,12 @@ impl Task for Entry {
         true
     }
 
+    /// The prompt up to its question.
+    fn shared_part<'p>(&self, prompt: &'p str) -> Option<&'p str> {
+        let split = prompt.rsplit_once("\n\nQuestion: ");
+        split.map(|(before, _)| before)
+    }
+
     fn items(&self, spec: &TaskSpec, asked: Asked<'_>) -> Result<ItemSet, TaskError> {
         let squad = Squad {
             questions: match spec.data_path() {

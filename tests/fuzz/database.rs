@@ -11,7 +11,7 @@ use crate::common::place::Place;
 use crate::mutate;
 
 /// A run of two variants and two tasks, in one file. Its model knows nothing, so some answers
-/// are made right: transition layers need them.
+/// are made right: half-way layers need them.
 pub fn whole() -> Vec<u8> {
     let place = Place::new();
     place

@@ -170,8 +170,13 @@ fn configurations() {
 fn reported(folder: &Path, threshold: f64) -> bool {
     match StoredRun::read(folder) {
         Ok(run) => {
-            assert!(report::terminal(&run, threshold, Some(60)).len() < 100_000_000);
-            report::write(&run, threshold).unwrap();
+            let options = report::Options {
+                threshold: Some(threshold),
+                ..report::Options::default()
+            };
+            let of = report::Report::new(&run, options);
+            assert!(report::terminal(&of, Some(60)).len() < 100_000_000);
+            report::write(&of).unwrap();
             true
         }
         Err(error) => {

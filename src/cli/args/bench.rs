@@ -28,6 +28,8 @@ pub enum BenchCommand {
     Scaling(BenchScalingArgs),
     /// Seconds of a prompt and of a token beside busy processes, by number of threads
     Neighbours(BenchNeighboursArgs),
+    /// How often intervals cover and tests are right, on simulated data: minutes, no model
+    Statistics(BenchStatisticsArgs),
     /// Keep one core busy until stdin ends (what bench neighbours runs beside itself)
     #[command(hide = true)]
     Busy,
@@ -61,6 +63,16 @@ impl OnlyArgs {
             _ => Ok(()),
         }
     }
+}
+
+#[derive(Args)]
+pub struct BenchStatisticsArgs {
+    /// Simulated data sets a case
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(30..))]
+    pub sets: u32,
+    /// Only the studies that have this in their name, as half-way
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
 }
 
 #[derive(Args)]

@@ -289,7 +289,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
-    pub threshold: ThresholdArgs,
+    pub verdicts: VerdictArgs,
 }
 
 #[derive(Args)]

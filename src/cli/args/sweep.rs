@@ -10,8 +10,9 @@ use super::{
 };
 use midlayer::engine::{Planned, Strategy};
 use midlayer::intervention::{Kind, LayerList};
-use midlayer::report::THRESHOLD;
+use midlayer::report::Options;
 use midlayer::runtime::CacheType;
+use midlayer::stats::Margin;
 use midlayer::tasks::{TASKS, TaskName};
 
 #[derive(Args)]
@@ -107,16 +108,30 @@ pub struct SweepArgs {
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
-    pub threshold: ThresholdArgs,
+    pub verdicts: VerdictArgs,
 }
 
-/// What counts as no loss.
+/// What a report says.
 #[derive(Args, Clone)]
-pub struct ThresholdArgs {
-    /// The share of the clean score from which prior tokens count as not mattering, for the
-    /// transition layer
-    #[arg(long, value_name = "SHARE", default_value_t = THRESHOLD, value_parser = share)]
-    pub threshold: f64,
+pub struct VerdictArgs {
+    /// The loss up to which a manipulation can be ignored, in points (10) or as a share of the
+    /// clean score (10%): fix it before you look
+    #[arg(long, value_name = "POINTS", default_value = "10")]
+    pub margin: Margin,
+    /// Report too the first layer from which up the score stays at this share of clean (the
+    /// paper's rule, descriptive, without an interval)
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub threshold: Option<f64>,
+}
+
+impl VerdictArgs {
+    /// As the report takes them.
+    pub fn options(&self) -> Options {
+        Options {
+            margin: self.margin,
+            threshold: self.threshold,
+        }
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {

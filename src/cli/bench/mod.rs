@@ -5,6 +5,7 @@ mod generation;
 mod neighbours;
 mod one_prompt;
 mod scaling;
+mod statistics;
 mod sweep;
 
 use std::fmt::Write;
@@ -29,6 +30,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         BenchCommand::Try(args) => one_prompt::run(&args),
         BenchCommand::Scaling(args) => scaling::run(&args),
         BenchCommand::Neighbours(args) => neighbours::run(&args),
+        BenchCommand::Statistics(args) => statistics::run(&args),
         BenchCommand::Busy => neighbours::busy(),
     }
 }

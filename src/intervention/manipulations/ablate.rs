@@ -9,6 +9,10 @@ impl Manipulation for Ablate {
         "ablate"
     }
 
+    fn doing(&self) -> &'static str {
+        "Ablating the direction"
+    }
+
     fn sentence(&self) -> &'static str {
         "the component along a direction is removed from the state entering layer k"
     }

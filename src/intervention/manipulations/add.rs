@@ -44,6 +44,10 @@ impl Manipulation for Add {
         &["steer"]
     }
 
+    fn doing(&self) -> &'static str {
+        "Adding the direction"
+    }
+
     fn sentence(&self) -> &'static str {
         "a direction is added to the state entering layer k"
     }

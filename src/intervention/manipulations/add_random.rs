@@ -22,6 +22,10 @@ impl Manipulation for AddRandom {
         "add-random"
     }
 
+    fn doing(&self) -> &'static str {
+        "Adding a random direction"
+    }
+
     fn sentence(&self) -> &'static str {
         "a random direction, as long as the direction given, is added to the state entering layer k (the control of steering)"
     }

@@ -14,6 +14,10 @@ impl Manipulation for EqualNorm {
         "equal-norm"
     }
 
+    fn doing(&self) -> &'static str {
+        "Putting noise elsewhere"
+    }
+
     fn sentence(&self) -> &'static str {
         "states entering layer k at as many other positions, drawn at random, become noise of the same norm (a control)"
     }

@@ -9,6 +9,10 @@ impl Manipulation for Filler {
         "filler"
     }
 
+    fn doing(&self) -> &'static str {
+        "Putting a filler text"
+    }
+
     fn sentence(&self) -> &'static str {
         "the state entering layer k becomes that of a neutral text of the same length"
     }

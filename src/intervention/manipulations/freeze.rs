@@ -11,6 +11,10 @@ impl Manipulation for Freeze {
         "freeze"
     }
 
+    fn doing(&self) -> &'static str {
+        "Freezing"
+    }
+
     fn sentence(&self) -> &'static str {
         "states entering every layer from k up become the state that entered layer k\u{2212}1"
     }

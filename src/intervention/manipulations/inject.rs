@@ -13,6 +13,10 @@ impl Manipulation for Inject {
         &["patch"]
     }
 
+    fn doing(&self) -> &'static str {
+        "Injecting"
+    }
+
     fn sentence(&self) -> &'static str {
         "the state entering layer k becomes that of a donor prompt, which has another answer"
     }

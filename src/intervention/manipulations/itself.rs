@@ -9,6 +9,10 @@ impl Manipulation for Itself {
         "self"
     }
 
+    fn doing(&self) -> &'static str {
+        "Rewriting a state with itself"
+    }
+
     fn sentence(&self) -> &'static str {
         "the state entering layer k is rewritten with itself, which must change nothing (a control)"
     }

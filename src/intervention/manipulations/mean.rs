@@ -9,6 +9,10 @@ impl Manipulation for Mean {
         "mean"
     }
 
+    fn doing(&self) -> &'static str {
+        "Putting the mean"
+    }
+
     fn sentence(&self) -> &'static str {
         "the state entering layer k becomes the mean over a set of texts"
     }

@@ -11,6 +11,10 @@ impl Manipulation for Random {
         "random"
     }
 
+    fn doing(&self) -> &'static str {
+        "Putting noise"
+    }
+
     fn sentence(&self) -> &'static str {
         "the state entering layer k becomes noise of the same norm"
     }

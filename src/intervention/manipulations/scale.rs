@@ -9,6 +9,10 @@ impl Manipulation for Scale {
         "scale"
     }
 
+    fn doing(&self) -> &'static str {
+        "Scaling"
+    }
+
     fn sentence(&self) -> &'static str {
         "the state entering layer k is multiplied by a factor"
     }

@@ -12,6 +12,10 @@ impl Manipulation for Shuffle {
         "shuffle"
     }
 
+    fn doing(&self) -> &'static str {
+        "Shuffling"
+    }
+
     fn sentence(&self) -> &'static str {
         "the dimensions of the state entering layer k are permuted"
     }

@@ -11,6 +11,10 @@ impl Manipulation for SkipAttention {
         "skip-attention"
     }
 
+    fn doing(&self) -> &'static str {
+        "Skipping attention"
+    }
+
     fn sentence(&self) -> &'static str {
         "attention adds nothing in the layers from k up, for the last token too"
     }

@@ -9,6 +9,10 @@ impl Manipulation for SkipLayer {
         "skip-layer"
     }
 
+    fn doing(&self) -> &'static str {
+        "Skipping a layer"
+    }
+
     fn sentence(&self) -> &'static str {
         "layer k adds nothing to prior tokens: the state entering layer k+1 is the one that entered layer k"
     }

@@ -9,6 +9,10 @@ impl Manipulation for Zero {
         "zero"
     }
 
+    fn doing(&self) -> &'static str {
+        "Zeroing"
+    }
+
     fn sentence(&self) -> &'static str {
         "the state entering layer k becomes zero"
     }

@@ -8,24 +8,24 @@ use plotly::layout::{Axis, HoverMode};
 use plotly::{HeatMap, Layout, Plot, Scatter};
 use plotters::style::Color;
 
+use super::marks::add_strip;
 use super::{View, in_script, task_heading};
-use crate::intervention::Kind;
-use crate::report::figure::{ceiling, colour, hex, label};
+use crate::report::figure::{ceiling, colour, label};
 use crate::report::grid::percent;
-use crate::report::overlay::VARIANT_COLOURS;
 use crate::report::series::{Curve, Point, Share, TaskSeries};
 use crate::report::table::sample_mark;
-use crate::tasks::TaskName;
 
 /// A figure with its heading and its downloads.
 pub(super) struct Figure {
-    heading: Markup,
+    pub(super) heading: Markup,
     /// The title within a downloaded image, and its file name without an ending.
-    title: String,
-    file: String,
-    note: String,
-    plot: Plot,
-    class: &'static str,
+    pub(super) title: String,
+    pub(super) file: String,
+    pub(super) note: String,
+    pub(super) plot: Plot,
+    pub(super) class: &'static str,
+    /// Rows of a figure whose height they make; 0 of others.
+    pub(super) rows: usize,
 }
 
 impl Render for Figure {
@@ -39,7 +39,8 @@ impl Render for Figure {
                         button type="button" data-image="png" { "PNG" }
                     }
                 }
-                div.canvas role="img" aria-label=(self.title) {}
+                @let height = (self.rows > 0).then(|| format!("height:{}px", 70 + 22 * self.rows));
+                div.canvas role="img" aria-label=(self.title) style=[height] {}
                 script type="application/json" { (in_script(&self.plot.to_json())) }
                 @if !self.note.is_empty() { figcaption { (self.note) } }
             }
@@ -48,14 +49,14 @@ impl Render for Figure {
 }
 
 /// Text as Plotly should draw it: it knows tags, entities and, in hover texts, variables.
-fn drawn(text: &str) -> String {
+pub(super) fn drawn(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('{', "&#123;")
 }
 
-fn rgba((r, g, b): (u8, u8, u8), alpha: f64) -> String {
+pub(super) fn rgba((r, g, b): (u8, u8, u8), alpha: f64) -> String {
     format!("rgba({r}, {g}, {b}, {alpha})")
 }
 
@@ -84,7 +85,7 @@ fn tick_step(n_layer: u32) -> f64 {
 }
 
 /// An axis of layers below, and one of depth above that stays in step with it.
-fn layer_axes(layout: Layout, n_layer: u32) -> Layout {
+pub(super) fn layer_axes(layout: Layout, n_layer: u32) -> Layout {
     let n = f64::from(n_layer.max(1));
     let range = vec![-0.5, n - 0.5];
     let shares = [0.0, 20.0, 40.0, 60.0, 80.0];
@@ -109,16 +110,27 @@ fn layer_axes(layout: Layout, n_layer: u32) -> Layout {
         )
 }
 
-fn score_axis(metric: &str, top: f64) -> Axis {
+/// The height of a strip below zero, as a share of the axis above it.
+pub(super) const STRIP: f64 = 0.045;
+
+/// A score axis up to `top`, with room for strips below zero.
+pub(super) fn score_axis(metric: &str, top: f64, strips: usize) -> Axis {
+    let low = -(0.02 + STRIP * strips as f64) * top;
+    let step = match top {
+        x if x > 0.5 => 0.2,
+        x if x > 0.25 => 0.1,
+        _ => 0.05,
+    };
+    let ticks = (0..=(1.001 * top / step) as usize).map(|n| n as f64 * step);
     Axis::new()
         .title(metric)
-        .range(vec![-0.02 * top, 1.03 * top])
+        .range(vec![low, 1.03 * top])
+        .tick_values(ticks.collect())
         .tick_format(".0%")
-        .range_mode(plotly::layout::RangeMode::ToZero)
 }
 
 /// A trace that shows nothing: an axis without one is not drawn.
-fn holds_axis(x: f64) -> Box<Scatter<f64, Option<f64>>> {
+pub(super) fn holds_axis(x: f64) -> Box<Scatter<f64, Option<f64>>> {
     Scatter::new(vec![x], vec![None])
         .x_axis("x2")
         .show_legend(false)
@@ -138,17 +150,17 @@ fn band(x: &[f64], ends: &[(f64, f64)]) -> Box<Scatter<f64, f64>> {
         .hover_info(HoverInfo::Skip)
 }
 
-struct Look<'l> {
-    name: String,
-    group: &'l str,
-    colour: (u8, u8, u8),
-    dash: DashType,
+pub(super) struct Look<'l> {
+    pub(super) name: String,
+    pub(super) group: &'l str,
+    pub(super) colour: (u8, u8, u8),
+    pub(super) dash: DashType,
     /// Whether values say their layer: needed where lines have theirs at different places.
-    names_layers: bool,
+    pub(super) names_layers: bool,
 }
 
 /// A curve with its interval; `x` gives a layer its place.
-fn add_curve(plot: &mut Plot, curve: &Curve, look: &Look<'_>, x: impl Fn(u32) -> f64) {
+pub(super) fn add_curve(plot: &mut Plot, curve: &Curve, look: &Look<'_>, x: impl Fn(u32) -> f64) {
     let xs: Vec<f64> = curve.points.iter().map(|p| x(p.layer)).collect();
     let ends: Vec<(f64, f64)> = curve
         .points
@@ -188,6 +200,8 @@ fn add_curve(plot: &mut Plot, curve: &Curve, look: &Look<'_>, x: impl Fn(u32) ->
 pub(super) fn scores(n: usize, view: &View<'_>, task: &TaskSeries) -> Figure {
     let n_layer = view.variant.spec.model.facts.n_layer;
     let clean = task.clean.value;
+    let findings = view.findings(task.task);
+    let top = ceiling(task);
     let mut plot = Plot::new();
     plot.add_trace(holds_axis(0.0));
     let edges = [-0.5, f64::from(n_layer) - 0.5];
@@ -237,9 +251,13 @@ pub(super) fn scores(n: usize, view: &View<'_>, task: &TaskSeries) -> Figure {
             names_layers: false,
         };
         add_curve(&mut plot, curve, &look, f64::from);
+        let found = findings.iter().position(|f| f.kind == curve.kind);
+        if let Some(n) = found {
+            add_strip(&mut plot, findings[n], &look, n, top);
+        }
     }
     let layout = layer_axes(Layout::new(), n_layer)
-        .y_axis(score_axis(task.metric.name(), ceiling(task)))
+        .y_axis(score_axis(task.metric.name(), top, findings.len()))
         .hover_mode(HoverMode::XUnified);
     plot.set_layout(layout);
     let floor = task.floor.as_ref().map_or(String::new(), |floor| {
@@ -262,6 +280,7 @@ pub(super) fn scores(n: usize, view: &View<'_>, task: &TaskSeries) -> Figure {
         ),
         plot,
         class: "score",
+        rows: 0,
     }
 }
 
@@ -327,112 +346,6 @@ pub(super) fn injection(n: usize, view: &View<'_>, task: &TaskSeries) -> Option<
         note: "Share of items answered as asked, and as the donor would have it.".into(),
         plot,
         class: "heat",
-    })
-}
-
-/// Where there are several variants: for each task a panel a manipulation, a line a variant.
-pub(super) fn overlays(views: &[View<'_>]) -> Vec<(TaskName, Vec<Figure>)> {
-    if views.len() < 2 {
-        return Vec::new();
-    }
-    let mut names: Vec<TaskName> = Vec::new();
-    for series in views.iter().flat_map(|view| &view.series) {
-        if !names.contains(&series.task) {
-            names.push(series.task);
-        }
-    }
-    let tasks = names.into_iter().map(|task| {
-        let mut kinds: Vec<Kind> = Vec::new();
-        for curve in views
-            .iter()
-            .filter_map(|v| v.task(task))
-            .flat_map(|s| &s.curves)
-        {
-            if !kinds.contains(&curve.kind) {
-                kinds.push(curve.kind);
-            }
-        }
-        kinds.sort();
-        let figures = kinds
-            .into_iter()
-            .filter_map(|kind| overlay(views, task, kind));
-        (task, figures.collect::<Vec<Figure>>())
-    });
-    tasks.filter(|(_, figures)| !figures.is_empty()).collect()
-}
-
-fn overlay(views: &[View<'_>], task: TaskName, kind: Kind) -> Option<Figure> {
-    let lines: Vec<(usize, &View<'_>, &TaskSeries, &Curve)> = views
-        .iter()
-        .enumerate()
-        .filter_map(|(n, view)| {
-            let series = view.task(task)?;
-            let curve = series.curves.iter().find(|c| c.kind == kind)?;
-            Some((n, view, series, curve))
-        })
-        .collect();
-    if lines.len() < 2 {
-        return None;
-    }
-    let depth = |view: &View<'_>| view.variant.spec.model.facts.n_layer;
-    let n_layer = depth(lines[0].1);
-    let alike = lines.iter().all(|(_, view, ..)| depth(view) == n_layer);
-    let mut plot = Plot::new();
-    if alike {
-        plot.add_trace(holds_axis(0.0));
-    }
-    for (n, view, series, curve) in &lines {
-        let layers = f64::from(depth(view).max(1));
-        let x = |layer: u32| match alike {
-            true => f64::from(layer),
-            false => 100.0 * f64::from(layer) / layers,
-        };
-        let dashes = [DashType::Solid, DashType::Dot, DashType::DashDot];
-        let look = Look {
-            name: drawn(&view.name),
-            group: &n.to_string(),
-            colour: VARIANT_COLOURS[n % VARIANT_COLOURS.len()],
-            dash: dashes[n / VARIANT_COLOURS.len() % dashes.len()].clone(),
-            names_layers: !alike,
-        };
-        let end = if alike { layers - 0.5 } else { 100.0 };
-        plot.add_trace(
-            Scatter::new(vec![-0.5, end], vec![series.clean.value; 2])
-                .legend_group(look.group)
-                .show_legend(false)
-                .mode(Mode::Lines)
-                .line(
-                    Line::new()
-                        .color(rgba(look.colour, 0.8))
-                        .dash(DashType::Dash)
-                        .width(1.0),
-                )
-                .hover_info(HoverInfo::Skip),
-        );
-        add_curve(&mut plot, curve, &look, x);
-    }
-    let top = lines.iter().map(|(_, _, series, _)| ceiling(series));
-    let top = top.fold(0.1, f64::max);
-    let layout = if alike {
-        layer_axes(Layout::new(), n_layer)
-    } else {
-        Layout::new().x_axis(
-            Axis::new()
-                .title("depth of layer k, %")
-                .range(vec![-1.0, 100.0]),
-        )
-    };
-    plot.set_layout(
-        layout
-            .y_axis(score_axis(lines[0].2.metric.name(), top))
-            .hover_mode(HoverMode::XUnified),
-    );
-    Some(Figure {
-        heading: html! { span.swatch style={ "background:" (hex(kind)) } {} (label(kind)) },
-        title: format!("{task}, {}", label(kind)),
-        file: file_name(&["comparison", &task.to_string(), &kind.to_string()]),
-        note: String::new(),
-        plot,
-        class: "overlay",
+        rows: 0,
     })
 }

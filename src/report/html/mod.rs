@@ -8,6 +8,9 @@
 
 mod figures;
 mod items;
+mod marks;
+mod overlays;
+mod strips;
 mod tables;
 mod words;
 
@@ -15,9 +18,11 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotly::Plot;
 use sha2::{Digest, Sha256};
 
-use super::series::{TaskSeries, series};
+use super::figure::hex;
+use super::findings::{Finding, Report};
+use super::series::TaskSeries;
 use super::table::{no_result, sample_mark};
-use super::transition::{Sentence, sentences, transitions};
+use super::verdicts::{self, comparisons, told};
 use crate::store::{StoredRun, StoredVariant};
 use crate::tasks::TaskName;
 use figures::Figure;
@@ -29,7 +34,10 @@ const SCRIPT: &str = include_str!("page.js");
 struct View<'r> {
     name: String,
     variant: &'r StoredVariant,
-    series: Vec<TaskSeries>,
+    series: &'r [TaskSeries],
+    /// The report it is of, and its number there.
+    report: &'r Report<'r>,
+    number: usize,
 }
 
 impl View<'_> {
@@ -38,17 +46,20 @@ impl View<'_> {
         self.series.iter().filter(|task| task.clean.n > 0)
     }
 
+    fn findings(&self, task: TaskName) -> Vec<&Finding> {
+        self.report.of(self.number, task).collect()
+    }
+
     fn task(&self, task: TaskName) -> Option<&TaskSeries> {
         self.tasks().find(|series| series.task == task)
     }
 }
 
-/// The page of one or several runs: `threshold` is the share of the clean score from which up
-/// prior tokens count as not mattering.
-pub fn page(runs: &[StoredRun], threshold: f64) -> String {
-    let views = views(runs);
+/// The page of one or several runs.
+pub fn page(reports: &[Report<'_>]) -> String {
+    let views = views(reports);
     let title = words::title(&views);
-    let body = body(runs, &views, &title, threshold).into_string();
+    let body = body(reports, &views, &title).into_string();
     let nonce = nonce(&body);
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; \
@@ -96,13 +107,13 @@ fn in_script(json: &str) -> PreEscaped<String> {
     PreEscaped(json.replace('<', "\\u003c").replace('>', "\\u003e"))
 }
 
-fn views(runs: &[StoredRun]) -> Vec<View<'_>> {
+fn views<'r>(reports: &'r [Report<'r>]) -> Vec<View<'r>> {
     let mut views: Vec<View<'_>> = Vec::new();
-    for run in runs {
-        for variant in &run.variants {
+    for report in reports {
+        for (number, variant) in report.run.variants.iter().enumerate() {
             let mut name = variant.label.clone();
-            if runs.len() > 1 {
-                name = format!("{}: {name}", words::folder_name(run));
+            if reports.len() > 1 {
+                name = format!("{}: {name}", words::folder_name(report.run));
             }
             let plain = name.clone();
             for n in 2.. {
@@ -114,21 +125,25 @@ fn views(runs: &[StoredRun]) -> Vec<View<'_>> {
             views.push(View {
                 name,
                 variant,
-                series: series(variant),
+                series: &report.series[number],
+                report,
+                number,
             });
         }
     }
     views
 }
 
-fn body(runs: &[StoredRun], views: &[View<'_>], title: &str, threshold: f64) -> Markup {
-    let overlays = figures::overlays(views);
+fn body(reports: &[Report<'_>], views: &[View<'_>], title: &str) -> Markup {
+    let runs: Vec<&StoredRun> = reports.iter().map(|report| report.run).collect();
+    let runs = runs.as_slice();
+    let overlays = overlays::overlays(views);
     let has_results = views.iter().any(|view| view.tasks().next().is_some());
     let sections = [
         ("findings", "Findings", has_results),
         ("comparison", "Comparison", !overlays.is_empty()),
         ("scores", "Scores", has_results),
-        ("transitions", "Transition layers", has_results),
+        ("transitions", "Half-way and ignorable layers", has_results),
         ("items", "Single items", has_results),
         ("numbers", "Numbers by layer", has_results),
         ("provenance", "Provenance", true),
@@ -145,17 +160,17 @@ fn body(runs: &[StoredRun], views: &[View<'_>], title: &str, threshold: f64) -> 
             }
         }
         main {
-            @for run in runs {
+            @for &run in runs {
                 @if let Some(missing) = run.missing() { (words::incomplete(runs, run, &missing)) }
             }
             noscript {
                 p.notice { "Figures and single items need JavaScript; tables do not." }
             }
             @if has_results {
-                (findings(runs, threshold))
+                (findings(reports, views))
                 @if !overlays.is_empty() { (comparison(&overlays)) }
                 (scores(views))
-                (tables::transition_section(runs, threshold))
+                (tables::layers_section(reports))
                 (items::section(views))
                 (tables::numbers_section(views))
             } @else {
@@ -166,31 +181,42 @@ fn body(runs: &[StoredRun], views: &[View<'_>], title: &str, threshold: f64) -> 
     }
 }
 
-/// A sentence for each model and task.
-fn findings(runs: &[StoredRun], threshold: f64) -> Markup {
-    let of_run = |run: &StoredRun| {
-        let found = sentences(&transitions(run, threshold), threshold);
-        let name = words::folder_name(run);
-        let named = move |sentence: Sentence| {
-            if runs.len() > 1 {
-                format!("{name}: {sentence}")
-            } else {
-                sentence.to_string()
-            }
-        };
-        found.into_iter().map(named).collect::<Vec<_>>()
+/// The verdicts, and the figure in which they are seen.
+fn findings(reports: &[Report<'_>], views: &[View<'_>]) -> Markup {
+    let several = reports.len() > 1;
+    let name = |report: &Report<'_>| match several {
+        true => format!("{}: ", words::folder_name(report.run)),
+        false => String::new(),
     };
-    let sentences: Vec<String> = runs.iter().flat_map(of_run).collect();
     html! {
         section #findings {
             h2 { "Findings" }
-            @if sentences.is_empty() {
+            @if reports.iter().all(|report| report.findings.is_empty()) {
                 p.muted { "No manipulation has run." }
             }
-            ul.findings { @for sentence in &sentences { li { (sentence) } } }
-            p.muted {
-                "A layer can be ignored if prior tokens may be manipulated there, and in every layer above, without the score falling below the share of the clean score that is named; in brackets the 95% interval. The paper's figures are for four models of 32 layers in full precision (arXiv 2409.03621)."
+            @for report in reports {
+                @for (_, _, sentence) in comparisons(report) {
+                    p.verdict { (name(report)) (sentence) }
+                }
             }
+            @for report in reports {
+                @for told in told(report) {
+                    div.told {
+                        p.about { (name(report)) (told.about) }
+                        @for (kind, sentences) in &told.of {
+                            @if let Some((first, rest)) = sentences.split_first() {
+                                p.verdict {
+                                    span.swatch style={ "background:" (hex(*kind)) } {}
+                                    (first)
+                                    span.more { " " (rest.join(" ")) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            @for figure in strips::strips(views, reports) { (figure) }
+            p.muted { (verdicts::NOTE) }
         }
     }
 }
@@ -213,7 +239,7 @@ fn scores(views: &[View<'_>]) -> Markup {
         section #scores {
             h2 { "Score against layer" }
             p.muted {
-                "Shaded are 95% intervals over items (Wilson's for accuracy, a bootstrap for F1 and ROUGE). Dashed is the clean score, within the band by which rounding alone moves it. Click a name to switch a line off, drag to zoom, double-click to go back."
+                "Shaded are 95% intervals over items (Wilson's for accuracy, a bootstrap for F1 and ROUGE). Below zero each manipulation has a strip: a tick at its half-way layer on the line of its 95% interval, and the range that can be ignored, shaded. Dashed is the clean score, within the band by which rounding alone moves it. Click a name to switch a line off, drag to zoom, double-click to go back."
             }
             @for (n, view) in views.iter().enumerate() {
                 @if views.len() > 1 { h3 { (view.name) } }

@@ -39,7 +39,9 @@
   function dressedTrace(trace, look) {
     const t = structuredClone(trace);
     if (t.type === "heatmap") {
-      return { ...t, colorscale: look.heat, xgap: 1, ygap: 2, texttemplate: "%{z:.0%}", textfont: { size: 11 } };
+      // Numbers without a sign for percent, which the heading names: many layers stand side by side.
+      const numbers = t.z.map((row) => row.map((z) => (100 * z).toFixed(0)));
+      return { ...t, colorscale: look.heat, xgap: 1, ygap: 2, customdata: numbers, texttemplate: "%{customdata}", textfont: { size: 11 } };
     }
     if (t.legendgroup === "clean") {
       t.line = { ...t.line, color: look.ink };
@@ -47,6 +49,7 @@
       if (t.marker) t.marker.color = look.ink;
       return t;
     }
+    if (t.marker && t.marker.line && t.marker.line.color) t.marker.line.color = lifted(t.marker.line.color, look.lift);
     if (t.line && t.line.color) t.line.color = lifted(t.line.color, look.lift);
     if (t.marker && t.marker.color) t.marker.color = lifted(t.marker.color, look.lift);
     if (t.fillcolor) t.fillcolor = lifted(t.fillcolor, look.lift);
@@ -103,6 +106,9 @@
     layout.hoverdistance = reach(figure.plot, width);
     Object.assign(layout, { width, height: figure.canvas.clientHeight });
     const data = figure.plot.data.map((trace) => dressedTrace(trace, look()));
+    // Text that has no room is told by the pointer alone.
+    const heat = data.find((trace) => trace.type === "heatmap");
+    if (heat && (width - 80) / heat.x.length < 22) delete heat.texttemplate;
     Plotly.react(figure.canvas, data, layout, CONFIG);
   }
 

@@ -5,12 +5,12 @@ use maud::{Markup, html};
 use super::figures::{file_name, number};
 use super::words::folder_name;
 use super::{View, task_heading};
+use crate::report::findings::Report;
 use crate::report::grid::{
-    DIFFERENCE_TITLE, Grid, difference_grid, layer_grids, noise_grid, transition_grid,
-    transition_title,
+    DIFFERENCE_TITLE, Grid, LAYERS_TITLE, LOSS_TITLE, MODELS_TITLE, difference_grid, layer_grids,
+    layers_grid, loss_grid, models_grid, noise_grid,
 };
 use crate::report::table::floor_line;
-use crate::store::StoredRun;
 
 /// A table in its own scrolling box, with its download.
 fn table(title: &str, file: &str, grid: &Grid) -> Markup {
@@ -42,21 +42,24 @@ fn heading(text: &str) -> String {
     first.unwrap_or_default() + letters.as_str()
 }
 
-/// Transition layers, and how variants differ in them, run by run.
-pub(super) fn transition_section(runs: &[StoredRun], threshold: f64) -> Markup {
+/// Half-way and ignorable layers, and how variants differ in them, run by run.
+pub(super) fn layers_section(reports: &[Report<'_>]) -> Markup {
     html! {
         section #transitions {
-            h2 { "Transition layers" }
-            @for (n, run) in runs.iter().enumerate() {
-                @if runs.len() > 1 { h3 { (folder_name(run)) } }
+            h2 { "Half-way and ignorable layers" }
+            @for (n, report) in reports.iter().enumerate() {
+                @if reports.len() > 1 { h3 { (folder_name(report.run)) } }
                 @let n = (n + 1).to_string();
-                @let transitions = transition_grid(run, threshold);
-                @if transitions.rows.is_empty() {
+                @let layers = layers_grid(report);
+                @if layers.rows.is_empty() {
                     p.muted { "No manipulation has run." }
                 } @else {
-                    (table(&heading(&transition_title(threshold)), &file_name(&["transition-layers", &n]), &transitions))
+                    (table(&heading(LAYERS_TITLE), &file_name(&["layers", &n]), &layers))
                 }
-                @let differences = difference_grid(run, threshold);
+                @if report.run.variants.len() > 1 {
+                    (table(&heading(MODELS_TITLE), &file_name(&["models", &n]), &models_grid(report)))
+                }
+                @let differences = difference_grid(report);
                 @if !differences.rows.is_empty() {
                     (table(&heading(DIFFERENCE_TITLE), &file_name(&["differences", &n]), &differences))
                 }
@@ -82,13 +85,18 @@ pub(super) fn numbers_section(views: &[View<'_>]) -> Markup {
                             @let file = file_name(&[part.name, &number, &task]);
                             (table(part.title, &file, &part.grid))
                         }
+                        @let findings = view.findings(task.task);
+                        @if !findings.is_empty() {
+                            @let file = file_name(&["loss", &number, &task.task.to_string()]);
+                            (table(&heading(LOSS_TITLE), &file, &loss_grid(&findings)))
+                        }
                     }
                 }
                 @let noise = noise_grid(view.variant);
                 @if !noise.rows.is_empty() {
                     details {
                         summary { "noise floor" }
-                        p.muted { (heading(floor_line(view.variant).trim())) "." }
+                        p.muted { (heading(&floor_line(view.variant, view.series))) "." }
                         (table(
                             "The same clean prompts decoded in other batch shapes",
                             &file_name(&["noise-floor", &number]),

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::View;
 use crate::intervention::{Extent, Kind, Site};
 use crate::report::figure::hex;
-use crate::report::table::settings;
+use crate::report::provenance::settings;
 use crate::store::{Missing, StoredRun, StoredVariant};
 use crate::tasks::TaskName;
 
@@ -19,7 +19,7 @@ pub(super) fn folder_name(run: &StoredRun) -> String {
 }
 
 /// That a run is not complete.
-pub(super) fn incomplete(runs: &[StoredRun], run: &StoredRun, missing: &Missing) -> Markup {
+pub(super) fn incomplete(runs: &[&StoredRun], run: &StoredRun, missing: &Missing) -> Markup {
     html! {
         p.notice.incomplete {
             strong {
@@ -49,7 +49,7 @@ pub(super) fn title(views: &[View<'_>]) -> String {
     }
 }
 
-pub(super) fn what_was_run(runs: &[StoredRun], views: &[View<'_>]) -> Markup {
+pub(super) fn what_was_run(runs: &[&StoredRun], views: &[View<'_>]) -> Markup {
     let variants = || views.iter().map(|view| view.variant);
     let mut notices: Vec<String> = Vec::new();
     let mut samples: Vec<TaskName> = Vec::new();
@@ -215,7 +215,7 @@ fn layers(layers: &[u32]) -> String {
     }
 }
 
-pub(super) fn provenance(runs: &[StoredRun], views: &[View<'_>]) -> Markup {
+pub(super) fn provenance(runs: &[&StoredRun], views: &[View<'_>]) -> Markup {
     let mut names = views.iter();
     html! {
         section #provenance {

@@ -12,6 +12,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The metric that holds the logit difference.
+pub const LOGIT_DIFFERENCE: &str = "logit_difference";
+/// The metric that holds what guessing among an item's choices scores.
+pub const CHANCE: &str = "chance";
+
 /// What a task's score is, always between 0 and 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
