@@ -6,7 +6,6 @@ use std::fmt::Write;
 
 use common::place::{Place, one_line_error, recipe};
 use midlayer::engine::{Engine, Request, Straightforward, log_softmax};
-use midlayer::export::EXPORT_VERSION;
 use midlayer::runtime::ContextOptions;
 use midlayer::store::ResultRow;
 use midlayer::sweep::Treatment;
@@ -53,7 +52,6 @@ fn a_file_becomes_rows_figures_and_an_export() {
     for file in ["report.html", "score-mine.svg", "inject-mine.svg"] {
         assert!(place.path("runs/a").join(file).exists(), "{file}");
     }
-    assert!(EXPORT_VERSION > 2);
     place
         .run("export runs/a -o csv")
         .success()

@@ -142,15 +142,13 @@ impl FromStr for TokenSelector {
                 "'{text}' selects no tokens; write prior, skip:N, first:N, last:N, 3-7, 0,5-9, subject, part:NAME or 'text: France' ('text#2: France' for the second, 'text#all: France' for all)"
             )
         };
-        let counted: [(&str, fn(u32) -> TokenSelector); 3] = [
-            ("skip:", TokenSelector::AllButFirst),
-            ("first:", TokenSelector::First),
-            ("last:", TokenSelector::Last),
-        ];
-        for (prefix, selector) in counted {
-            if let Some(n) = text.strip_prefix(prefix) {
-                return n.parse().map(selector).map_err(|_| wrong());
-            }
+        if let Some((prefix @ ("skip" | "first" | "last"), n)) = text.split_once(':') {
+            let n = n.parse().map_err(|_| wrong())?;
+            return Ok(match prefix {
+                "skip" => TokenSelector::AllButFirst(n),
+                "first" => TokenSelector::First(n),
+                _ => TokenSelector::Last(n),
+            });
         }
         let mut ranges = Vec::new();
         for part in text.split(',') {

@@ -3,6 +3,9 @@
 use super::normal::{normal_quantile, t_quantile};
 use super::profile::{Profile, Units, middle};
 
+/// Stretches of layers: the first and the last one of each.
+type Stretches = Vec<(u32, u32)>;
+
 /// Where half of the clean score is back, going up.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HalfWay {
@@ -173,7 +176,7 @@ impl Profile {
     /// crossing, with one below half between; and below three quarters above it, with one above
     /// three quarters between. One-sided padded t tests at 5%, Bonferroni over the layers looked
     /// at, for each of the two.
-    fn not_monotone(&self, half: f64) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+    fn not_monotone(&self, half: f64) -> (Stretches, Stretches) {
         let below: Vec<usize> = self.indices(|layer| layer <= half);
         let above: Vec<usize> = self.indices(|layer| layer > half);
         let critical = |looked_at: usize| {

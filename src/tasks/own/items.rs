@@ -383,7 +383,7 @@ mod tests {
             swap.moves.iter().map(|(_, to)| *to).collect::<Vec<_>>(),
             places
         );
-        assert_eq!(item.foils, [swap.answer.clone()]);
+        assert_eq!(item.foils, std::slice::from_ref(&swap.answer));
     }
 
     #[test]
