@@ -244,7 +244,16 @@ pub(super) fn told(report: &Report<'_>) -> Vec<Told> {
                     percent(most.clean),
                     one.n_layer
                 ),
-                of: findings.iter().map(|f| (f.kind, f.sentences())).collect(),
+                of: findings
+                    .iter()
+                    .map(|f| {
+                        let mut sentences = f.sentences();
+                        if f.items < most.items {
+                            sentences.push(format!("{} of the items ran under it.", f.items));
+                        }
+                        (f.kind, sentences)
+                    })
+                    .collect(),
             }
         })
         .collect()
@@ -287,10 +296,23 @@ impl DifferenceRow {
         })
     }
 
+    /// The manipulation with its difference: the interval is the one that the verdict rests on.
     fn clause(&self) -> String {
+        let d = &self.difference;
         let need = self.need_text();
         let need = need.map_or(String::new(), |need| format!("; {need}"));
-        format!("{} ({}{need})", self.kind, self.layers_text())
+        if !d.found {
+            return format!("{} ({}{need})", self.kind, self.layers_text());
+        }
+        let (percent, (low, high)) = match self.verdict {
+            Verdict::Same => (90, d.narrow),
+            _ => (95, d.interval),
+        };
+        let by = digits(low, high);
+        format!(
+            "{} ({:+.by$}, {percent}% interval {low:+.by$} to {high:+.by$}{need})",
+            self.kind, d.layers
+        )
     }
 }
 
