@@ -164,7 +164,6 @@ fn the_estimate_is_what_a_sweep_computes() {
     let (paper, stream) = (Extent::Paper, vec![Site::Residual]);
     let cache = vec![Site::Keys, Site::Values];
     let (fast, slow) = (Strategy::Planned, Strategy::Straightforward);
-    // States of a filler are given for the prompt alone.
     let (usual, filler) = (
         vec![Kind::Freeze, Kind::Random, Kind::Inject],
         vec![Kind::Filler],
@@ -210,7 +209,7 @@ fn the_estimate_is_what_a_sweep_computes() {
             strategy,
             parallel: None,
             tasks: vec![task],
-            manipulate_generated: manipulations != [Kind::Filler],
+            manipulate_generated: true,
             manipulations,
             layers: vec![1, 3],
             left_out: vec![],

@@ -31,7 +31,7 @@ fn place(records: &str, toml: &str) -> Place {
 fn a_file_becomes_rows_figures_and_an_export() {
     let place = place(RECORDS, "");
     place
-        .run("sweep -m tiny.gguf -t 1 --task mine=mine.jsonl --manipulate freeze,inject --layers all --tokens subject --out runs/a")
+        .run("sweep -m tiny.gguf -t 1 --task mine=mine.jsonl --manipulate freeze,inject,filler --layers all --tokens subject --out runs/a")
         .success()
         .stdout(contains("mine: clean accuracy"))
         .stderr(contains("mine: inject leaves out").or(contains("has no part called 'subject'")));
@@ -59,7 +59,7 @@ fn a_file_becomes_rows_figures_and_an_export() {
     // The same records under other settings are another run.
     std::fs::write(place.path("mine.toml"), "template = \"{question} is\"").unwrap();
     one_line_error(1, "own.template")(place.run(
-        "sweep -m tiny.gguf -t 1 --task mine=mine.jsonl --manipulate freeze,inject --layers all --tokens subject --out runs/a",
+        "sweep -m tiny.gguf -t 1 --task mine=mine.jsonl --manipulate freeze,inject,filler --layers all --tokens subject --out runs/a",
     ));
 }
 

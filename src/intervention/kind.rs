@@ -187,8 +187,13 @@ impl Kind {
     /// The positions that it rewrites when `chosen` are asked for, among `prior` prior tokens.
     /// None are left where there is no other place for what acts elsewhere.
     pub fn places(self, seed: u64, chosen: &PositionSet, prior: u32) -> PositionSet {
-        self.manipulation()
-            .places(&self.edit(seed, None), chosen, prior)
+        let places = self.manipulation();
+        let places = places.places(&self.edit(seed, None), chosen, prior);
+        match self.manipulation().needs() {
+            // States are known for the prompt alone: what follows it stays clean.
+            Needs::Donor | Needs::Filler | Needs::Mean => places.below_only(prior + 1),
+            Needs::Nothing | Needs::Direction => places,
+        }
     }
 
     fn edit(self, seed: u64, states: Option<Arc<States>>) -> RowEdit {

@@ -73,4 +73,7 @@ fn noise_elsewhere_takes_as_many_other_places() {
     let all = Kind::EqualNorm.places(1, &PositionSet::all(), 9);
     assert_eq!(all.first(), None);
     assert_eq!(Kind::Random.places(1, &chosen, 9), chosen);
+    // What states are given for ends with the prompt.
+    let prompt = PositionSet::ranges([0..10]);
+    assert_eq!(Kind::Filler.places(0, &PositionSet::all(), 9), prompt);
 }
