@@ -215,7 +215,7 @@ fn what_a_terminal_would_obey_is_shown_and_not_sent() {
     for bytes in [&output.stdout, &output.stderr] {
         assert!(!bytes.contains(&0x1b) && !bytes.contains(&7));
     }
-    assert!(String::from_utf8_lossy(&output.stdout).contains("x␛]0;title␇"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("x␛]0;title␇"));
     let report = fs::read_to_string(place.path("run/report.md")).unwrap();
     assert!(!report.contains('\x1b') && !report.replace("\\<", "").contains("<img"));
     assert!(

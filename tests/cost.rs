@@ -22,7 +22,8 @@ fn plans() -> Vec<Vec<Intervention>> {
     for kind in kinds.filter(|kind| !kind.manipulation().needs().states()) {
         for extent in [Extent::Paper, Extent::Window(2)] {
             for tokens in [PositionSet::all(), PositionSet::all_but_first(4)] {
-                for k in [kind.first_layer(), N_LAYER - 1] {
+                let ends = [kind.first_layer(), N_LAYER - 1];
+                for k in ends.into_iter().filter(|k| kind.is_defined(*k, N_LAYER)) {
                     plans.push(vec![kind.intervention(k, 1, extent, tokens.clone(), None)]);
                 }
             }

@@ -122,7 +122,7 @@ fn a_copy_that_is_not_there_is_priced_from_its_source() {
 fn what_a_run_refuses_is_refused_before() {
     let place = Place::new();
     for (changed, code, text) in [
-        ("--tokens text:x", 2, "--tokens"),
+        ("--tokens text:x", 1, "--tokens"),
         ("--layers 9", 2, "--layers"),
         ("-c 20", 1, "-c"),
     ] {

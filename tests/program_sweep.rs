@@ -249,7 +249,7 @@ fn what_a_variant_cannot_do_is_said_before_the_first_runs() {
     one_line_error(1, "-ctk")(place.run(&line));
     assert!(!place.path("run").exists(), "the first has run");
     for dry in ["", " --dry-run"] {
-        one_line_error(2, "--tokens")(place.run(&format!("{base} --tokens text:capital{dry}")));
+        one_line_error(1, "--tokens")(place.run(&format!("{base} --tokens text:nowhere{dry}")));
     }
     assert!(!place.path("run").exists());
 }
