@@ -3,7 +3,7 @@
 use super::Scope;
 use super::examined::LENGTH;
 use crate::engine::{Cost, Decode};
-use crate::intervention::{Kind, Site};
+use crate::intervention::{Kind, SecondWay, Site};
 
 /// Follows an examination. All methods do nothing by default.
 pub trait Watch {
@@ -27,9 +27,9 @@ pub(super) const CONTEXT: usize = 1;
 /// Runs of the prompt that a manipulation of a site takes. Keys and values take one to see the
 /// states, one for each freeze, and the last.
 pub(super) fn passes(kind: Kind, site: Site) -> usize {
-    match (kind, site) {
-        (_, Site::Residual) => 1,
-        (Kind::Freeze, _) => 3,
+    match (site, kind.manipulation().second_way()) {
+        (Site::Residual, _) => 1,
+        (_, Some(SecondWay::Cache)) => 3,
         _ => 2,
     }
 }
@@ -49,19 +49,19 @@ impl Scope {
         let rows = of(&all);
         let has = |site| self.sites.contains(&site);
         let both_ways = has(Site::Keys) && has(Site::Values);
-        let count = |kind| {
-            let cells = all
-                .iter()
-                .filter(|cell| cell.0 == kind && cell.1 == Site::Residual);
+        let count = |way| {
+            let cells = all.iter().filter(|(kind, site, _)| {
+                kind.manipulation().second_way() == Some(way) && *site == Site::Residual
+            });
             cells.count()
         };
         let frozen = if both_ways {
-            5 * count(Kind::Freeze)
+            5 * count(SecondWay::Cache)
         } else {
             0
         };
         let silent = if silent {
-            (2 + CONTEXT) * count(Kind::SkipAttention)
+            (2 + CONTEXT) * count(SecondWay::SilentWeights)
         } else {
             0
         };

@@ -18,7 +18,7 @@ pub fn of(prepared: &Prepared) -> String {
         let cells: Vec<_> = grid.cells_of(task).map(|(_, cell)| cell).collect();
         for group in cells.chunk_by(|a, b| a.treatment == b.treatment) {
             let treatment = group[0].treatment;
-            let injects = treatment == Treatment::Manipulated(Kind::Inject);
+            let injects = treatment.has_donor();
             let runs = |of: &&Item| !injects || of.swap.is_some();
             let items = set.items.iter().filter(runs).count();
             let manipulates = treatment.kind().is_some();
