@@ -47,7 +47,8 @@ fn parameters_are_set_and_shown() {
         "skip-layer",
     ];
     assert_eq!(names, expected);
-    assert_eq!((found[1].1, found[3].1), (0.0, 0.0), "{found:?}");
+    // In part, which rounds otherwise.
+    assert!(found[1].1 < 1e-9 && found[3].1 < 1e-9, "{found:?}");
     assert!(found[2].1 > 0.0 && found[4].1 > 0.0, "{found:?}");
     let table = place.run(&format!("{TRY} --manipulate scale:factor=0.25@1+freeze@3"));
     table

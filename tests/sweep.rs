@@ -398,7 +398,11 @@ fn both_strategies_give_the_same_rows() {
             (b.correct, b.agrees, &b.answer),
             "{what}"
         );
-        assert_eq!((a.score, &a.metrics), (b.score, &b.metrics), "{what}");
+        assert_eq!(a.score, b.score, "{what}");
+        assert!(a.metrics.keys().eq(b.metrics.keys()), "{what}");
+        for (of, theirs) in a.metrics.values().zip(b.metrics.values()) {
+            assert!((of - theirs).abs() <= 2e-3, "{what}");
+        }
         assert_eq!(a.modified_correct, b.modified_correct, "{what}");
         assert!((a.kl - b.kl).abs() < 1e-3, "{what}");
         // Answers of many tokens: the sum of as many differences.
