@@ -26,13 +26,17 @@ use common::gguf::damaged;
 use common::place::{PROGRAM, Place};
 use midlayer::report;
 use midlayer::store::StoredRun;
-use midlayer::tasks::data::{read_cnn_dailymail, read_squad};
+use midlayer::tasks::TaskName;
+use midlayer::tasks::data::{DataError, read_cnn_dailymail, read_squad};
+use midlayer::tasks::own::Definition;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Inputs that a quick target and a slow one get as a test.
 const MANY: u64 = 600;
 const FEW: u64 = 120;
+/// Where each input that is taken measures the machine's speed for seconds.
+const A_FEW: u64 = 24;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -79,10 +83,15 @@ fn fuzz(
     assert!(taken > 0 && refused > 0, "{name}: {taken} and {refused}");
 }
 
+/// The options that name files of data.
+const DATA: &str = "(--data ";
+const OWN: &str = "(--task mine=FILE)";
+
 /// A reader of task data: what it refuses, it refuses with the file and the option.
 fn reader<T, E: std::fmt::Display>(
     name: &str,
     extension: &str,
+    option: &str,
     seeds: &[Vec<u8>],
     read: impl Fn(&Path) -> Result<Vec<T>, E>,
 ) {
@@ -99,7 +108,7 @@ fn reader<T, E: std::fmt::Display>(
             Err(error) => {
                 let text = error.to_string();
                 assert!(text.starts_with(&path.display().to_string()), "{text}");
-                assert!(text.contains("(--data "), "{text}");
+                assert!(text.contains(option), "{text}");
                 assert!(text.len() < 2000 && !text.contains('\n'), "{text}");
                 false
             }
@@ -109,31 +118,48 @@ fn reader<T, E: std::fmt::Display>(
 
 #[test]
 fn squad_json() {
-    reader("squad-json", "json", &seeds::squad_json(), read_squad);
+    reader("squad-json", "json", DATA, &seeds::squad_json(), read_squad);
 }
 
 #[test]
 fn squad_parquet() {
     let seeds = seeds::squad_parquet();
-    reader("squad-parquet", "parquet", &seeds, read_squad);
+    reader("squad-parquet", "parquet", DATA, &seeds, read_squad);
 }
 
 #[test]
 fn cnn_dailymail_lines() {
     let seeds = seeds::cnn_lines();
-    reader("cnn-lines", "jsonl", &seeds, read_cnn_dailymail);
+    reader("cnn-lines", "jsonl", DATA, &seeds, read_cnn_dailymail);
 }
 
 #[test]
 fn cnn_dailymail_csv() {
     let seeds = seeds::cnn_csv();
-    reader("cnn-csv", "csv", &seeds, read_cnn_dailymail);
+    reader("cnn-csv", "csv", DATA, &seeds, read_cnn_dailymail);
 }
 
 #[test]
 fn cnn_dailymail_parquet() {
     let seeds = seeds::cnn_parquet();
-    reader("cnn-parquet", "parquet", &seeds, read_cnn_dailymail);
+    reader("cnn-parquet", "parquet", DATA, &seeds, read_cnn_dailymail);
+}
+
+/// What a task of the user's own is read from.
+fn own(path: &Path) -> Result<Vec<()>, DataError> {
+    let task = TaskName::new("mine").unwrap();
+    let records = Definition::default().count(task, path)?;
+    Ok(vec![(); records])
+}
+
+#[test]
+fn own_lines() {
+    reader("own-lines", "jsonl", OWN, &seeds::own_lines(), own);
+}
+
+#[test]
+fn own_csv() {
+    reader("own-csv", "csv", OWN, &seeds::own_csv(), own);
 }
 
 /// Options in a file, through the program: whatever they are, a dry run or an error.
@@ -144,7 +170,7 @@ fn configurations() {
     fuzz(
         "configurations",
         "toml",
-        FEW,
+        A_FEW,
         |rng| mutate::bytes(&seeds[rng.random_range(0..seeds.len())], rng),
         |path| {
             let mut program = place.command("sweep -m tiny.gguf -t 1 --dry-run --config");

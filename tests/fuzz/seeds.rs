@@ -40,6 +40,26 @@ pub fn cnn_csv() -> Vec<Vec<u8>> {
     ]
 }
 
+pub fn own_lines() -> Vec<Vec<u8>> {
+    vec![
+        br#"{"id": 7, "question": "Hot?", "answer": ["cold", "cool"], "subject": "Hot", "extra": [{}]}
+
+{"prompt": "2 + 2 =", "answer": 4, "choices": ["4", "5"], "foil": "5", "parts": {"sign": "+"}}
+{"question": "Up?", "answer": "down", "swap": {"subject": "Left", "answer": ["right"]}}
+"#
+        .to_vec(),
+        "[{\"prompt\": \"\u{e9}\", \"answer\": \"\u{1f600}\"}]".into(),
+    ]
+}
+
+pub fn own_csv() -> Vec<Vec<u8>> {
+    vec![
+        b"id,question,answer,subject,swap_subject,swap_answer\n1,Hot?,cold|cool,Hot,Up,down\n,\"a, b\",c,,,\n"
+            .to_vec(),
+        b"\xef\xbb\xbfprompt,answer,choices\r\nx,y,y|z\r\n".to_vec(),
+    ]
+}
+
 /// Tiny models of several architectures.
 pub fn models() -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();

@@ -152,7 +152,7 @@ fn body(reports: &[Report<'_>], views: &[View<'_>], title: &str) -> Markup {
         header {
             p.overline { "midlayer report" }
             h1 { (title) }
-            (words::what_was_run(runs, views))
+            (words::what_was_run(views))
         }
         nav aria-label="Sections" {
             @for (id, name, _) in sections.iter().filter(|(_, _, there)| *there) {
@@ -168,6 +168,7 @@ fn body(reports: &[Report<'_>], views: &[View<'_>], title: &str) -> Markup {
             }
             @if has_results {
                 (findings(reports, views))
+                (words::notes(runs, views))
                 @if !overlays.is_empty() { (comparison(&overlays)) }
                 (scores(views))
                 (tables::layers_section(reports))
@@ -175,6 +176,7 @@ fn body(reports: &[Report<'_>], views: &[View<'_>], title: &str) -> Markup {
                 (tables::numbers_section(views))
             } @else {
                 p.notice { "No result is stored yet: the run was stopped before its first." }
+                (words::notes(runs, views))
             }
             (words::provenance(runs, views))
         }

@@ -49,23 +49,15 @@ pub(super) fn title(views: &[View<'_>]) -> String {
     }
 }
 
-pub(super) fn what_was_run(runs: &[&StoredRun], views: &[View<'_>]) -> Markup {
-    let variants = || views.iter().map(|view| view.variant);
-    let mut notices: Vec<String> = Vec::new();
-    let mut samples: Vec<TaskName> = Vec::new();
+pub(super) fn what_was_run(views: &[View<'_>]) -> Markup {
     let mut kinds: Vec<Kind> = Vec::new();
-    for variant in variants() {
-        let new = variant.spec.notices().into_iter();
-        notices.extend(new.filter(|n| !notices.contains(n)).collect::<Vec<_>>());
-        let marked = variant.spec.tasks.iter().filter(|t| t.is_sample());
-        samples.extend(
-            marked
-                .map(|t| t.task)
-                .filter(|t| !samples.contains(t))
-                .collect::<Vec<_>>(),
-        );
-        let new = variant.spec.manipulations.iter().copied();
-        kinds.extend(new.filter(|k| !kinds.contains(k)).collect::<Vec<_>>());
+    for kind in views
+        .iter()
+        .flat_map(|view| &view.variant.spec.manipulations)
+    {
+        if !kinds.contains(kind) {
+            kinds.push(*kind);
+        }
     }
     let several = views.len() > 1;
     html! {
@@ -75,7 +67,35 @@ pub(super) fn what_was_run(runs: &[&StoredRun], views: &[View<'_>]) -> Markup {
             p.lead { (model(view.variant)) "." }
         }
         @for text in descriptions(views) { p { (text) } }
-        @for notice in &notices { p.notice { strong { "Note. " } (capital(notice)) "." } }
+        @if !kinds.is_empty() {
+            dl.kinds {
+                @for kind in kinds {
+                    dt { span.swatch style={ "background:" (hex(kind)) } {} (kind) }
+                    dd { (kind.manipulation().sentence()) }
+                }
+            }
+        }
+    }
+}
+
+/// What to know of the models and the data, each once.
+pub(super) fn notes(runs: &[&StoredRun], views: &[View<'_>]) -> Markup {
+    let mut notices: Vec<String> = Vec::new();
+    let mut samples: Vec<TaskName> = Vec::new();
+    for variant in views.iter().map(|view| view.variant) {
+        for notice in variant.spec.notices() {
+            if !notices.contains(&notice) {
+                notices.push(notice);
+            }
+        }
+        for task in variant.spec.tasks.iter().filter(|task| task.is_sample()) {
+            if !samples.contains(&task.task) {
+                samples.push(task.task);
+            }
+        }
+    }
+    html! {
+        @for notice in together(&notices) { p.notice { strong { "Note. " } (capital(&notice)) "." } }
         @for task in &samples {
             p.notice {
                 strong { "Model-written sample. " }
@@ -89,15 +109,29 @@ pub(super) fn what_was_run(runs: &[&StoredRun], views: &[View<'_>]) -> Markup {
                 " results were computed whole although a part should have done."
             }
         }
-        @if !kinds.is_empty() {
-            dl.kinds {
-                @for kind in kinds {
-                    dt { span.swatch style={ "background:" (hex(kind)) } {} (kind) }
-                    dd { (kind.manipulation().sentence()) }
-                }
-            }
+    }
+}
+
+/// Notices of several models that say the same, as one.
+fn together(notices: &[String]) -> Vec<String> {
+    const SAYS: &str = " was made from ";
+    let mut joined: Vec<(Vec<&str>, &str)> = Vec::new();
+    let mut others = Vec::new();
+    for notice in notices {
+        let Some((name, rest)) = notice.split_once(SAYS) else {
+            others.push(notice.clone());
+            continue;
+        };
+        match joined.iter_mut().find(|(_, known)| *known == rest) {
+            Some((names, _)) => names.push(name),
+            None => joined.push((vec![name], rest)),
         }
     }
+    let joined = joined.into_iter().map(|(names, rest)| match *names {
+        [name] => format!("{name}{SAYS}{rest}"),
+        _ => format!("{}: each{SAYS}{rest}", names.join(", ")),
+    });
+    joined.chain(others).collect()
 }
 
 fn capital(text: &str) -> String {
