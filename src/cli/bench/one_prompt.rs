@@ -30,7 +30,7 @@ pub fn run(args: &BenchTryArgs) -> anyhow::Result<()> {
     let n_layer = facts.n_layer;
     if args.output == Format::Text {
         print(&format!(
-            "{} ({}), {n_layer} layers, a prompt of {} tokens, {} threads, medians of {} rounds\n{:32}{:>12}{:>12}{:>8}{:>12}{:>10}\n",
+            "{} ({}), {n_layer} layers, a prompt of {} tokens, {} threads, medians of {} rounds\n{:32}{:>12}{:>12}{:>8}{:>14}{:>10}\n",
             facts.name,
             facts.quantization,
             args.tokens,
@@ -73,7 +73,7 @@ pub fn run(args: &BenchTryArgs) -> anyhow::Result<()> {
         print(&match args.output {
             Format::Json => Line::json(std::slice::from_ref(&line)),
             Format::Text => format!(
-                "{:32}{:>12.3}{:>12.3}{:>8.2}{first:>12.3}{:>10} {}\n",
+                "{:32}{:>12.3}{:>12.3}{:>8.2}{first:>14.3}{:>10} {}\n",
                 line.name,
                 line.seconds.0,
                 line.seconds.1,
