@@ -175,6 +175,45 @@ fn the_likeliest_choice_is_the_one_that_is_told() {
     }
 }
 
+/// The logits of the two words' first differing tokens, after what they share.
+#[test]
+fn the_logit_difference_is_that_of_the_tokens_that_differ() {
+    let place = place(
+        "{\"prompt\": \"to be\", \"answer\": \"yes\", \"foil\": \"yet\"}\n",
+        "scoring = \"whole-answer\"",
+    );
+    place
+        .run(
+            "sweep -m tiny.gguf -t 1 --task mine=mine.jsonl --manipulate freeze --layers 1 --out a",
+        )
+        .success();
+    let model = recipe().build().unwrap();
+    let mut engine = Straightforward::new(model.into(), &ContextOptions::default()).unwrap();
+    let token = |text: &str| {
+        *engine
+            .tokenizer()
+            .prompt(text)
+            .unwrap()
+            .tokens
+            .last()
+            .unwrap()
+    };
+    let (right, wrong) = (token("to be yes"), token("to be yet"));
+    let shared = engine.tokenizer().prompt("to be ye").unwrap();
+    let logits = engine.logits(&Request::new(&shared)).unwrap();
+    let expected = f64::from(logits[right.0 as usize] - logits[wrong.0 as usize]);
+    let rows = place.rows("a");
+    let clean = rows
+        .iter()
+        .find(|r| r.treatment == Treatment::Clean)
+        .unwrap();
+    let found = clean.metrics["logit_difference"];
+    assert!(
+        expected.abs() > 1e-3 && (found - expected).abs() < 2e-3,
+        "{found} {expected}"
+    );
+}
+
 #[test]
 fn generated_answers_are_scored_by_the_metric_that_is_named() {
     let records =
