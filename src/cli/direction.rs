@@ -50,7 +50,7 @@ pub fn run(args: DirectionArgs) -> anyhow::Result<()> {
     }
     write_directions(&args.out, &directions, &facts.architecture)?;
     let head = ["layer", "length", "explained, %"];
-    print(&table(&head, &rows, &[Column::Numbers]))?;
+    print(&format!("{}\n", table(&head, &rows, &[Column::Numbers])))?;
     say(&format!("wrote {}", args.out.display()));
     Ok(())
 }
