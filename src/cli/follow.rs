@@ -88,7 +88,8 @@ impl State {
         let measured = self.speed.since.and_then(|(since, stored)| {
             let work = self.stored.work - stored + self.in_hand().work;
             let seconds = since.elapsed().as_secs_f64();
-            (work > 0.0 && seconds > 0.0).then(|| work / seconds)
+            let tells = self.speed.before.is_none() || work >= TELLS * self.all.work;
+            (tells && work > 0.0 && seconds > 0.0).then(|| work / seconds)
         });
         measured.or(self.speed.before)
     }
@@ -154,6 +155,9 @@ impl State {
     }
 }
 
+/// The share of the work that must be done before its speed is believed rather than the one
+/// measured before: a unit's first result waits for clean runs and donors.
+const TELLS: f64 = 0.02;
 /// A unit may take longer than its work says by so much.
 const LONGER: f64 = 1.5;
 
