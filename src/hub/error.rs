@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// What went wrong getting a file of the hub.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// Not of the form `user/repo[:quant]`.
+    /// Not of the form `user/repo[@revision][:quant]`.
     #[error("{spec}: {reason} (-hf)")]
     Spec {
         /// What was given.
@@ -18,6 +18,16 @@ pub enum HubError {
     RepoNotFound {
         /// The repository.
         repo: String,
+    },
+    /// The repository has no such branch, tag or commit.
+    #[error(
+        "{repo} has no revision {revision} on the hub; give a branch, a tag or a commit behind the @ (-hf)"
+    )]
+    RevisionNotFound {
+        /// The repository.
+        repo: String,
+        /// The revision.
+        revision: String,
     },
     /// No such file in the repository.
     #[error("{repo} holds no file {file}")]

@@ -14,7 +14,7 @@ use hf_hub::{Cache, Repo};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use super::{Hub, HubError, Progress};
+use super::{Hub, HubError, Progress, cached};
 
 /// The path of a file in the cache, downloaded first unless it is there.
 pub(super) fn file(hub: &Hub, repo: &Repo, name: &str, file: &str) -> Result<PathBuf, HubError> {
@@ -39,8 +39,8 @@ pub(super) fn files(
             });
         }
     }
-    let cached = hub.cache.repo(repo.clone());
-    let here: Option<Vec<PathBuf>> = files.iter().map(|file| cached.get(file)).collect();
+    let here = files.iter().map(|file| cached::file(hub, repo, file));
+    let here: Option<Vec<PathBuf>> = here.collect();
     if let Some(path) = here.and_then(|paths| paths.into_iter().next()) {
         return Ok(path);
     }
@@ -60,7 +60,7 @@ pub(super) fn files(
         });
     }
     let folder = hub.options.cache.join(repo.folder_name());
-    cached.create_ref(commit).map_err(io(&folder))?;
+    cached::remember(hub, repo, commit).map_err(io(&folder))?;
     Ok(path.clone())
 }
 
@@ -108,29 +108,6 @@ pub(super) fn listing(hub: &Hub, repo: &Repo, name: &str) -> Result<Vec<String>,
         .info()
         .map_err(|error| refusal(hub, name, &remote.url(""), error))?;
     Ok(info.siblings.into_iter().map(|s| s.rfilename).collect())
-}
-
-/// The files of a repository that are in the cache.
-pub(super) fn cached_listing(hub: &Hub, repo: &Repo) -> Vec<String> {
-    let folder = hub.options.cache.join(repo.folder_name());
-    let Ok(commit) = fs::read_to_string(folder.join("refs").join(repo.revision())) else {
-        return Vec::new();
-    };
-    let snapshot = folder.join("snapshots").join(commit.trim());
-    let mut files = Vec::new();
-    let mut folders = vec![snapshot.clone()];
-    while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = path.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Ok(inside) = path.strip_prefix(&snapshot) {
-                let parts: Vec<_> = inside.iter().map(|p| p.to_string_lossy()).collect();
-                files.push(parts.join("/"));
-            }
-        }
-    }
-    files
 }
 
 fn metadata(hub: &Hub, repo: &Repo, name: &str, file: &str) -> Result<Metadata, HubError> {

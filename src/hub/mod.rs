@@ -1,26 +1,29 @@
 //! Files of the Hugging Face hub: the datasets that `midlayer pull` knows, and models given as
-//! `user/repo[:quant]`.
+//! `user/repo[@revision][:quant]`.
 //!
 //! `hf-hub` asks, resumes and lays out the cache, which is the one that all of the hub's tools
 //! share. What it leaves to its callers is done here: the environment's variables, checksums,
 //! and that a file is in the shared cache only once it is whole (`fetch.rs`).
 
+mod cached;
 mod error;
 mod fetch;
 mod names;
 mod options;
 mod origin;
 mod quant;
+mod wanted;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use hf_hub::api::sync::{Api, ApiBuilder};
-use hf_hub::{Cache, Repo};
+use hf_hub::{Cache, Repo, RepoType};
 
 pub use error::HubError;
 pub use options::HubOptions;
 pub use origin::Origin;
+use wanted::Wanted;
 
 /// A dataset's file on the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,12 +124,15 @@ impl Hub {
 /// # Errors
 /// [`HubError`]; what was downloaded before an interruption is kept aside for the next attempt.
 pub fn dataset_file(client: &Hub, repo: &str, file: &str) -> Result<PathBuf, HubError> {
-    check_repo(repo, repo)?;
+    wanted::check_repo(repo, repo)?;
     fetch::file(client, &Repo::dataset(repo.to_string()), repo, file)
 }
 
-/// The GGUF file of a model given as `user/repo` or `user/repo:quant`, or the first of its parts,
+/// The GGUF file of a model given as `user/repo[@revision][:quant]`, or the first of its parts,
 /// downloaded unless it is in the cache; so are its other parts, all from one commit.
+///
+/// The revision is a branch, a tag or a commit, `main` where none is given. What a branch or tag
+/// meant when it was first asked for is kept in the cache; a commit means the same for ever.
 ///
 /// What is behind the colon is the name of a file, with or without its folder and `.gguf`, or a
 /// quant: it is matched regardless of case as a whole tag of the file's name; where no tag is
@@ -136,20 +142,16 @@ pub fn dataset_file(client: &Hub, repo: &str, file: &str) -> Result<PathBuf, Hub
 /// # Errors
 /// [`HubError`]; what was downloaded before an interruption is kept aside for the next attempt.
 pub fn model_file(client: &Hub, spec: &str) -> Result<PathBuf, HubError> {
-    let (name, quant) = match spec.split_once(':') {
-        Some((name, quant)) => (name, Some(quant)),
-        None => (spec, None),
+    let wanted = Wanted::parse(spec)?;
+    let repo = match wanted.revision {
+        None => Repo::model(wanted.repo.into()),
+        Some(revision) => Repo::with_revision(wanted.repo.into(), RepoType::Model, revision.into()),
     };
-    check_repo(name, spec)?;
-    if quant.is_some_and(|quant| quant.trim().is_empty()) {
-        return Err(malformed(spec, "there is no quant after the colon"));
-    }
-    let repo = Repo::model(name.to_string());
+    let choose = |files: &[String]| quant::choose(wanted.name, files, wanted.quant);
     let files = match client.options.offline {
-        None => quant::choose(name, &fetch::listing(client, &repo, name)?, quant)?,
+        None => choose(&listing(client, &repo, &wanted)?)?,
         Some(variable) => {
-            let here = fetch::cached_listing(client, &repo);
-            quant::choose(name, &here, quant).map_err(|error| match error {
+            choose(&cached::listing(client, &repo)).map_err(|error| match error {
                 // What is missing here may well be on the hub.
                 HubError::NoGguf { .. }
                 | HubError::NoQuant { .. }
@@ -161,25 +163,20 @@ pub fn model_file(client: &Hub, spec: &str) -> Result<PathBuf, HubError> {
             })?
         }
     };
-    fetch::files(client, &repo, name, &files)
+    fetch::files(client, &repo, wanted.name, &files)
 }
 
-fn malformed(spec: &str, reason: &'static str) -> HubError {
-    HubError::Spec {
-        spec: spec.to_string(),
-        reason,
+/// The files of a model's repository, as the hub lists them.
+fn listing(client: &Hub, repo: &Repo, wanted: &Wanted<'_>) -> Result<Vec<String>, HubError> {
+    let listing = fetch::listing(client, repo, wanted.name);
+    // The status alone does not say whether the revision or all of the repository is missing.
+    if let (Err(HubError::RepoNotFound { .. }), Some(revision)) = (&listing, wanted.revision)
+        && fetch::listing(client, &Repo::model(wanted.repo.into()), wanted.repo).is_ok()
+    {
+        return Err(HubError::RevisionNotFound {
+            repo: wanted.repo.into(),
+            revision: revision.into(),
+        });
     }
-}
-
-/// The name becomes part of paths and addresses, so only what the hub allows in names passes.
-fn check_repo(name: &str, spec: &str) -> Result<(), HubError> {
-    let allowed = |part: &str| {
-        part.chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-            && part.chars().any(|c| c != '.')
-    };
-    match name.split_once('/') {
-        Some((user, repo)) if allowed(user) && allowed(repo) => Ok(()),
-        _ => Err(malformed(spec, "a repository is given as user/repo")),
-    }
+    listing
 }

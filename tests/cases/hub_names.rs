@@ -4,11 +4,14 @@
 use std::fs;
 
 use midlayer::hub::{Hub, HubError, HubOptions, model_file};
+use midlayer::runtime::Synthetic;
+use midlayer::store::StoredRun;
+use predicates::str::contains;
 use tempfile::TempDir;
 
-use crate::common::place::{Place, json_lines};
+use crate::common::place::{Place, json_lines, recipe};
 use crate::common::rewrite::Pieces;
-use crate::hub_server::{COMMIT, Repository, Server};
+use crate::hub_server::{COMMIT, Repository, Server, Version};
 
 /// A repository whose files hold their own names, and an empty cache.
 fn hub(names: &[&str]) -> (Server, TempDir, Hub) {
@@ -172,4 +175,59 @@ fn a_split_model_of_the_hub_runs_and_its_revision_is_kept() {
     );
     let report = fs::read_to_string(place.path("r/report.md")).unwrap();
     assert!(report.contains(COMMIT), "{report}");
+}
+
+/// A run is told apart by the commit, however the revision was written.
+#[test]
+fn a_run_is_of_the_commit_that_its_revision_means() {
+    let place = Place::new();
+    let main = fs::read(place.model()).unwrap();
+    let other = "fedcba9876543210fedcba9876543210fedcba98";
+    let another = Synthetic {
+        seed: 9,
+        ..recipe()
+    };
+    another
+        .build()
+        .unwrap()
+        .save(&place.path("v1.gguf"))
+        .unwrap();
+    let mut repository = Repository::new("u/tiny", &[("tiny-F32.gguf", &main)]);
+    repository.others.push(Version {
+        commit: other,
+        names: vec!["v1"],
+        files: vec![(
+            "tiny-F32.gguf".into(),
+            fs::read(place.path("v1.gguf")).unwrap(),
+        )],
+    });
+    let server = Server::start(repository);
+    let sweep = |model: &str, out: &str| {
+        let line = format!("sweep {model} -t 1 --shots 0 --limit 2 --layers 2 --out {out}");
+        let mut command = place.command(&line);
+        command.env("HF_ENDPOINT", format!("http://{}", server.at));
+        command.env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");
+        assert_cmd::Command::from_std(command).assert()
+    };
+    sweep("-hf u/tiny@v1:F32", "r").success();
+    let stored = StoredRun::read(&place.path("r")).unwrap();
+    let origin = stored.variants[0].spec.model.hub.as_ref().unwrap();
+    assert_eq!((&*origin.repo, &*origin.revision), ("u/tiny", other));
+    sweep("-m v1.gguf", "same").success();
+    assert_eq!(place.rows("r"), place.rows("same"));
+
+    let again = sweep(&format!("-hf u/tiny@{other}"), "r").success();
+    again.stderr(contains("results were there already"));
+    sweep("-hf u/tiny", "r")
+        .code(1)
+        .stderr(contains("another run"));
+    // Two revisions in one run are two models.
+    sweep("-hf u/tiny@main,u/tiny@v1", "both").success();
+    let both = StoredRun::read(&place.path("both")).unwrap();
+    let revisions: Vec<_> = both
+        .variants
+        .iter()
+        .map(|variant| variant.spec.model.hub.as_ref().unwrap().revision.clone())
+        .collect();
+    assert_eq!(revisions, [COMMIT, other]);
 }

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-/// The commit that all repositories are at.
+/// The commit that the main branch of all repositories is at.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// What was asked for.
@@ -38,12 +38,21 @@ pub struct Repository {
     /// Large files are elsewhere, and named by their SHA-256.
     pub redirects: bool,
     pub bearer: Option<&'static str>,
+    /// The files of other commits, with the branches and tags that are at them.
+    pub others: Vec<Version>,
     /// Whether a new commit is made after each file.
     pub moves: bool,
     /// What to do with the next requests for content.
     faults: Mutex<Vec<Fault>>,
     /// Where each answer that sent content began.
     sent: Arc<Mutex<Vec<usize>>>,
+}
+
+/// A commit, what it is called, and its files.
+pub struct Version {
+    pub commit: &'static str,
+    pub names: Vec<&'static str>,
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 #[derive(Clone, Copy)]
@@ -88,37 +97,51 @@ impl Repository {
         } else {
             "models/"
         };
-        let api = format!("/api/{kind}{}/revision/main", self.at);
-        let resolve = format!("/{}/resolve/main/", self.at);
         if self.bearer.is_some() && asked.bearer.as_deref() != self.bearer {
             return write!(to, "{}0\r\n\r\n", plain("401 Unauthorized"));
         }
-        if asked.path == api {
-            let names = self
-                .files
+        let api = format!("/api/{kind}{}/revision/", self.at);
+        let resolve = format!("/{}/resolve/", self.at);
+        let others = self.others.iter().map(|v| (v.commit, &v.names, &v.files));
+        let main = (COMMIT, &vec!["main"], &self.files);
+        let mut revisions = std::iter::once(main).chain(others).flat_map(|version| {
+            let names = version.1.iter().copied().chain([version.0]);
+            names.map(move |name| (name, version.0, version.2))
+        });
+        if let Some(revision) = asked.path.strip_prefix(&api) {
+            let Some((_, commit, files)) = revisions.find(|(name, ..)| *name == revision) else {
+                return write!(to, "{}0\r\n\r\n", plain("404 Not Found"));
+            };
+            let names = files
                 .iter()
                 .map(|(n, _)| format!(r#"{{"rfilename":"{n}"}}"#));
             let names = names.collect::<Vec<_>>().join(",");
-            let body = format!(r#"{{"sha":"{COMMIT}","siblings":[{names}],"tags":[]}}"#);
+            let body = format!(r#"{{"sha":"{commit}","siblings":[{names}],"tags":[]}}"#);
             return write!(to, "{}{}\r\n\r\n{body}", plain("200 OK"), body.len());
         }
-        let name = asked.path.strip_prefix(&resolve);
-        let name = name.or_else(|| asked.path.strip_prefix("/elsewhere/"));
-        let found = self.files.iter().find(|(n, _)| Some(&**n) == name);
-        let Some((name, bytes)) = found else {
+        let found = revisions.find_map(|(revision, commit, files)| {
+            let name = [
+                format!("{resolve}{revision}/"),
+                format!("/elsewhere/{commit}/"),
+            ]
+            .iter()
+            .find_map(|at| asked.path.strip_prefix(at))?;
+            let at = files.iter().position(|(n, _)| n == name)?;
+            Some((commit, at, &files[at]))
+        });
+        let Some((commit, at, (name, bytes))) = found else {
             return write!(to, "{}0\r\n\r\n", plain("404 Not Found"));
         };
         let etag = self.etag(bytes);
-        let at = self.files.iter().position(|(n, _)| n == name);
-        let commit = match at.filter(|_| self.moves) {
-            Some(n) => format!("{n}{}", &COMMIT[1..]),
-            None => COMMIT.to_string(),
+        let said = match self.moves {
+            true => format!("{at}{}", &commit[1..]),
+            false => commit.to_string(),
         };
-        let head = format!("x-repo-commit: {commit}\r\n");
+        let head = format!("x-repo-commit: {said}\r\n");
         if self.redirects && asked.path.starts_with(&resolve) {
             let head = format!("{head}x-linked-etag: \"{etag}\"\r\netag: \"other\"\r\n");
             let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
-            let location = format!("location: http://{host}/elsewhere/{name}\r\n");
+            let location = format!("location: http://{host}/elsewhere/{commit}/{name}\r\n");
             return write!(to, "{}0\r\n{head}{location}\r\n", plain("302 Found"));
         }
         self.send(bytes, &format!("{head}etag: \"{etag}\"\r\n"), asked, to)

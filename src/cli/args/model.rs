@@ -21,7 +21,8 @@ pub struct ModelArgs {
         required_unless_present_any = ["hf_repo", "architectures", "backends"]
     )]
     pub model: Option<String>,
-    /// Model of the Hugging Face hub, user/repo[:quant], kept in the hub's own cache [also -hf]
+    /// Model of the Hugging Face hub, user/repo[@revision][:quant], kept in the hub's own cache
+    /// [also -hf]
     #[arg(long, value_name = "REPO", conflicts_with = "model")]
     pub hf_repo: Option<String>,
     /// Layers to put on a GPU [also -ngl]
