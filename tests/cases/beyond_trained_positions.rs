@@ -30,9 +30,26 @@ fn learned_positions_are_a_limit() {
     place.run(&fits).success();
     // What follows needs positions, too.
     one_line_error(1, LEARNED)(place.run(&format!("{long} --generate 2")));
-    let far = place.run(&format!("{fits} --generate 20"));
-    far.code(1).stderr(contains(LEARNED));
     place.run(&format!("{fits} --generate 4")).success();
+}
+
+/// How far a text may go is known before its first token: nothing is printed.
+#[test]
+fn what_is_to_be_generated_must_fit() {
+    let place = Place::new();
+    learned(&place);
+    for (line, length) in [
+        ("try -m gpt2.gguf -t 1 --layers 1", 104),
+        ("try -m gpt2.gguf -t 1 --layers 1,2", 104),
+        ("try -m tiny.gguf -c 32 -t 1 --layers 1", 8),
+    ] {
+        let line = format!("{line} -p {}", "a".repeat(length));
+        let whole = place.run(&format!("{line} --generate 25")).success();
+        let output = String::from_utf8(whole.get_output().stdout.clone()).unwrap();
+        assert!(!output.is_empty());
+        let error = one_line_error(2, "generate at most 25");
+        error(place.run(&format!("{line} --generate 26")));
+    }
 }
 
 #[test]

@@ -47,6 +47,14 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
     }
     let anatomy = engine.inspect().anatomy();
     let anatomy = anatomy.expect("engines have a callback").clone();
+    if let Some(max) = args.generate {
+        let positions = anatomy.learned_positions.unwrap_or(u32::MAX);
+        check_room(
+            prompt.tokens.len(),
+            max,
+            positions.min(loaded.options.n_ctx),
+        )?;
+    }
     let runs = runs::runs(&args, &mut engine, &anatomy, &prompt, donor.as_deref())?;
     if let Some(path) = &args.save_plan {
         save_plan(path, &engine, &runs)?;
@@ -99,6 +107,18 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
         stream::stream(&loaded.model, both, &clean, run, max as usize)?;
     }
     Ok(())
+}
+
+/// Refuses what is known at the start to end at the last position. The last token that is
+/// generated needs none. A prompt that does not fit by itself is an error of its own.
+fn check_room(prompt: usize, max: u32, positions: u32) -> Result<(), Usage> {
+    let room = (positions as usize + 1).saturating_sub(prompt);
+    if room == 0 || max as usize <= room {
+        return Ok(());
+    }
+    Err(Usage(format!(
+        "the prompt's {prompt} tokens and {max} more do not fit {positions} positions: generate at most {room}, or raise -c if it is below what the model has (--generate)"
+    )))
 }
 
 /// The engine of somebody who waits.
