@@ -18,6 +18,7 @@ use common::rows::Copy;
 use midlayer::store::DATABASE;
 use predicates::prelude::*;
 use predicates::str::contains;
+use rusqlite::types::Value;
 
 const SFTP_SERVERS: [&str; 3] = [
     "/usr/lib/openssh/sftp-server",
@@ -247,5 +248,88 @@ fn a_process_of_another_machine_is_left_alone_until_the_user_says_so() {
     place.run(&format!("{SWEEP} --out whole")).success();
     let whole = Copy::of(&place.path("whole")).unwrap();
     assert!(Copy::of(&run).unwrap().dump() == whole.dump());
+    umount(&place, name);
+}
+
+/// A finished run that was made through sshfs, what it holds, and the command that made it.
+/// sshfs keeps what it was told of a path for twenty seconds, the kernel for one.
+fn finished(place: &Place, below: &Path, name: &str) -> (String, PathBuf, Vec<Vec<Value>>) {
+    let line = format!("{SWEEP} --out {name}/run");
+    place.run(&line).success();
+    let run = below.join("run");
+    let rows = Copy::of(&run).unwrap().dump();
+    (line, run, rows)
+}
+
+#[test]
+fn a_journal_that_has_just_gone_is_no_error() {
+    const NAME: &str = "a_journal_that_has_just_gone_is_no_error";
+    if !in_namespace(NAME, NETWORK_DISKS, able) {
+        return;
+    }
+    let (place, below, name) = reached(Way::Sshfs);
+    let (line, run, rows) = finished(&place, &below, name);
+    let journal = format!("{DATABASE}-journal");
+    let mut db = rusqlite::Connection::open(run.join(DATABASE)).unwrap();
+    let transaction = db.transaction().unwrap();
+    transaction.execute("DELETE FROM results", []).unwrap();
+    let seen = place.path(name).join("run").join(&journal);
+    assert!(seen.metadata().unwrap().len() > 0);
+    transaction.rollback().unwrap();
+    assert!(!run.join(&journal).exists());
+    // The way to it still says that the journal is there.
+    assert!(seen.exists());
+    let again = place.run(&line).success();
+    again.stderr(contains("were there already"));
+    assert!(Copy::of(&run).unwrap().dump() == rows);
+    drop(db);
+    umount(&place, name);
+}
+
+#[test]
+fn a_journal_that_was_seen_while_it_was_empty_is_rolled_back() {
+    const NAME: &str = "a_journal_that_was_seen_while_it_was_empty_is_rolled_back";
+    if !in_namespace(NAME, NETWORK_DISKS, able) {
+        return;
+    }
+    let (place, below, name) = reached(Way::Sshfs);
+    let (line, run, rows) = finished(&place, &below, name);
+    let [database, journal] = ["", "-journal"].map(|suffix| format!("{DATABASE}{suffix}"));
+    // As a killed process leaves them: part of a transaction is in the database.
+    let mut db = rusqlite::Connection::open(run.join(&database)).unwrap();
+    db.pragma_update(None, "cache_size", 2).unwrap();
+    let transaction = db.transaction().unwrap();
+    transaction.execute("DELETE FROM results", []).unwrap();
+    let left = [&database, &journal].map(|file| std::fs::read(run.join(file)).unwrap());
+    transaction.rollback().unwrap();
+    drop(db);
+    std::fs::write(run.join(&journal), "").unwrap();
+    let seen = place.path(name).join("run").join(&journal);
+    assert_eq!(seen.metadata().unwrap().len(), 0);
+    for (file, bytes) in [&database, &journal].into_iter().zip(&left) {
+        std::fs::write(run.join(file), bytes).unwrap();
+    }
+    let before = Copy::of(&run).unwrap();
+    assert!(before.dump() == rows, "the journal restores all rows");
+    assert_eq!(
+        seen.metadata().unwrap().len(),
+        0,
+        "the way to it does not know"
+    );
+    // A reader takes the journal along, and so does the next writer.
+    let read = place.run(&format!("export -o jsonl {name}/run")).success();
+    let lines = read.get_output().stdout.split(|byte| *byte == b'\n');
+    let stored: i64 = before
+        .db
+        .query_row("SELECT count(*) FROM results", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(lines.count() as i64, stored + 1);
+    place
+        .run(&line)
+        .success()
+        .stderr(contains("were there already"));
+    let found = Copy::of(&run).unwrap();
+    assert!(found.dump() == rows && found.integrity() == "ok");
+    assert!(!run.join(&journal).exists());
     umount(&place, name);
 }

@@ -1,6 +1,6 @@
 //! Connections to a run's database: to write it, and to read it whoever writes it meanwhile.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
 use super::file_system::FileSystem;
+use super::fresh;
 use super::hold::{Hold, is_shared};
 use super::{DATABASE, StoreError, database};
 
@@ -96,12 +97,11 @@ fn is_writable(folder: &Path) -> bool {
 }
 
 /// What changes when a file does.
-#[derive(PartialEq, Eq)]
-struct Version(Option<(u64, Option<SystemTime>)>);
+type Version = Option<(u64, Option<SystemTime>)>;
 
-fn version(path: &Path) -> Version {
-    let about = fs::metadata(path).ok();
-    Version(about.map(|about| (about.len(), about.modified().ok())))
+fn version(path: &Path) -> io::Result<Version> {
+    let about = fresh::about(path)?;
+    Ok(about.map(|about| (about.len(), about.modified().ok())))
 }
 
 /// A copy of a database and of what SQLite keeps beside it, all of one moment.
@@ -109,12 +109,12 @@ fn copy(folder: &Path) -> io::Result<TempDir> {
     let names: Vec<String> = ["", "-wal", "-journal"]
         .map(|suffix| format!("{DATABASE}{suffix}"))
         .to_vec();
-    let look = || -> Vec<Version> {
+    let look = || -> io::Result<Vec<Version>> {
         let paths = names.iter().map(|name| folder.join(name));
         paths.map(|path| version(&path)).collect()
     };
     for _ in 0..LOOKS {
-        let before = look();
+        let before = look()?;
         let copy = tempfile::tempdir()?;
         for name in &names {
             // Contents alone: what may not be written to may have been killed midway too.
@@ -126,7 +126,7 @@ fn copy(folder: &Path) -> io::Result<TempDir> {
                 )?),
             }
         }
-        if look() == before {
+        if look()? == before {
             return Ok(copy);
         }
         sleep(Duration::from_millis(50));

@@ -2,6 +2,7 @@
 
 mod connection;
 mod file_system;
+mod fresh;
 mod guard;
 mod hold;
 mod holder;

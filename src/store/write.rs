@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, params};
 
 use super::connection::{BESIDE, to_write};
+use super::fresh;
 use super::guard::{Guard, version};
 use super::hold::{self, Hold};
 use super::opened::Opened;
@@ -80,6 +81,9 @@ impl Store {
         variants: &[Variant],
     ) -> Result<(Connection, i64), StoreError> {
         let fail = database(folder);
+        if hold.network().is_some() {
+            fresh::settle(folder).map_err(|source| StoreError::of_io(folder, source))?;
+        }
         let mut db = to_write(folder, hold).map_err(&fail)?;
         let begun: i64 = db
             .query_row(

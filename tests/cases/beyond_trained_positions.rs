@@ -39,9 +39,9 @@ fn what_is_to_be_generated_must_fit() {
     let place = Place::new();
     learned(&place);
     for (line, length) in [
-        ("try -m gpt2.gguf -t 1 --layers 1", 104),
-        ("try -m gpt2.gguf -t 1 --layers 1,2", 104),
-        ("try -m tiny.gguf -c 32 -t 1 --layers 1", 8),
+        ("try -m gpt2.gguf -t 1 --layers 1", 102),
+        ("try -m gpt2.gguf -t 1 --layers 1,2", 102),
+        ("try -m tiny.gguf -c 32 -t 1 --layers 1", 6),
     ] {
         let line = format!("{line} -p {}", "a".repeat(length));
         let whole = place.run(&format!("{line} --generate 25")).success();
