@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::Path;
 
 use common::exported::{cells, read_csv, read_jsonl, read_parquet, read_sql};
-use common::pandas::Python;
 use common::place::{Place, one_line_error};
+use common::python::Python;
 use common::require::{PANDAS, not_run};
 use midlayer::export::{Prompts, Record, records, schema};
 use midlayer::store::{ResultRow, StoredRun};

@@ -1,13 +1,13 @@
 //! Chat templates of any kind that models' files hold.
 
 use std::path::Path;
-use std::process::Command;
 
 use midlayer::runtime::{ChatDate, ChatError, ChatMessage, ChatTemplate, ChatTokens};
 use midlayer::store::StoredRun;
 use serde_json::{Value, json};
 
 use crate::common::place::{Place, one_line_error};
+use crate::common::python::Python;
 use crate::common::require::{JINJA2, not_run};
 use crate::common::rewrite::Pieces;
 
@@ -134,14 +134,11 @@ fn templates_are_rendered_as_jinja2_renders_them() {
 #[test]
 fn what_was_recorded_is_what_jinja2_makes() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/record-templates");
-    let has = Command::new("python3")
-        .args(["-c", "import jinja2"])
-        .output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        let test = "what_was_recorded_is_what_jinja2_makes";
-        return not_run(test, JINJA2, "python3 cannot import it");
-    }
-    let output = Command::new("python3").arg(script).arg("--check").output();
+    let python = match Python::with_jinja2() {
+        Ok(python) => python,
+        Err(why) => return not_run("what_was_recorded_is_what_jinja2_makes", JINJA2, &why),
+    };
+    let output = python.command().arg(script).arg("--check").output();
     let output = output.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{errors}");

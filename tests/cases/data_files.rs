@@ -7,8 +7,8 @@ use midlayer::store::StoredRun;
 use midlayer::tasks::data::{read_cnn_dailymail, read_squad};
 use predicates::str::contains;
 
-use crate::common::pandas::Python;
 use crate::common::place::Place;
+use crate::common::python::Python;
 use crate::common::require::{PANDAS, not_run};
 
 /// Everything that pyarrow writes of the hub's two sets: codecs, encodings, types of texts.

@@ -1,4 +1,4 @@
-//! A Python that has pandas and pyarrow.
+//! A Python that has the packages that a test needs.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,26 +8,39 @@ use std::process::{Command, Stdio};
 pub struct Python(Option<PathBuf>);
 
 impl Python {
-    /// The `python3` that is there if it has both; else pip puts them into the target folder,
-    /// once. The error says why neither is possible.
+    /// With pandas and pyarrow.
     pub fn with_pandas() -> Result<Self, String> {
+        Self::with("pandas", "pandas, pyarrow", &["pandas>=2", "pyarrow>=14"])
+    }
+
+    /// With jinja2.
+    pub fn with_jinja2() -> Result<Self, String> {
+        Self::with("jinja2", "jinja2", &["jinja2>=3.1,<4"])
+    }
+
+    /// The `python3` that is there if it can import the modules; else pip puts the packages into
+    /// the target folder, once, under `name`. The error says why neither is possible.
+    fn with(name: &str, modules: &str, packages: &[&str]) -> Result<Self, String> {
         let own = Python(None);
-        if own.imports() {
+        if own.imports(modules) {
             return Ok(own);
         }
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let lock = File::create(folder.join("pandas.lock")).map_err(|e| e.to_string())?;
+        let lock = File::create(folder.join(format!("{name}.lock")));
+        let lock = lock.map_err(|e| e.to_string())?;
         lock.lock().map_err(|e| e.to_string())?;
-        let packages = folder.join("pandas");
-        let installed = Python(Some(packages.clone()));
-        if packages.is_dir() && installed.imports() {
+        let place = folder.join(name);
+        let installed = Python(Some(place.clone()));
+        if place.is_dir() && installed.imports(modules) {
             return Ok(installed);
         }
-        install(folder, &packages)?;
-        if installed.imports() {
+        install(folder, &place, packages)?;
+        if installed.imports(modules) {
             Ok(installed)
         } else {
-            Err("python3 cannot import the pandas and pyarrow that pip installed".into())
+            Err(format!(
+                "python3 cannot import what pip installed ({modules})"
+            ))
         }
     }
 
@@ -39,23 +52,23 @@ impl Python {
         command
     }
 
-    fn imports(&self) -> bool {
+    fn imports(&self, modules: &str) -> bool {
         let mut command = self.command();
-        command.args(["-c", "import pandas, pyarrow"]);
+        command.args(["-c", &format!("import {modules}")]);
         let status = command.stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
     }
 }
 
 /// Installs into a folder of its own, which takes its name when it is complete.
-fn install(folder: &Path, packages: &Path) -> Result<(), String> {
+fn install(folder: &Path, place: &Path, packages: &[&str]) -> Result<(), String> {
     let part = tempfile::tempdir_in(folder).map_err(|e| e.to_string())?;
     let output = Command::new("python3")
         .args(["-m", "pip", "install", "--quiet", "--no-input"])
         .args(["--disable-pip-version-check", "--only-binary", ":all:"])
         .args(["--retries", "1", "--timeout", "20", "--target"])
         .arg(part.path())
-        .args(["pandas>=2", "pyarrow>=14"])
+        .args(packages)
         .output()
         .map_err(|e| format!("python3 does not start: {e}"))?;
     if !output.status.success() {
@@ -63,6 +76,6 @@ fn install(folder: &Path, packages: &Path) -> Result<(), String> {
         let last = errors.lines().last().unwrap_or("pip says nothing");
         return Err(format!("pip cannot install them: {last}"));
     }
-    fs::remove_dir_all(packages).ok();
-    fs::rename(part.keep(), packages).map_err(|e| e.to_string())
+    fs::remove_dir_all(place).ok();
+    fs::rename(part.keep(), place).map_err(|e| e.to_string())
 }
