@@ -37,7 +37,7 @@ fn tiny(architecture: Architecture) -> Straightforward {
 
 /// Those whose layers keep keys and values apart.
 fn keeping_both() -> impl Iterator<Item = Architecture> {
-    attentive().filter(|a| *a != Architecture::Deepseek2Latent)
+    attentive().filter(|a| !a.is_latent())
 }
 
 fn request(plan: Vec<Intervention>) -> Request {

@@ -1,7 +1,7 @@
 //! Which architectures a synthetic model can have: for each its name, what it stands for, and
 //! the metadata that llama.cpp wants of it.
 
-use super::metadata::Value::{Bool, Each, F32, LayersBut, Odd, U32};
+use super::metadata::Value::{Bool, Each, F32, Four, LayersBut, Odd, U32};
 use super::metadata::WIDTH;
 use super::recipe::{Caches, Heads, Recipe, layer_norms, rms_norms};
 
@@ -348,6 +348,60 @@ supported {
         heads: Heads::PairedInOdd,
         metadata: &[("shortconv.l_cache", U32(3))],
         ..rms_norms("lfm2")
+    },
+    /// Hybrid: gated delta nets and gated attention in turns, chosen and shared experts everywhere.
+    Qwen3Next => Recipe {
+        caches: Caches::Odd,
+        metadata: &[
+            ("full_attention_interval", U32(2)),
+            ("ssm.conv_kernel", U32(4)),
+            ("ssm.inner_size", U32(WIDTH)),
+            ("ssm.state_size", U32(16)),
+            ("ssm.time_step_rank", U32(4)),
+            ("ssm.group_count", U32(2)),
+            ("expert_count", U32(4)),
+            ("expert_used_count", U32(2)),
+            ("expert_feed_forward_length", U32(WIDTH)),
+            ("expert_shared_feed_forward_length", U32(WIDTH)),
+        ],
+        ..rms_norms("qwen3next")
+    },
+    /// As qwen3next, with an MLP in place of the experts and positions of several axes.
+    Qwen35 => Recipe {
+        caches: Caches::Odd,
+        metadata: &[
+            ("rope.dimension_sections", Four([3, 3, 2, 0])),
+            ("full_attention_interval", U32(2)),
+            ("ssm.conv_kernel", U32(4)),
+            ("ssm.inner_size", U32(WIDTH)),
+            ("ssm.state_size", U32(16)),
+            ("ssm.time_step_rank", U32(4)),
+            ("ssm.group_count", U32(2)),
+        ],
+        ..rms_norms("qwen35")
+    },
+    /// Hybrid: delta nets with a gate for each channel and latent attention without positions in turns, experts above the first layer.
+    KimiLinear => Recipe {
+        caches: Caches::Odd,
+        metadata: &[
+            ("attention.head_count_kv", Each(|l| l % 2)),
+            ("attention.key_length", U32(64)),
+            ("attention.value_length", U32(32)),
+            ("attention.key_length_mla", U32(48)),
+            ("attention.value_length_mla", U32(16)),
+            ("attention.kv_lora_rank", U32(32)),
+            ("rope.dimension_count", U32(32)),
+            ("kda.head_dim", U32(16)),
+            ("ssm.conv_kernel", U32(4)),
+            ("leading_dense_block_count", U32(1)),
+            ("expert_count", U32(4)),
+            ("expert_used_count", U32(2)),
+            ("expert_shared_count", U32(1)),
+            ("expert_feed_forward_length", U32(WIDTH)),
+            ("expert_weights_scale", F32(1.5)),
+            ("expert_gating_func", U32(2)),
+        ],
+        ..rms_norms("kimi-linear")
     },
     /// Hybrid: attention and recurrence in parallel in every layer.
     FalconH1 => Recipe {

@@ -17,6 +17,8 @@ pub(super) enum Value {
     Odd(bool),
     /// A number for each layer.
     Each(fn(u32) -> u32),
+    /// Four numbers, however many layers there are.
+    Four([u32; 4]),
     /// So many fewer than there are layers.
     LayersBut(u32),
 }
@@ -66,8 +68,8 @@ impl Metadata {
         unsafe { sys::gguf_set_val_f32(self.raw, self.key(key).as_ptr(), value) };
     }
 
-    /// A number for each layer.
-    pub(super) fn by_layer(&self, key: &str, values: &[u32]) {
+    /// Numbers, as many as there are layers where a key has one for each.
+    pub(super) fn numbers(&self, key: &str, values: &[u32]) {
         // SAFETY: the key is NUL-terminated, the array has the length given, of u32; gguf copies.
         unsafe {
             sys::gguf_set_arr_data(
@@ -100,7 +102,8 @@ impl Metadata {
             Value::U32(value) => self.u32(key, value),
             Value::F32(value) => self.f32(key, value),
             Value::Bool(value) => self.bool(key, value),
-            Value::Each(of) => self.by_layer(key, &(0..n_layer).map(of).collect::<Vec<_>>()),
+            Value::Each(of) => self.numbers(key, &(0..n_layer).map(of).collect::<Vec<_>>()),
+            Value::Four(values) => self.numbers(key, &values),
             Value::LayersBut(n) => self.u32(key, n_layer.saturating_sub(n)),
             Value::Odd(value) => {
                 let values: Vec<bool> = (0..n_layer).map(|l| (l % 2 == 1) == value).collect();

@@ -151,7 +151,7 @@ impl Synthetic {
             recipe::Heads::PairedInOdd => {
                 let of = |layer| layer % 2 * (self.n_head / 2);
                 let by_layer: Vec<u32> = (0..self.n_layer).map(of).collect();
-                m.by_layer(key, &by_layer);
+                m.numbers(key, &by_layer);
             }
         }
         m.u32("attention.head_count", self.n_head);

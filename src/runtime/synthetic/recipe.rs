@@ -104,6 +104,14 @@ impl Architecture {
         }
     }
 
+    /// Whether a layer that keeps keys and values keeps them as one (latent attention).
+    pub fn is_latent(self) -> bool {
+        let metadata = self.recipe().metadata;
+        metadata
+            .iter()
+            .any(|(key, _)| *key == "attention.key_length_mla")
+    }
+
     /// Whether some layer carries a state from token to token that is no list of keys and
     /// values.
     pub fn is_recurrent(self) -> bool {
