@@ -4,7 +4,7 @@ use crate::ggml as sys;
 
 use super::Node;
 
-/// Tensors of shape [1, 1, 1, 1], known by number.
+/// Tensors, of shape [1, 1, 1, 1] at first, known by number.
 #[derive(Default)]
 pub(super) struct Graph(Vec<*mut sys::ggml_tensor>);
 
@@ -38,6 +38,13 @@ impl Graph {
         let field = unsafe { &raw mut (*self.0[of]).view_src };
         // SAFETY: as above.
         unsafe { field.write(viewed) };
+    }
+
+    pub fn shape(&mut self, n: usize, shape: [i64; 4]) {
+        // SAFETY: made by `add`; no reference to it is held.
+        let field = unsafe { &raw mut (*self.0[n]).ne };
+        // SAFETY: as above.
+        unsafe { field.write(shape) };
     }
 
     pub fn name(&mut self, n: usize, name: &str) {

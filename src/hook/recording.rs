@@ -133,3 +133,42 @@ impl Recording {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::fake::Graph;
+
+    /// A layer gives several tensors one name. Another backend's copy is of the one of its shape.
+    #[test]
+    fn a_copy_is_of_the_latest_node_of_its_name_and_shape() {
+        let mut graph = Graph::default();
+        let input = graph.leaf();
+        let flat = graph.node(sys::GGML_OP_MUL_MAT, &[input]);
+        let heads = graph.node(sys::GGML_OP_RESHAPE, &[flat]);
+        graph.shape(flat, [8, 3, 1, 1]);
+        graph.shape(heads, [4, 2, 3, 1]);
+        for node in [flat, heads] {
+            graph.name(node, "Qcur-3");
+        }
+        let mut copy = |shape| {
+            let copy = graph.leaf();
+            graph.name(copy, "CPU#Qcur-3#0");
+            graph.shape(copy, shape);
+            graph.node(sys::GGML_OP_CONT, &[copy])
+        };
+        let readers = [[8, 3, 1, 1], [4, 2, 3, 1], [2, 4, 3, 1]].map(&mut copy);
+        let record = |reader| {
+            let mut recording = Recording::default();
+            for node in [flat, heads, reader] {
+                recording.add_node(*graph.get(node));
+            }
+            let sources = recording.tensors[recording.nodes[2]].sources.clone();
+            let read = recording.nodes.iter().position(|n| *n == sources[0]);
+            (read, recording.lost)
+        };
+        assert_eq!(record(readers[0]), (Some(0), None));
+        assert_eq!(record(readers[1]), (Some(1), None));
+        assert_eq!(record(readers[2]), (None, Some("CPU#Qcur-3#0".into())));
+    }
+}
