@@ -204,6 +204,7 @@ fn runs_are_listed() {
     let place = Place::new();
     let none = contains("no run in runs");
     place.run("runs").success().stdout(none);
+    one_line_error(2, "elsewhere: there is no such folder")(place.run("runs elsewhere"));
     let sweep = "sweep -m tiny.gguf -t 1 --limit 2 --layers 1 --out runs/first";
     place.run(sweep).success();
     std::fs::create_dir(place.path("runs/other")).unwrap();

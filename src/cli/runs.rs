@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Usage;
 use super::args::RunsArgs;
 use super::output::{print, say, table};
 use midlayer::report::Column::{self, Numbers, Words};
@@ -22,10 +23,14 @@ const HEAD: [&str; 8] = [
 const COLUMNS: [Column; 8] = [Words, Words, Words, Words, Numbers, Numbers, Numbers, Words];
 
 pub fn run(args: RunsArgs) -> anyhow::Result<()> {
-    let folders = found(&args.folder)
-        .map_err(|e| anyhow::anyhow!("{} cannot be read: {e}", args.folder.display()))?;
+    if let Some(named) = args.folder.as_ref().filter(|folder| !folder.exists()) {
+        return Err(Usage(format!("{}: there is no such folder", named.display())).into());
+    }
+    let folder = args.folder.unwrap_or_else(|| "runs".into());
+    let folders =
+        found(&folder).map_err(|e| anyhow::anyhow!("{} cannot be read: {e}", folder.display()))?;
     if folders.is_empty() {
-        let folder = args.folder.display();
+        let folder = folder.display();
         return print(&format!(
             "no run in {folder}; midlayer sweep makes one, midlayer runs FOLDER looks elsewhere\n"
         ));

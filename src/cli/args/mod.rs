@@ -106,9 +106,9 @@ pub struct TasksArgs {
 
 #[derive(Args)]
 pub struct RunsArgs {
-    /// Where the runs are
-    #[arg(value_name = "FOLDER", default_value = "runs")]
-    pub folder: PathBuf,
+    /// Where the runs are [default: runs]
+    #[arg(value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
 }
 
 /// A prompt and how it is read.
