@@ -11,6 +11,7 @@ use midlayer::runtime::Synthetic;
 use midlayer::store::StoredRun;
 use midlayer::tasks::TaskError;
 
+use crate::common::kills::stop_midway;
 use crate::common::place::{Place, recipe};
 
 /// A folder with the models `a.gguf` and `b.gguf`, another one `c.gguf`, and two data files.
@@ -116,6 +117,34 @@ fn a_model_written_to_in_its_turn_is_an_error_and_gets_no_rows() {
     drop(file);
     stopped.fails_with("a.gguf was replaced or written to while it was in use");
     assert_eq!(rows(&place), [0, 0]);
+}
+
+/// A model is mapped from its file, so what is written to the file is looked for at each commit,
+/// long after the model was loaded.
+#[test]
+fn a_model_written_to_between_two_commits_gets_no_more_rows() {
+    let place = place();
+    let line = "sweep -m a.gguf -t 1 --no-selftest --shots 0 --limit 30 --layers 2,3 \
+                --strategy straightforward --out r";
+    let mut command = place.command(line);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    stop_midway(&mut child, &place.path("r"));
+    let mut file = File::options()
+        .append(true)
+        .open(place.path("a.gguf"))
+        .unwrap();
+    file.write_all(b"more").unwrap();
+    drop(file);
+    signal(&child, "-CONT");
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let written = "a.gguf was replaced or written to while it was in use";
+    assert!(errors.contains(written), "{errors}");
+    let run = StoredRun::read(&place.path("r")).unwrap();
+    let stored = run.variants[0].items.len();
+    assert!((1..30).contains(&stored), "{stored}");
 }
 
 /// Data are read before the first model runs, for all of them.
