@@ -253,10 +253,10 @@ fn a_process_of_another_machine_is_left_alone_until_the_user_says_so() {
 
 /// A finished run that was made through sshfs, what it holds, and the command that made it.
 /// sshfs keeps what it was told of a path for twenty seconds, the kernel for one.
-fn finished(place: &Place, below: &Path, name: &str) -> (String, PathBuf, Vec<Vec<Value>>) {
-    let line = format!("{SWEEP} --out {name}/run");
+fn finished(place: &Place, below: &Path, at: &str) -> (String, PathBuf, Vec<Vec<Value>>) {
+    let line = format!("{SWEEP} --out {at}");
     place.run(&line).success();
-    let run = below.join("run");
+    let run = below.join(Path::new(at).file_name().unwrap());
     let rows = Copy::of(&run).unwrap().dump();
     (line, run, rows)
 }
@@ -268,7 +268,7 @@ fn a_journal_that_has_just_gone_is_no_error() {
         return;
     }
     let (place, below, name) = reached(Way::Sshfs);
-    let (line, run, rows) = finished(&place, &below, name);
+    let (line, run, rows) = finished(&place, &below, &format!("{name}/run"));
     let journal = format!("{DATABASE}-journal");
     let mut db = rusqlite::Connection::open(run.join(DATABASE)).unwrap();
     let transaction = db.transaction().unwrap();
@@ -293,9 +293,33 @@ fn a_journal_that_was_seen_while_it_was_empty_is_rolled_back() {
         return;
     }
     let (place, below, name) = reached(Way::Sshfs);
-    let (line, run, rows) = finished(&place, &below, name);
+    // A reader takes the journal along, the next writer rolls it back.
+    for reads in [true, false] {
+        let at = format!("{name}/run-{reads}");
+        let (line, run, rows) = finished(&place, &below, &at);
+        let before = leave_unseen_journal(&run, &place.path(&at));
+        assert!(before.dump() == rows, "the journal restores all rows");
+        if reads {
+            let read = place.run(&format!("export -o jsonl {at}")).success();
+            let lines = read.get_output().stdout.split(|byte| *byte == b'\n');
+            let count = "SELECT count(*) FROM results";
+            let stored: i64 = before.db.query_row(count, [], |row| row.get(0)).unwrap();
+            assert_eq!(lines.count() as i64, stored + 1);
+        } else {
+            let again = place.run(&line).success();
+            again.stderr(contains("were there already"));
+            let found = Copy::of(&run).unwrap();
+            assert!(found.dump() == rows && found.integrity() == "ok");
+            assert!(!run.join(format!("{DATABASE}-journal")).exists());
+        }
+    }
+    umount(&place, name);
+}
+
+/// Leaves part of a transaction in a run's database, as a killed process does, with a journal
+/// that was seen through `seen` while it was empty. Gives what the run holds with the journal.
+fn leave_unseen_journal(run: &Path, seen: &Path) -> Copy {
     let [database, journal] = ["", "-journal"].map(|suffix| format!("{DATABASE}{suffix}"));
-    // As a killed process leaves them: part of a transaction is in the database.
     let mut db = rusqlite::Connection::open(run.join(&database)).unwrap();
     db.pragma_update(None, "cache_size", 2).unwrap();
     let transaction = db.transaction().unwrap();
@@ -304,32 +328,11 @@ fn a_journal_that_was_seen_while_it_was_empty_is_rolled_back() {
     transaction.rollback().unwrap();
     drop(db);
     std::fs::write(run.join(&journal), "").unwrap();
-    let seen = place.path(name).join("run").join(&journal);
-    assert_eq!(seen.metadata().unwrap().len(), 0);
+    let length = || seen.join(&journal).metadata().unwrap().len();
+    assert_eq!(length(), 0);
     for (file, bytes) in [&database, &journal].into_iter().zip(&left) {
         std::fs::write(run.join(file), bytes).unwrap();
     }
-    let before = Copy::of(&run).unwrap();
-    assert!(before.dump() == rows, "the journal restores all rows");
-    assert_eq!(
-        seen.metadata().unwrap().len(),
-        0,
-        "the way to it does not know"
-    );
-    // A reader takes the journal along, and so does the next writer.
-    let read = place.run(&format!("export -o jsonl {name}/run")).success();
-    let lines = read.get_output().stdout.split(|byte| *byte == b'\n');
-    let stored: i64 = before
-        .db
-        .query_row("SELECT count(*) FROM results", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(lines.count() as i64, stored + 1);
-    place
-        .run(&line)
-        .success()
-        .stderr(contains("were there already"));
-    let found = Copy::of(&run).unwrap();
-    assert!(found.dump() == rows && found.integrity() == "ok");
-    assert!(!run.join(&journal).exists());
-    umount(&place, name);
+    assert_eq!(length(), 0, "the way to it does not know");
+    Copy::of(run).unwrap()
 }
