@@ -115,7 +115,8 @@ fn a_model_written_to_in_its_turn_is_an_error_and_gets_no_rows() {
         .unwrap();
     file.write_all(b"more").unwrap();
     drop(file);
-    stopped.fails_with("a.gguf was replaced or written to while it was in use");
+    // It stands before it opens the file or after: another file, or written to while in use.
+    stopped.fails_with("put the file back");
     assert_eq!(rows(&place), [0, 0]);
 }
 
