@@ -153,7 +153,11 @@ fn what_is_missing_or_does_not_fit_is_said() {
     refused("--manipulate skip-layer --site kv", "does not rewrite keys");
     refused("--manipulate equal-norm --layers 1", "would change nothing");
     let sweep = "sweep -m tiny.gguf --shots 1 --limit 2 --out x --manipulate";
-    one_line_error(2, "ablate needs --direction FILE")(place.run(&format!("{sweep} ablate")));
+    // Before the model is looked at, which is not there.
+    let ablate = format!("{} ablate", sweep.replace("tiny.gguf", "none.gguf"));
+    for line in [ablate.clone(), format!("{ablate} --dry-run")] {
+        one_line_error(2, "ablate needs --direction FILE")(place.run(&line));
+    }
     one_line_error(2, "leave some out (--tokens)")(place.run(&format!("{sweep} equal-norm")));
     let help = place.run("try --help").success();
     let help = String::from_utf8(help.get_output().stdout.clone()).unwrap();

@@ -25,6 +25,7 @@ use midlayer::tasks::own::Definition;
 use midlayer::tasks::{DataSource, Task, TaskError, TaskName, TaskSpec};
 
 pub fn run(args: SweepArgs) -> anyhow::Result<()> {
+    args.outside.check(args.manipulate.iter().copied())?;
     if args.dry_run {
         return super::dry_run::run(&args);
     }

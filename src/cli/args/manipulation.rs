@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::ModelArgs;
+use crate::cli::Usage;
 use midlayer::directions::Method;
 use midlayer::intervention::{Kind, Needs, Values};
 
@@ -69,6 +70,21 @@ pub struct OutsideArgs {
     pub direction: Option<PathBuf>,
     #[arg(long, value_name = "FILE", help = means())]
     pub mean_of: Option<PathBuf>,
+}
+
+impl OutsideArgs {
+    /// Refuses manipulations whose file is not named, before a model is loaded.
+    pub fn check(&self, kinds: impl IntoIterator<Item = Kind>) -> Result<(), Usage> {
+        for kind in kinds {
+            let option = match kind.manipulation().needs() {
+                Needs::Direction if self.direction.is_none() => "--direction FILE",
+                Needs::Mean if self.mean_of.is_none() => "--mean-of FILE",
+                _ => continue,
+            };
+            return Err(Usage(format!("{kind} needs {option}")));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Args)]

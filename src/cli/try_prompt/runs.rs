@@ -52,7 +52,8 @@ pub fn check(args: &TryArgs) -> Result<(), Usage> {
             .try_for_each(|site| kind.check_site(site))
             .map_err(|why| Usage(format!("{why} (--site)")))?;
     }
-    check_files(args)?;
+    let stacks = args.manipulate.iter().flat_map(|stack| &stack.0);
+    args.outside.check(stacks.map(|(kind, _)| *kind))?;
     let injects = args
         .manipulate
         .iter()
@@ -72,25 +73,6 @@ pub fn check(args: &TryArgs) -> Result<(), Usage> {
     Err(Usage(
         "inject needs --inject-from (the donor prompt) and, on the residual stream, --inject-at (the part replaced); both need --manipulate inject".into(),
     ))
-}
-
-fn check_files(args: &TryArgs) -> Result<(), Usage> {
-    let files = &args.outside;
-    for (needs, named, option) in [
-        (
-            Needs::Direction,
-            files.direction.is_some(),
-            "--direction FILE",
-        ),
-        (Needs::Mean, files.mean_of.is_some(), "--mean-of FILE"),
-    ] {
-        let kinds = args.manipulate.iter().flat_map(|stack| &stack.0);
-        let mut kinds = kinds.filter(|(kind, _)| kind.manipulation().needs() == needs);
-        if let Some((kind, _)) = kinds.next().filter(|_| !named) {
-            return Err(Usage(format!("{kind} needs {option}")));
-        }
-    }
-    Ok(())
 }
 
 /// Every stack at every layer and seed.
