@@ -16,7 +16,8 @@ use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::runtime::{Architecture, ContextOptions, Synthetic, Vocabulary};
 use midlayer::store::{Store, StoredRun};
 use midlayer::sweep::{
-    Measured, ModelIdentity, Outside, Prepared, Prices, Spec, Speed, Variant, estimate, run,
+    Comparison, Measured, ModelIdentity, Outside, Prepared, Prices, Spec, Speed, Variant, estimate,
+    run,
 };
 use midlayer::tasks::{TaskName, TaskSpec};
 use predicates::prelude::*;
@@ -219,6 +220,7 @@ fn the_estimate_is_what_a_sweep_computes() {
             tokens: tokens.into(),
             sites,
             from_step: 0,
+            until: None,
         };
         let variant = Variant::new(spec).unwrap();
         let prepared = Prepared::new(variant.clone(), engine.as_ref()).unwrap();
@@ -237,7 +239,14 @@ fn the_estimate_is_what_a_sweep_computes() {
         let out = folder.path().join(n.to_string());
         let mut store = Store::open(&out, std::slice::from_ref(&variant)).unwrap();
         let before = engine.work();
-        run(&prepared, engine.as_mut(), &mut store.part(0), &mut ()).unwrap();
+        run(
+            &prepared,
+            engine.as_mut(),
+            &mut store.part(0),
+            &mut (),
+            &Comparison::Alone,
+        )
+        .unwrap();
         let after = engine.work();
         drop(store);
         let what = format!("{strategy} {extent} {tokens}");

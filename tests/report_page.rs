@@ -74,6 +74,7 @@ fn spec(name: &str, tasks: &[TaskName]) -> Spec {
         sites: vec![Site::Residual],
         manipulate_generated: true,
         from_step: 0,
+        until: None,
         outside: Outside::default(),
     }
 }

@@ -15,8 +15,8 @@ use midlayer::intervention::{Extent, Kind, Site, Target};
 use midlayer::runtime::{Architecture, ContextOptions, RuntimeError, Synthetic, Token, Vocabulary};
 use midlayer::store::{ResultRow, Store, StoreError, StoredRun};
 use midlayer::sweep::{
-    Grid, GridError, ModelIdentity, Outside, Prepared, Progress, Spec, SweepError, Treatment,
-    Variant, run,
+    Comparison, Grid, GridError, ModelIdentity, Outside, Prepared, Progress, Spec, SweepError,
+    Treatment, Variant, run,
 };
 use midlayer::tasks::{TaskName, TaskSpec};
 
@@ -60,6 +60,7 @@ fn spec(engine: &dyn Engine) -> Spec {
         sites: vec![Site::Residual],
         manipulate_generated: true,
         from_step: 0,
+        until: None,
         outside: Outside::default(),
     }
 }
@@ -92,7 +93,14 @@ fn sweep(
     let variant = Variant::new(spec(engine)).unwrap();
     let mut store = Store::open(folder, std::slice::from_ref(&variant)).unwrap();
     let prepared = Prepared::new(variant, engine)?;
-    run(&prepared, engine, &mut store.part(0), progress).map(|_| ())
+    run(
+        &prepared,
+        engine,
+        &mut store.part(0),
+        progress,
+        &Comparison::Alone,
+    )
+    .map(|_| ())
 }
 
 fn rows(folder: &Path) -> Vec<ResultRow> {
@@ -171,7 +179,13 @@ fn an_item_s_cells_are_divided_and_stopped_anywhere_it_ends_with_the_same_rows()
         let variant = Variant::new(large_items(engine)).unwrap();
         let mut store = Store::open(out, std::slice::from_ref(&variant)).unwrap();
         let prepared = Prepared::new(variant, engine).unwrap();
-        run(&prepared, engine, &mut store.part(0), progress)
+        run(
+            &prepared,
+            engine,
+            &mut store.part(0),
+            progress,
+            &Comparison::Alone,
+        )
     };
     let whole = folder.path().join("whole");
     sweep(&whole, &mut Mock::new(4), &mut ()).unwrap();
@@ -202,7 +216,13 @@ fn half_items_are_kept_and_not_counted() {
     let mut store = Store::open(folder.path(), std::slice::from_ref(&variant)).unwrap();
     store.note_command("midlayer sweep").unwrap();
     let prepared = Prepared::new(variant, &engine).unwrap();
-    let stopped = run(&prepared, &mut engine, &mut store.part(0), &mut Stop(1));
+    let stopped = run(
+        &prepared,
+        &mut engine,
+        &mut store.part(0),
+        &mut Stop(1),
+        &Comparison::Alone,
+    );
     assert!(matches!(stopped, Err(SweepError::Interrupted)));
     drop(store);
     let stored = StoredRun::read(folder.path()).unwrap();
@@ -370,7 +390,14 @@ fn both_strategies_give_the_same_rows() {
         let mut store = Store::open(&out, std::slice::from_ref(&variant)).unwrap();
         store.begin_session("test", "test").unwrap();
         let prepared = Prepared::new(variant, engine.as_ref()).unwrap();
-        run(&prepared, engine.as_mut(), &mut store.part(0), &mut ()).unwrap();
+        run(
+            &prepared,
+            engine.as_mut(),
+            &mut store.part(0),
+            &mut (),
+            &Comparison::Alone,
+        )
+        .unwrap();
         drop(store);
         let stored = StoredRun::read(&out).unwrap();
         assert_eq!(stored.fallbacks, 0);
@@ -424,7 +451,14 @@ fn cells_keep_their_parameters() {
     let variant = scales(&engine);
     let mut store = Store::open(folder.path(), std::slice::from_ref(&variant)).unwrap();
     let prepared = Prepared::new(variant.clone(), &engine).unwrap();
-    run(&prepared, &mut engine, &mut store.part(0), &mut ()).unwrap();
+    run(
+        &prepared,
+        &mut engine,
+        &mut store.part(0),
+        &mut (),
+        &Comparison::Alone,
+    )
+    .unwrap();
     drop(store);
     let stored = StoredRun::read(folder.path()).unwrap();
     let kinds = |kind: &Kind| {

@@ -33,6 +33,8 @@ pub struct Follow {
     terminal: bool,
     /// The files of the model that runs.
     pub model: Option<Arc<ModelFiles>>,
+    /// When the time that the sweep may take is over.
+    until: Option<Instant>,
 }
 
 /// What is known of the run, shared with the thread that waits for signals.
@@ -41,8 +43,11 @@ struct State {
     bar: Option<ProgressBar>,
     /// What is being done.
     phase: Phase,
-    /// Of the whole run, once it is open: results to be stored in all, and stored.
-    run: Option<(usize, usize)>,
+    /// Of the whole run, once it is open: results to be stored in all, where that is known, and
+    /// stored.
+    run: Option<(Option<usize>, usize)>,
+    /// How far a sweep has come that stops when it knows: what is left is left of a step then.
+    step: Option<String>,
     /// Of the variant at hand.
     all: Amount,
     stored: Amount,
@@ -115,6 +120,12 @@ impl State {
         let left = self.all.work - self.stored.work - in_hand.work;
         if let Some(left) = self.time(left) {
             line.push_str(&format!(", about {} left", short(left)));
+            if self.step.is_some() {
+                line.push_str(" of this step");
+            }
+        }
+        if let Some(told) = &self.step {
+            line.push_str(&format!("; {told}"));
         }
         line
     }
@@ -147,9 +158,12 @@ impl State {
             n => format!(", {n} that were computed are lost"),
         };
         match self.run {
-            Some((all, stored)) => format!(
-                "interrupted: {stored} of {all} results are stored{lost}; repeat the command to go on where it stopped"
-            ),
+            Some((all, stored)) => {
+                let of = all.map_or(String::new(), |all| format!(" of {all}"));
+                format!(
+                    "interrupted: {stored}{of} results are stored{lost}; repeat the command to go on where it stopped"
+                )
+            }
             None => "interrupted before anything was computed".into(),
         }
     }
@@ -173,11 +187,13 @@ fn short(time: Duration) -> String {
 }
 
 impl Follow {
-    /// Begins to follow, and to wait for signals. Those that are ignored stay so.
+    /// Begins to follow, and to wait for signals. Those that are ignored stay so. The sweep may
+    /// take as long as `budget`.
     ///
     /// # Errors
     /// The system's, when a signal cannot be waited for.
-    pub fn new() -> anyhow::Result<Self> {
+    pub fn new(budget: Option<Duration>) -> anyhow::Result<Self> {
+        let until = budget.and_then(|budget| Instant::now().checked_add(budget));
         let state = Arc::new(Mutex::new(State::default()));
         let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter();
         let mut signals = Signals::new(heeded.filter(|signal| !is_ignored(*signal)))?;
@@ -191,6 +207,7 @@ impl Follow {
             state,
             terminal: std::io::stderr().is_terminal(),
             model: None,
+            until,
         })
     }
 
@@ -201,8 +218,8 @@ impl Follow {
         }
     }
 
-    /// The run is open: it has so many results in all, and so many are stored.
-    pub fn opened(&self, all: usize, stored: usize) {
+    /// The run is open: it has so many results in all, where that is known, and so many are stored.
+    pub fn opened(&self, all: Option<usize>, stored: usize) {
         self.state().run = Some((all, stored));
     }
 
@@ -296,6 +313,19 @@ impl Progress for Follow {
         self.show(String::new());
     }
 
+    fn step(&mut self, all: Amount, stored: Amount, told: &str) {
+        let mut state = self.state();
+        // What the speed is measured by goes on.
+        (state.all, state.stored) = (all, stored);
+        state.step = Some(told.into());
+        let bar = state.bar.clone();
+        drop(state);
+        if let Some(bar) = bar {
+            bar.set_length(all.work as u64);
+        }
+        self.show(String::new());
+    }
+
     fn measured(&mut self, work: f64, time: Duration) {
         let seconds = time.as_secs_f64();
         self.state().speed.before = (work > 0.0 && seconds > 0.0).then(|| work / seconds);
@@ -339,6 +369,10 @@ impl Progress for Follow {
     fn check(&self) -> Result<(), HeldError> {
         let model = self.model.as_ref();
         model.map_or(Ok(()), |files| files.check_contents())
+    }
+
+    fn spent(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     fn stopped(&self) -> bool {

@@ -18,8 +18,8 @@ use midlayer::stats::{Expected, FEWEST_ITEMS, normal_quantile, tango_bound, wils
 use midlayer::store::{Part, Store, StoredRun};
 use midlayer::sweep;
 use midlayer::sweep::{
-    ModelIdentity, Outside, Prepared, PreparedTask, Spec, Summary, SweepError, Variant, alike,
-    labels,
+    Comparison, ModelIdentity, Outside, Prepared, PreparedTask, Spec, Summary, SweepError, Variant,
+    alike, labels,
 };
 use midlayer::tasks::own::Definition;
 use midlayer::tasks::{DataSource, Task, TaskError, TaskName, TaskSpec};
@@ -29,7 +29,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     if args.dry_run {
         return super::dry_run::run(&args);
     }
-    let mut follow = Follow::new()?;
+    let mut follow = Follow::new(args.budget)?;
     let files = model_files(&args.model)?;
     let strategy = args.strategy.into();
     let (mut sources, mut prepared) = (Vec::new(), Vec::new());
@@ -68,13 +68,19 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         prepared.note(&mut store.part(n))?;
     }
     let results = prepared.iter().map(|p| p.amount().results).sum();
-    follow.opened(results, store.results()?);
+    let adaptive = variants[0].spec.until.is_some();
+    follow.opened((!adaptive).then_some(results), store.results()?);
     tell_samples(&variants[0].spec);
     tell_once(prepared.iter().flat_map(notes));
     let specs: Vec<&Spec> = variants.iter().map(|v| &v.spec).collect();
     alike(&specs).iter().for_each(|notice| say(notice));
     let labels = labels(&specs);
     let mut resumed = 0;
+    let mut spent = false;
+    let mut comparison = match variants.len() {
+        1 => Comparison::Alone,
+        _ => Comparison::First,
+    };
     for (n, (prepared, file)) in prepared.iter().zip(sources).enumerate() {
         if variants.len() > 1 {
             say(&format!("{} ({} of {})", labels[n], n + 1, variants.len()));
@@ -88,10 +94,17 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         loaded.files.expect(&spec.model.sha256)?;
         follow.model = Some(loaded.files.clone());
         loaded.options = spec.context.clone();
-        let result = run_variant(&args, &loaded, prepared, &mut store.part(n), &mut follow);
+        let part = &mut store.part(n);
+        let result = run_variant(&args, &loaded, prepared, part, &mut follow, &comparison);
         follow.rest();
         match result {
-            Ok(summary) => resumed += summary.resumed,
+            Ok(summary) => {
+                resumed += summary.resumed;
+                spent |= summary.spent;
+                if n == 0 && variants.len() > 1 {
+                    comparison = Comparison::With(summary.windows);
+                }
+            }
             Err(error) if matches!(error.downcast_ref(), Some(SweepError::Interrupted)) => {
                 return Err(follow.stopped_error().into());
             }
@@ -101,9 +114,17 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
             }
         }
         last = Some(loaded);
+        if spent {
+            break;
+        }
     }
     drop(store);
     follow.reports();
+    if spent {
+        say(
+            "the time that --budget allows is over: what follows is about what is stored so far; repeat the command to go on",
+        );
+    }
     if resumed > 0 {
         say(&format!("{resumed} results were there already"));
     }
@@ -131,6 +152,7 @@ fn run_variant(
     prepared: &Prepared,
     part: &mut Part<'_>,
     follow: &mut Follow,
+    comparison: &Comparison,
 ) -> anyhow::Result<Summary> {
     let mut engine = loaded.engine_by(args.strategy.into(), args.parallel)?;
     let wishes = Wishes {
@@ -138,7 +160,13 @@ fn run_variant(
         leave_out: args.no_selftest,
     };
     before_sweep(loaded, prepared, engine.as_mut(), part, wishes)?;
-    Ok(sweep::run(prepared, engine.as_mut(), part, follow)?)
+    Ok(sweep::run(
+        prepared,
+        engine.as_mut(),
+        part,
+        follow,
+        comparison,
+    )?)
 }
 
 /// What to know of a variant before it runs.
@@ -261,6 +289,7 @@ pub fn specification(
         sites: args.place.sites(),
         manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
         from_step: args.generation.from_step as usize,
+        until: args.until()?,
         outside,
     };
     spec.fit(&loaded.anatomy(&spec.context)?, &args.layers)?;

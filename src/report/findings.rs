@@ -1,18 +1,19 @@
 //! What a run shows, computed once for all that render it: from which layer each manipulation
 //! stops mattering, and whether the run's models differ in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::profiles::{Named, Stopped, profiles, windows};
 use super::series::{TaskSeries, series};
 use crate::intervention::Kind;
 use crate::stats::{
-    Difference, HalfWay, Ignorable, ItemScores, Margin, Profile, Verdict, holm, mean,
+    Difference, HalfWay, Ignorable, LOOKS_LEVEL, Margin, Profile, Verdict, holm, mean,
 };
-use crate::store::{ResultRow, StoredRun, StoredVariant};
-use crate::sweep::Treatment;
-use crate::tasks::{CHANCE, Metric, TaskName};
+use crate::store::StoredRun;
+use crate::sweep::Comparison;
+use crate::tasks::{Metric, TaskName};
 
 /// What a report is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,6 +68,12 @@ pub struct Finding {
     pub kind: Kind,
     /// Items that ran under it.
     pub items: usize,
+    /// Items that the half-way layer is estimated from: fewer, where a sweep stopped when it knew.
+    pub estimated_from: usize,
+    /// Whether the sweep went on until all was decided that it was to find out.
+    pub decided: bool,
+    /// The confidence of the half-way layer's interval.
+    pub level: f64,
     /// Clusters they come in, as passages; as many as items where they are independent.
     pub clusters: usize,
     /// Their mean clean score.
@@ -112,22 +119,23 @@ pub struct DifferenceRow {
     pub layers: Vec<u32>,
 }
 
-/// A profile with the names of its items.
-struct Named<'r> {
-    variant: usize,
-    task: TaskName,
-    kind: Kind,
-    profile: Profile,
-    names: Vec<&'r str>,
-}
-
 impl<'r> Report<'r> {
     /// Computes all of it, on all processors.
     pub fn new(run: &'r StoredRun, options: Options) -> Self {
         let series = in_parallel(&run.variants, series);
-        let variants: Vec<usize> = (0..run.variants.len()).collect();
-        let of = |&n: &usize| profiles(n, &run.variants[n]);
-        let profiles: Vec<Named<'r>> = in_parallel(&variants, of).into_iter().flatten().collect();
+        let of = |n: usize, with: &Comparison| profiles(n, &run.variants[n], with);
+        let (first, others) = match run.variants.len() {
+            0 => (Vec::new(), 0..0),
+            1 => (of(0, &Comparison::Alone), 1..1),
+            n => (of(0, &Comparison::First), 1..n),
+        };
+        let with = Comparison::With(windows(&first));
+        let others: Vec<usize> = others.collect();
+        let others = in_parallel(&others, |&n| of(n, &with));
+        let profiles: Vec<Named<'r>> = first
+            .into_iter()
+            .chain(others.into_iter().flatten())
+            .collect();
         let findings = in_parallel(&profiles, |named| finding(run, named, options));
         let pairs = pairs(run, &profiles);
         let rows = in_parallel(&pairs, |(a, b)| difference(run, a, b));
@@ -177,118 +185,22 @@ fn in_parallel<T: Sync, R: Send>(all: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<
     done.into_iter().map(|(_, found)| found).collect()
 }
 
-/// Means over seeds, by item.
-type ByItem<'r> = BTreeMap<&'r str, f64>;
-
-fn by_item<'r>(rows: &[&'r ResultRow], of: impl Fn(&ResultRow) -> f64) -> ByItem<'r> {
-    let mut scores: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for &row in rows {
-        scores.entry(&row.item).or_default().push(of(row));
-    }
-    let means = scores.into_iter();
-    means.map(|(item, scores)| (item, mean(scores))).collect()
-}
-
-/// The profiles of a variant: of each task and manipulation the items that ran at every layer.
-fn profiles(n: usize, variant: &StoredVariant) -> Vec<Named<'_>> {
-    type Cell<'r> = ((TaskName, Treatment), Vec<&'r ResultRow>);
-    let mut rows: Vec<Cell<'_>> = Vec::new();
-    for row in variant.counted() {
-        let of = (row.task, row.treatment);
-        match rows.iter().position(|(known, _)| *known == of) {
-            Some(n) => rows[n].1.push(row),
-            None => rows.push((of, vec![row])),
-        }
-    }
-    let none = Vec::new();
-    let spec = &variant.spec;
-    let mut profiles = Vec::new();
-    for task in spec.tasks.iter().map(|task| task.task) {
-        let of = |treatment| {
-            let mut cells = rows.iter().filter(|(of, _)| *of == (task, treatment));
-            cells.next().map_or(&none, |(_, rows)| rows)
-        };
-        let clean = by_item(of(Treatment::Clean), |row| row.score);
-        let again = by_item(of(Treatment::CleanAgain), |row| row.score);
-        let clusters = clusters(variant, task);
-        // Answers are free where nothing says how many choices there are.
-        let chance = by_item(of(Treatment::Clean), |row| {
-            row.metrics.get(CHANCE).copied().unwrap_or(0.0)
-        });
-        let chance = mean(chance.into_values());
-        for &kind in &spec.manipulations {
-            let (layers, at, donor) = by_layer(of(Treatment::Manipulated(kind)));
-            if layers.is_empty() {
-                continue;
-            }
-            let (mut items, mut names) = (Vec::new(), Vec::new());
-            for (&name, &clean) in &clean {
-                let all = |by: &[ByItem<'_>]| -> Option<Vec<f64>> {
-                    by.iter().map(|scores| scores.get(name).copied()).collect()
-                };
-                let Some(at) = all(&at) else { continue };
-                items.push(ItemScores {
-                    clean,
-                    again: again.get(name).copied(),
-                    at,
-                    donor: all(&donor).unwrap_or_default(),
-                    cluster: clusters.get(name).copied(),
-                });
-                names.push(name);
-            }
-            profiles.push(Named {
-                variant: n,
-                task,
-                kind,
-                profile: Profile {
-                    layers,
-                    chance,
-                    items,
-                },
-                names,
-            });
-        }
-    }
-    profiles
-}
-
-/// The layers of a manipulation's rows, the items' scores at each, and whether the answers are
-/// the donor's, where one was injected.
-fn by_layer<'r>(rows: &[&'r ResultRow]) -> (Vec<u32>, Vec<ByItem<'r>>, Vec<ByItem<'r>>) {
-    let mut layers: BTreeMap<u32, Vec<&ResultRow>> = BTreeMap::new();
-    for &row in rows {
-        layers.entry(row.layer.unwrap_or(0)).or_default().push(row);
-    }
-    let injected = rows.iter().any(|row| row.modified_correct.is_some());
-    let donors = |row: &ResultRow| f64::from(u8::from(row.modified_correct == Some(true)));
-    let at = layers.values().map(|rows| by_item(rows, |row| row.score));
-    let donor = layers.values().filter(|_| injected);
-    (
-        layers.keys().copied().collect(),
-        at.collect(),
-        donor.map(|rows| by_item(rows, donors)).collect(),
-    )
-}
-
-/// The cluster of each item of a task in which several have one: questions about one passage.
-fn clusters(variant: &StoredVariant, task: TaskName) -> BTreeMap<&str, usize> {
-    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
-    let items = variant.items.iter().filter(|item| item.task == task);
-    let passages =
-        items.filter_map(|item| Some((item, task.built_in()?.shared_part(&item.prompt)?)));
-    passages
-        .map(|(item, passage)| {
-            let next = known.len();
-            (item.name.as_str(), *known.entry(passage).or_insert(next))
-        })
-        .collect()
-}
-
 fn finding(run: &StoredRun, named: &Named<'_>, options: Options) -> Finding {
     let variant = &run.variants[named.variant];
     let profile = &named.profile;
     let items = || profile.items.iter();
     let passages: BTreeSet<usize> = items().filter_map(|item| item.cluster).collect();
+    let stopped = named.stopped.as_ref();
+    let level = match stopped {
+        Some(stopped) if stopped.half_way => LOOKS_LEVEL,
+        _ => LEVEL,
+    };
+    let wide = stopped.map_or(profile, |stopped| &stopped.wide);
+    let mut half_way = profile.half_way(level);
+    if let (HalfWay::At(found), HalfWay::At(whole)) = (&mut half_way, &wide.half_way(level)) {
+        found.also_above.clone_from(&whole.also_above);
+        found.falls.clone_from(&whole.falls);
+    }
     Finding {
         variant: named.variant,
         label: variant.label.clone(),
@@ -296,20 +208,43 @@ fn finding(run: &StoredRun, named: &Named<'_>, options: Options) -> Finding {
         task: named.task,
         metric: variant.spec.metric(named.task),
         kind: named.kind,
-        items: profile.items.len(),
+        items: stopped.map_or(profile.items.len(), |stopped| stopped.items),
+        estimated_from: profile.items.len(),
+        decided: stopped.is_none_or(|stopped| stopped.decided),
+        level,
         clusters: match passages.len() {
             0 => profile.items.len(),
             n => n,
         },
-        clean: mean(items().map(|item| item.clean)),
-        layers: profile.layers.clone(),
-        top: mean(items().filter_map(|item| item.at.last().copied())),
-        half_way: profile.half_way(LEVEL),
+        clean: match stopped {
+            Some(stopped) => stopped.clean,
+            None => mean(items().map(|item| item.clean)),
+        },
+        layers: stopped
+            .map_or(&profile.layers, |stopped| &stopped.layers)
+            .clone(),
+        top: mean(wide.items.iter().filter_map(|item| item.at.last().copied())),
+        half_way,
         moved: moved(profile),
-        overtakes: profile.overtakes(LEVEL),
-        ignorable: profile.ignorable(options.margin, LEVEL),
-        first_at: options.threshold.map(|share| profile.first_at(share)),
+        overtakes: wide.overtakes(level),
+        ignorable: match stopped {
+            Some(stopped) => ignorable(stopped, options.margin),
+            None => profile.ignorable(options.margin, LEVEL),
+        },
+        first_at: options.threshold.map(|share| wide.first_at(share)),
     }
+}
+
+/// What a sweep that stops when it knows has decided; nothing where it has not.
+fn ignorable(stopped: &Stopped<'_>, margin: Margin) -> Ignorable {
+    let decided = stopped.decisions.ignorable.clone();
+    decided.unwrap_or(Ignorable {
+        margin,
+        level: LEVEL,
+        from: None,
+        vacuous: false,
+        by_layer: Vec::new(),
+    })
 }
 
 fn moved(profile: &Profile) -> Option<f64> {
@@ -340,22 +275,27 @@ fn pairs<'p, 'r>(
 
 /// Over the items that both ran, where the same layers were swept.
 fn difference(run: &StoredRun, a: &Named<'_>, b: &Named<'_>) -> Option<DifferenceRow> {
-    let common: BTreeSet<&str> = {
-        let of_b: BTreeSet<&str> = b.names.iter().copied().collect();
-        let both = a.names.iter().copied();
-        both.filter(|name| of_b.contains(name)).collect()
+    let compared = b
+        .stopped
+        .as_ref()
+        .and_then(|stopped| stopped.compared.as_ref());
+    let (of_a, of_b) = match compared {
+        Some((profile, names)) => ((&a.profile, &a.names), (profile, names)),
+        None => ((&a.profile, &a.names), (&b.profile, &b.names)),
     };
-    let kept = |named: &Named<'_>| {
-        let names = named.names.iter();
-        let items = names.zip(&named.profile.items);
+    let names_of_b: BTreeSet<&str> = of_b.1.iter().copied().collect();
+    let both = of_a.1.iter().copied();
+    let common: BTreeSet<&str> = both.filter(|name| names_of_b.contains(name)).collect();
+    let kept = |(profile, names): (&Profile, &Vec<&str>)| {
+        let items = names.iter().zip(&profile.items);
         let items = items.filter(|(name, _)| common.contains(*name));
         Profile {
             items: items.map(|(_, item)| item.clone()).collect(),
-            layers: named.profile.layers.clone(),
-            chance: named.profile.chance,
+            layers: profile.layers.clone(),
+            chance: profile.chance,
         }
     };
-    let (one, other) = (kept(a), kept(b));
+    let (one, other) = (kept(of_a), kept(of_b));
     let floors = [moved(&one), moved(&other)];
     let difference = one.difference(&other)?;
     Some(DifferenceRow {

@@ -8,6 +8,7 @@ mod fit;
 mod grid;
 pub mod html;
 mod overlay;
+mod profiles;
 mod provenance;
 mod scaling;
 mod series;

@@ -111,15 +111,16 @@ impl Finding {
 
     fn crossing_sentence(&self, found: &Crossing) -> String {
         let doing = doing(self.kind);
+        let level = (100.0 * self.level).round();
         let ends = ends(found.low, found.high, &self.layers);
         match found.between {
             Some((low, high)) => format!(
-                "{doing} stops mattering between layers {low} and {high}, between which none was swept (95% interval {ends})."
+                "{doing} stops mattering between layers {low} and {high}, between which none was swept ({level}% interval {ends})."
             ),
             None => {
                 let by = digits(found.low, found.high);
                 format!(
-                    "{doing} stops mattering at layer {:.by$} (95% interval {ends}).",
+                    "{doing} stops mattering at layer {:.by$} ({level}% interval {ends}).",
                     found.layer
                 )
             }
@@ -215,6 +216,9 @@ impl Finding {
         told.extend(self.ignorable_sentence());
         told.extend(self.overtaken_sentence());
         told.extend(self.shape_sentences());
+        if !self.decided {
+            told.push("The sweep has not yet found out all that it was to find out.".into());
+        }
         told
     }
 }

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::mean;
 use super::normal::{normal_quantile, t_quantile};
 use super::profile::Profile;
 
 /// The loss that may be ignored, fixed before looking.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Margin {
     /// Of the score itself: 0.1 is 10 points of a hundred.
     Points(f64),
@@ -200,7 +203,8 @@ impl Profile {
         }
     }
 
-    fn loss(&self, k: usize, margin: Margin, level: f64) -> LayerLoss {
+    /// The loss at the `k`-th layer, its bound at the one-sided confidence `level`.
+    pub(super) fn loss(&self, k: usize, margin: Margin, level: f64) -> LayerLoss {
         let n = self.items.len() as f64;
         let share = |is: fn(f64, f64) -> bool| {
             let those = self.items.iter().filter(|item| is(item.at[k], item.clean));

@@ -1,6 +1,7 @@
 //! Intervals, paired tests, and the layers at which a manipulation stops mattering: pure functions
 //! of scores. `docs/statistics.md` says what each rests on and what it was tried on.
 
+mod adaptive;
 mod difference;
 mod halfway;
 mod ignorable;
@@ -12,6 +13,7 @@ pub mod simulation;
 mod tests;
 mod threshold;
 
+pub use adaptive::{Asked, Compared, Decisions, Known, KnownItem, LOOKS_LEVEL, Until, Window};
 pub use difference::{Difference, Need, SAME_WITHIN, Verdict, holm};
 pub use halfway::{Crossing, HalfWay, crossing};
 pub use ignorable::{Ignorable, LayerLoss, Margin, relative_z, tango_bound};

@@ -57,12 +57,19 @@ impl StoredVariant {
     /// Whether it lacks results, if that is known.
     fn is_short(&self) -> Option<bool> {
         let results = self.planned.results.map(|n| self.rows.len() < n);
+        if self.spec.until.is_some() {
+            return Some(results.unwrap_or(true));
+        }
         results.or(self.planned.items.map(|n| self.items.len() < n))
     }
 
     /// The results that can be counted: an item's under a manipulation only if all of them are
-    /// there, so that every layer is about the same items.
+    /// there, so that every layer is about the same items. A sweep that stops when it knows has
+    /// fewer items at some layers on purpose.
     pub fn counted(&self) -> Vec<&ResultRow> {
+        if self.spec.until.is_some() {
+            return self.rows.iter().collect();
+        }
         // They are in the order of items and cells.
         let same = |a: &ResultRow, b: &ResultRow| {
             (a.task, &a.item, a.treatment) == (b.task, &b.item, b.treatment)

@@ -19,9 +19,12 @@ fn results_key(variant: i64, task: TaskName) -> String {
 }
 
 /// How much a variant will have when it is complete, as far as it is noted: a run that an older
-/// midlayer began may say nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// midlayer began may say nothing. A sweep that stops when it knows has results in all only once
+/// it has stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planned {
+    /// Items of each task.
+    pub of_task: Vec<(TaskName, usize)>,
     /// Items.
     pub items: Option<usize>,
     /// Results.
@@ -52,7 +55,12 @@ impl Notes {
             let noted = |task| self.0.get(&key(variant, task))?.parse::<usize>().ok();
             spec.tasks.iter().map(|of| noted(of.task)).sum()
         };
+        let of_task = spec.tasks.iter().filter_map(|of| {
+            let items = self.0.get(&items_key(variant, of.task))?;
+            Some((of.task, items.parse().ok()?))
+        });
         Planned {
+            of_task: of_task.collect(),
             items: sum(items_key),
             results: sum(results_key),
         }
@@ -73,6 +81,16 @@ impl Store {
 }
 
 impl Part<'_> {
+    /// Notes how many items of a task there are to run.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn note_items(&mut self, task: TaskName, items: usize) -> Result<(), StoreError> {
+        let note = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
+        let values = params![items_key(self.variant, task), items.to_string()];
+        self.write(|db| db.execute(note, values).map(drop))
+    }
+
     /// Notes how many items of a task are to be run, and how many results they have.
     ///
     /// # Errors

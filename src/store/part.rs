@@ -12,7 +12,7 @@ use super::{StoreError, database};
 use crate::engine::{NoiseFloor, Work};
 use crate::hook::Touched;
 use crate::selftest::SelfTest;
-use crate::tasks::{Scores, TaskName};
+use crate::tasks::{CHANCE, Scores, TaskName};
 
 /// An item as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +56,17 @@ pub struct Row {
     pub modified: Option<(bool, f64)>,
     /// Tensors written to.
     pub touched: Vec<Touched>,
+}
+
+/// What of a result decides what runs next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scored {
+    /// The task's metric, 0 to 1.
+    pub score: f64,
+    /// Whether the donor's answer was given, where a donor was injected.
+    pub modified: Option<bool>,
+    /// What guessing scores, where the task says.
+    pub chance: Option<f64>,
 }
 
 /// An item with results of its.
@@ -146,6 +157,37 @@ impl<'s> Part<'s> {
                      JOIN results ON results.item = items.item AND results.cell = cells.cell
                      WHERE variant = ?1 AND task = ?2 AND manipulation = 'clean'";
         Ok(self.pairs(query, task)?.into_iter().collect())
+    }
+
+    /// The scores that are stored of each of a task's items, by the number of the cell within the
+    /// variant's grid.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn scores(
+        &self,
+        task: TaskName,
+    ) -> Result<HashMap<String, HashMap<usize, Scored>>, StoreError> {
+        let query = format!(
+            "SELECT name, cell, score, modified_correct, json_extract(metrics, '$.{CHANCE}')
+             FROM items JOIN results USING (item) WHERE variant = ?1 AND task = ?2"
+        );
+        let read = || -> rusqlite::Result<_> {
+            let mut query = self.db.prepare(&query)?;
+            let mut rows = query.query(params![self.variant, task.to_string()])?;
+            let mut scores: HashMap<String, HashMap<usize, Scored>> = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let scored = Scored {
+                    score: row.get(2)?,
+                    modified: row.get(3)?,
+                    chance: row.get(4)?,
+                };
+                let cell = (row.get::<_, i64>(1)? - self.first_cell) as usize;
+                scores.entry(row.get(0)?).or_default().insert(cell, scored);
+            }
+            Ok(scores)
+        };
+        read().map_err(database(self.folder))
     }
 
     fn pairs<T: FromSql>(

@@ -1,7 +1,6 @@
 //! What is asked of the engine for items under cells: one request a result. The same requests are
 //! priced beforehand and run.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::prepared::cells_for;
@@ -43,7 +42,8 @@ pub(super) struct Asking<'a> {
     pub variant: &'a Variant,
     pub selector: &'a TokenSelector,
     pub task: TaskName,
-    pub cells: Range<usize>,
+    /// Their numbers among the task's, rising.
+    pub cells: &'a [usize],
 }
 
 impl Asking<'_> {
@@ -56,7 +56,7 @@ impl Asking<'_> {
         all: &mut Requests<'i>,
     ) -> Result<(), EngineError> {
         let tokens = self.selector.positions_in(&item.prompt, &item.parts)?;
-        let cells = cells_for(item, &self.variant.grid, self.task, self.cells.clone());
+        let cells = cells_for(item, &self.variant.grid, self.task, self.cells);
         for (n, (number, cell)) in cells.enumerate() {
             if n == 0 && cell.treatment != Treatment::Clean {
                 let compared = Asked {

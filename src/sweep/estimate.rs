@@ -83,7 +83,7 @@ pub fn estimate(prepared: &Prepared, prices: &mut dyn Prices) -> Result<Effort, 
         for unit in &task.units {
             let donors = donors(prepared, task, unit);
             effort.add(&donors, n_layer, prices);
-            let asking = prepared.asking(task.task, unit.cells.clone());
+            let asking = prepared.asking(task.task, &unit.cells);
             let asked = asking.unstated(&task.set.items[unit.items.clone()])?;
             effort.results += asked.results();
             let Requests { mut requests, .. } = asked;
@@ -123,11 +123,9 @@ impl Effort {
 /// What it costs to get the states that a unit puts in place of its items' own.
 fn donors(prepared: &Prepared, task: &PreparedTask, unit: &Unit) -> Cost {
     let super::Variant { spec, grid } = &prepared.variant;
-    let cells = grid.cells_of(task.task).skip(unit.cells.start);
-    let cells = cells.take(unit.cells.len());
-    let kinds: HashSet<Kind> = cells
-        .filter_map(|(_, cell)| cell.treatment.kind())
-        .collect();
+    let (_, cells) = grid.of_task(task.task);
+    let cells = unit.cells.iter().map(|&n| cells[n]);
+    let kinds: HashSet<Kind> = cells.filter_map(|cell| cell.treatment.kind()).collect();
     let items = task.set.items[unit.items.clone()].iter();
     let texts = items.flat_map(|item| {
         let kinds = kinds.iter();

@@ -231,9 +231,19 @@ impl Grid {
 
     /// A task's cells with their numbers.
     pub fn cells_of(&self, task: TaskName) -> impl Iterator<Item = (usize, &Cell)> {
-        self.cells()
-            .enumerate()
-            .filter(move |(_, (of, _))| *of == task)
-            .map(|(number, (_, cell))| (number, cell))
+        let (first, cells) = self.of_task(task);
+        (first..).zip(cells)
+    }
+
+    /// The number of a task's first cell, and its cells; none of a task that does not run.
+    pub(super) fn of_task(&self, task: TaskName) -> (usize, &[Cell]) {
+        let mut first = 0;
+        for (of, cells) in &self.tasks {
+            if *of == task {
+                return (first, cells);
+            }
+            first += cells.len();
+        }
+        (first, &[])
     }
 }

@@ -4,6 +4,7 @@
 //! A cell is what is done to a task's prompts: a manipulation at a layer with a seed, or nothing. A
 //! result is one item under one cell.
 
+mod adaptive;
 mod asked;
 mod donors;
 mod estimate;
@@ -19,6 +20,7 @@ mod spec;
 mod speed;
 mod units;
 
+pub use adaptive::{Comparison, Windows};
 pub use estimate::{Computed, Effort, Prices, estimate, layer_weights};
 pub use grid::{Cell, Grid, GridError, Treatment};
 pub use levels::alike;

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 
+use super::adaptive::draw;
 use super::asked::Asking;
-use super::units::units;
+use super::units::ToRun;
 use super::{Amount, Cell, Given, Grid, SweepError, Unit, Variant};
 use crate::engine::{Engine, EngineError, PromptError, TokenSelector};
 use crate::intervention::Kind;
@@ -128,9 +128,9 @@ impl PreparedTask {
             return Err(no_item("can be used", &self.set.left_out));
         }
         let manipulated = |(_, cell): (usize, &Cell)| cell.treatment.kind().is_some();
-        let all = 0..grid.cells_of(self.task).count();
+        let all: Vec<usize> = (0..grid.cells_of(self.task).count()).collect();
         let mut items = self.set.items.iter();
-        if !items.any(|item| cells_for(item, grid, self.task, all.clone()).any(manipulated)) {
+        if !items.any(|item| cells_for(item, grid, self.task, &all).any(manipulated)) {
             return Err(no_item("has a donor", &self.set.without_swap));
         }
         Ok(())
@@ -155,6 +155,9 @@ impl Prepared {
                 item,
                 source: EngineError::Prompt(source),
             })?;
+            if spec.until.is_some() {
+                draw(of.task, &mut set.items);
+            }
             let mut task = PreparedTask {
                 task: of.task,
                 units: Vec::new(),
@@ -178,7 +181,13 @@ impl Prepared {
                     )));
                 }
             }
-            task.units = units(&variant, &selector, of.task, &task.set.items)?;
+            let to_run = ToRun {
+                variant: &variant,
+                selector: &selector,
+                task: of.task,
+                items: &task.set.items,
+            };
+            task.units = to_run.all()?;
             tasks.push(task);
         }
         Ok(Self {
@@ -202,7 +211,12 @@ impl Prepared {
         for task in &self.tasks {
             let results = task.units.iter().map(|unit| unit.amount.results).sum();
             store.put_left_out(task.task, &task.left_out(&self.variant.grid))?;
-            store.note_planned(task.task, task.set.items.len(), results)?;
+            let items = task.set.items.len();
+            // What decides when it stops is known only then.
+            match self.variant.spec.until {
+                Some(_) => store.note_items(task.task, items)?,
+                None => store.note_planned(task.task, items, results)?,
+            }
         }
         Ok(())
     }
@@ -221,7 +235,7 @@ impl Prepared {
     }
 
     /// What is asked for some of a task's cells.
-    pub(super) fn asking(&self, task: TaskName, cells: Range<usize>) -> Asking<'_> {
+    pub(super) fn asking<'a>(&'a self, task: TaskName, cells: &'a [usize]) -> Asking<'a> {
         Asking {
             variant: &self.variant,
             selector: &self.selector,
@@ -256,15 +270,16 @@ fn select(selector: &TokenSelector, set: &mut ItemSet) -> Result<(), (String, Pr
     Ok(())
 }
 
-/// The cells of a range of the task's that an item runs under, with their numbers in the grid:
-/// all, but those that need a donor only where it has one.
+/// Those of the task's cells that an item runs under, with their numbers in the grid: all that are
+/// given by their numbers in the task, but those that need a donor only where it has one.
 pub(super) fn cells_for<'g>(
     item: &'g Item,
     grid: &'g Grid,
     task: TaskName,
-    range: Range<usize>,
+    cells: &'g [usize],
 ) -> impl Iterator<Item = (usize, &'g Cell)> {
-    let cells = grid.cells_of(task).skip(range.start).take(range.len());
+    let (first, of_task) = grid.of_task(task);
+    let cells = cells.iter().map(move |&n| (first + n, &of_task[n]));
     cells.filter(|(_, cell)| !cell.treatment.has_donor() || item.swap.is_some())
 }
 

@@ -12,6 +12,11 @@ pub trait Progress {
     fn begin(&mut self, all: Amount, stored: Amount) {
         let _ = (all, stored);
     }
+    /// A step of a sweep that stops when it knows begins, after `begin` and after each step: `all`
+    /// is to be computed with it, and `stored` of that is there. `told` says how far it has come.
+    fn step(&mut self, all: Amount, stored: Amount, told: &str) {
+        let _ = (all, stored, told);
+    }
     /// So much was computed in so much time before the first unit.
     fn measured(&mut self, work: f64, time: Duration) {
         let _ = (work, time);
@@ -36,6 +41,11 @@ pub trait Progress {
     /// Nothing is stored then.
     fn check(&self) -> Result<(), HeldError> {
         Ok(())
+    }
+    /// Whether the time that the sweep may take is over: it ends then, without an error, once the
+    /// unit at hand is stored.
+    fn spent(&self) -> bool {
+        false
     }
     /// Whether to stop once the unit at hand is stored.
     fn stopped(&self) -> bool {

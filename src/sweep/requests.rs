@@ -74,7 +74,7 @@ impl UnitRun<'_> {
 
     /// The requests, an item's clean run first.
     fn requests(&self, engine: &mut dyn Engine) -> Result<Requests<'_>, SweepError> {
-        let asking = self.prepared.asking(self.task, self.unit.cells.clone());
+        let asking = self.prepared.asking(self.task, &self.unit.cells);
         let mut all = Requests::default();
         for (of, item) in self.items.iter().enumerate() {
             let mut donors = Donors::new(&self.prepared.variant.spec.sites, &self.prepared.given);

@@ -10,6 +10,7 @@ use crate::hook::Anatomy;
 use crate::hub::Origin;
 use crate::intervention::{Extent, Kind, LayerList, PositionSet, Site};
 use crate::runtime::{ContextOptions, Facts};
+use crate::stats::Until;
 use crate::tasks::{Metric, TaskName, TaskSpec};
 
 /// One model under one set of settings: what a run has one or several of.
@@ -71,6 +72,9 @@ pub struct Spec {
     pub manipulate_generated: bool,
     /// How many tokens follow the prompt when manipulation begins.
     pub from_step: usize,
+    /// What the sweep finds out before it stops; without it all cells run for all items.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<Until>,
     /// What manipulations need besides the prompts.
     #[serde(skip_serializing_if = "Outside::is_empty", default)]
     pub outside: Outside,

@@ -179,7 +179,7 @@ impl Measured<'_> {
             return Ok(());
         };
         let items = &task.set.items[unit.items.clone()];
-        let asking = prepared.asking(task.task, unit.cells.clone());
+        let asking = prepared.asking(task.task, &unit.cells);
         let (mut n, mut every) = (items.len(), 1);
         let mut asked = asking.unstated(items)?;
         let requests = loop {

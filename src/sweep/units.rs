@@ -18,9 +18,9 @@ use crate::tasks::{Item, TaskName};
 pub struct Unit {
     /// Which of the task's items.
     pub items: Range<usize>,
-    /// Which of the task's cells, in the grid's order. An item without a donor skips those of
-    /// `inject`.
-    pub cells: Range<usize>,
+    /// Which of the task's cells, rising, in the grid's order. An item without a donor skips
+    /// those of `inject`.
+    pub cells: Vec<usize>,
     /// Its results, and its work, without that of getting states of donors. Where the clean cell
     /// is not among its cells, the clean run that the others are compared with is work, but is
     /// no result.
@@ -60,49 +60,67 @@ const TOKENS_TOGETHER: usize = 1024;
 /// 135 million weights. A single cell is never divided.
 pub const WORK_TOGETHER: f64 = 200_000.0;
 
-/// The units of a task's items, in the order in which they run: an item's clean cell comes before
-/// its others.
-///
-/// # Errors
-/// A token selector that does not fit an item.
-pub(super) fn units(
-    variant: &Variant,
-    selector: &TokenSelector,
-    task: TaskName,
-    items: &[Item],
-) -> Result<Vec<Unit>, EngineError> {
-    let shape = variant.spec.shape();
-    let cells = variant.grid.cells_of(task).count();
-    let mut units = Vec::new();
-    for group in groups(items, shape.strategy == Strategy::Planned) {
-        let unit = |cells: Range<usize>| {
-            let asking = Asking {
-                variant,
-                selector,
-                task,
-                cells: cells.clone(),
-            };
-            let asked = asking.unstated(&items[group.clone()])?;
-            let amount = Amount {
-                results: asked.results(),
-                work: work(&shape.cost(&asked.requests), shape.n_layer),
-            };
-            Ok::<_, EngineError>(Unit {
-                items: group.clone(),
-                cells,
-                amount,
-            })
-        };
-        let mut first = 0;
-        while first < cells {
-            let largest = largest(first..cells, &unit)?;
-            first = largest.cells.end;
-            units.push(largest);
-        }
+/// What is to run of a task: its items, and some of its cells under some of them.
+pub(super) struct ToRun<'a> {
+    pub variant: &'a Variant,
+    pub selector: &'a TokenSelector,
+    pub task: TaskName,
+    /// All items of the task.
+    pub items: &'a [Item],
+}
+
+impl ToRun<'_> {
+    /// The units of all items under all cells, in the order in which they run: an item's clean
+    /// cell comes before its others.
+    ///
+    /// # Errors
+    /// A token selector that does not fit an item.
+    pub fn all(&self) -> Result<Vec<Unit>, EngineError> {
+        let cells: Vec<usize> = (0..self.variant.grid.cells_of(self.task).count()).collect();
+        self.units(0..self.items.len(), &cells)
     }
-    // Items without a donor may leave a unit of inject's cells without a result.
-    units.retain(|unit| unit.amount.results > 0);
-    Ok(units)
+
+    /// The units of neighbouring items under the same cells.
+    ///
+    /// # Errors
+    /// A token selector that does not fit an item.
+    pub fn units(&self, items: Range<usize>, cells: &[usize]) -> Result<Vec<Unit>, EngineError> {
+        let shape = self.variant.spec.shape();
+        let mut units = Vec::new();
+        for group in groups(
+            &self.items[items.clone()],
+            shape.strategy == Strategy::Planned,
+        ) {
+            let group = items.start + group.start..items.start + group.end;
+            let unit = |at: Range<usize>| {
+                let asking = Asking {
+                    variant: self.variant,
+                    selector: self.selector,
+                    task: self.task,
+                    cells: &cells[at],
+                };
+                let asked = asking.unstated(&self.items[group.clone()])?;
+                let amount = Amount {
+                    results: asked.results(),
+                    work: work(&shape.cost(&asked.requests), shape.n_layer),
+                };
+                Ok::<_, EngineError>(Unit {
+                    items: group.clone(),
+                    cells: asking.cells.to_vec(),
+                    amount,
+                })
+            };
+            let mut first = 0;
+            while first < cells.len() {
+                let largest = largest(first..cells.len(), &unit)?;
+                first += largest.cells.len();
+                units.push(largest);
+            }
+        }
+        // Items without a donor may leave a unit of inject's cells without a result.
+        units.retain(|unit| unit.amount.results > 0);
+        Ok(units)
+    }
 }
 
 /// The unit of as many of the cells, from the first one on, as are not too much together.
@@ -114,12 +132,12 @@ fn largest(
     let mut fits = unit(first..first + 1)?;
     // Twice as many each time, then by halves: the work rises with the cells.
     let mut too_many = cells.end + 1;
-    while fits.cells.end + 1 < too_many {
-        let doubled = fits.cells.end + fits.cells.len();
+    while first + fits.cells.len() + 1 < too_many {
+        let fitting = first + fits.cells.len();
         let end = if too_many > cells.end {
-            doubled.min(cells.end)
+            (fitting + fits.cells.len()).min(cells.end)
         } else {
-            usize::midpoint(fits.cells.end, too_many)
+            usize::midpoint(fitting, too_many)
         };
         let tried = unit(first..end)?;
         if tried.amount.work <= WORK_TOGETHER {

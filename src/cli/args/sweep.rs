@@ -1,6 +1,7 @@
 //! Options of `midlayer sweep`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -12,7 +13,7 @@ use midlayer::engine::{Planned, Strategy};
 use midlayer::intervention::{Kind, LayerList};
 use midlayer::report::Options;
 use midlayer::runtime::CacheType;
-use midlayer::stats::Margin;
+use midlayer::stats::{Margin, Until};
 use midlayer::tasks::{TASKS, TaskName};
 
 #[derive(Args)]
@@ -89,6 +90,20 @@ pub struct SweepArgs {
     pub wording: WordingArgs,
     #[command(flatten)]
     pub generation: GenerationArgs,
+    /// Stop as soon as the sweep knows where each manipulation stops mattering, within a quarter of
+    /// a layer, and from where it can be ignored (--margin): coarse layers and few items first,
+    /// then more of both where it matters. The same as --until half-way:0.25,ignorable:10
+    #[arg(long)]
+    pub adaptive: bool,
+    /// What to find out before it stops: the half-way layer to so many layers to either side
+    /// (half-way:0.25), from which layer up the loss is at most so many points (ignorable:10) or
+    /// such a share of clean (ignorable:10%), or both
+    #[arg(long, value_name = "GOALS", value_delimiter = ',')]
+    pub until: Vec<GoalArg>,
+    /// Stop after so long, as 90s, 20m or 2h: what is stored then is reported, and the same command
+    /// goes on
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub budget: Option<Duration>,
     /// How results are computed: planned computes only what differs from the clean run, many
     /// results at once; straightforward runs the whole model for each
     #[arg(long, value_enum, value_name = "STRATEGY", default_value_t = StrategyArg::Planned)]
@@ -109,6 +124,80 @@ pub struct SweepArgs {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub verdicts: VerdictArgs,
+}
+
+impl SweepArgs {
+    /// What it finds out before it stops.
+    ///
+    /// # Errors
+    /// Options that contradict each other.
+    pub fn until(&self) -> anyhow::Result<Option<Until>> {
+        let mut until = Until::default();
+        if self.adaptive {
+            until = Until {
+                ignorable: Some(self.verdicts.margin),
+                ..Until::DEFAULT
+            };
+        }
+        for goal in &self.until {
+            match goal {
+                GoalArg::HalfWay(within) => until.half_way = Some(*within),
+                GoalArg::Ignorable(margin) => until.ignorable = Some(*margin),
+            }
+        }
+        if until == Until::default() {
+            return Ok(None);
+        }
+        let margin = self.verdicts.margin;
+        match until.ignorable {
+            Some(other) if margin != other && margin != Margin::DEFAULT => anyhow::bail!(
+                "--margin {margin} and --until ignorable with {other}: a sweep that stops when it knows is about one margin; name it once"
+            ),
+            _ => Ok(Some(until)),
+        }
+    }
+}
+
+/// `half-way:0.25` or `ignorable:10`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum GoalArg {
+    HalfWay(f64),
+    Ignorable(Margin),
+}
+
+impl std::str::FromStr for GoalArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("half-way", within)) => match within.parse() {
+                Ok(within) if (0.05..=10.0).contains(&within) => Ok(Self::HalfWay(within)),
+                _ => Err(format!(
+                    "'{within}' is not a distance in layers between 0.05 and 10, as half-way:0.25"
+                )),
+            },
+            Some(("ignorable", margin)) => margin.parse().map(Self::Ignorable),
+            _ => Err(format!(
+                "'{text}' is not a goal: half-way:LAYERS or ignorable:POINTS, as half-way:0.25,ignorable:10"
+            )),
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => f64::NAN,
+    };
+    let number: f64 = number.trim().parse().unwrap_or(f64::NAN);
+    match number * seconds {
+        seconds if (1.0..1e7).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("not a time of a second or more, as 90s, 20m or 2h".into()),
+    }
 }
 
 /// What a report says.

@@ -11,7 +11,10 @@ pub mod study;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{ItemScores, Profile, both_below, crossing, normal, normal_quantile};
+use super::{
+    Asked, Compared, Decisions, ItemScores, Known, KnownItem, Profile, Until, both_below, crossing,
+    normal, normal_quantile,
+};
 
 /// Layers of a simulated model.
 pub const LAYERS: usize = 32;
@@ -21,6 +24,37 @@ const BELOW: f64 = 0.3;
 const ALIKE: f64 = 0.3;
 /// A width from 10% to 90% in units of a logistic's scale.
 const SCALES: f64 = 4.394;
+
+/// What is known of a profile once so much of it is asked for.
+pub fn revealed(profile: &Profile, asked: &Asked) -> Known {
+    let item = |(n, item): (usize, &ItemScores)| KnownItem {
+        clean: (n < asked.clean).then_some(item.clean),
+        again: item.again.filter(|_| n < asked.clean),
+        at: (0..profile.layers.len())
+            .map(|k| (n < asked.at[k]).then_some(item.at[k]))
+            .collect(),
+        donor: Vec::new(),
+        chance: profile.chance,
+        cluster: item.cluster,
+    };
+    Known {
+        layers: profile.layers.clone(),
+        items: profile.items.iter().enumerate().map(item).collect(),
+    }
+}
+
+/// Sweeps a profile until all is decided: what is known then, and the decisions.
+pub fn swept(profile: &Profile, until: &Until, compared: &Compared) -> (Known, Decisions) {
+    let mut asked = Asked::none(profile.layers.len());
+    loop {
+        let known = revealed(profile, &asked);
+        let decisions = known.decide(until, &asked, compared);
+        if decisions.asked == asked {
+            return (known, decisions);
+        }
+        asked = decisions.asked;
+    }
+}
 
 /// A curve by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What the estimates rest on: examples worked by hand or elsewhere, and what must always hold.
 
+mod adaptive;
 mod basics;
 mod properties;
 mod worked;

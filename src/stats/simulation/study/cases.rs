@@ -1,5 +1,6 @@
 //! The cases of each study.
 
+mod adaptive;
 mod margins;
 mod two;
 
@@ -96,6 +97,8 @@ pub(super) fn jobs(study: Study) -> Vec<Job> {
         Study::Overtakes => overtakes(),
         Study::Ignorable => margins::ignorable(),
         Study::Flags => flags(),
+        Study::Stopped => adaptive::half_way(),
+        Study::StoppedLoss => adaptive::ignorable(),
         Study::Difference | Study::Shift | Study::Same => two::pairs(study),
     }
 }

@@ -47,11 +47,17 @@ pub enum Study {
     Same,
     /// Flags of a curve that is not monotone, on curves that are: size.
     Flags,
+    /// The half-way layer of a sweep that stops when its interval is narrow: coverage, share of the
+    /// full grid's cells.
+    Stopped,
+    /// The claim that a loss is within the margin, at the first look that allows it: size; power
+    /// without a loss.
+    StoppedLoss,
 }
 
 impl Study {
     /// All of them.
-    pub const ALL: [Study; 8] = [
+    pub const ALL: [Study; 10] = [
         Study::HalfWay,
         Study::Coarse,
         Study::Overtakes,
@@ -60,6 +66,8 @@ impl Study {
         Study::Shift,
         Study::Same,
         Study::Flags,
+        Study::Stopped,
+        Study::StoppedLoss,
     ];
 
     /// A title, and what the two numbers are.
@@ -88,6 +96,16 @@ impl Study {
                 "size, shift of 1 layer",
                 "power without a shift",
             ),
+            Study::Stopped => (
+                "half-way layer, stopped at 0.25 layers",
+                "coverage",
+                "median share of the cells",
+            ),
+            Study::StoppedLoss => (
+                "a loss at most the margin, at four looks",
+                "size",
+                "power without a loss",
+            ),
             Study::Flags => ("flag \"not monotone\"", "size", "-"),
         }
     }
@@ -96,7 +114,7 @@ impl Study {
     pub fn is_coverage(self) -> bool {
         matches!(
             self,
-            Study::HalfWay | Study::Coarse | Study::Overtakes | Study::Difference
+            Study::HalfWay | Study::Coarse | Study::Overtakes | Study::Difference | Study::Stopped
         )
     }
 }
