@@ -41,6 +41,7 @@ mod ggml;
 pub mod hook;
 pub mod hub;
 pub mod intervention;
+pub mod maps;
 pub mod models;
 pub mod plan;
 pub mod report;

@@ -310,7 +310,10 @@ impl Progress for Follow {
             state.bar = Some(self.bar(all.work));
         }
         drop(state);
-        self.show(String::new());
+        // A sweep that stops when it knows says at its first step what there is to do.
+        if all.results > 0 {
+            self.show(String::new());
+        }
     }
 
     fn step(&mut self, all: Amount, stored: Amount, told: &str) {

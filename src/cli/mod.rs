@@ -12,6 +12,7 @@ mod dry_run;
 mod export;
 mod follow;
 mod manual;
+mod map;
 mod output;
 mod pull;
 mod quantize;
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Sweep(args) => sweep::run(args),
         Command::Try(args) => try_prompt::run(args),
+        Command::Map(args) => map::run(args),
         Command::Tasks(args) => tasks::run(&args),
         Command::Tokens(args) => tokens::run(args),
         Command::Direction(args) => direction::run(args),

@@ -20,6 +20,18 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     print_by(|out| out.write_all(visible(text).as_bytes()))
 }
 
+/// Prints text that colours itself: what it holds of data is visible already.
+///
+/// # Errors
+/// [`Closed`], or why stdout cannot be written to.
+pub fn print_painted(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        written => Ok(written?),
+    }
+}
+
 /// Prints data for other programs to stdout, as it is unless a terminal shows it.
 ///
 /// # Errors

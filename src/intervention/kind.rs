@@ -238,6 +238,26 @@ impl Kind {
         k >= self.first_layer() && k.saturating_add(self.manipulation().layers_above()) < n_layer
     }
 
+    /// What draws a map unless another is named: the first that is noise.
+    pub fn noise() -> Self {
+        Self::first(Self::has_seed)
+    }
+
+    /// What puts another run's states in place of a prompt's own.
+    pub fn patch() -> Self {
+        Self::first(Self::has_donor)
+    }
+
+    /// What corrupts a prompt unless another is named.
+    pub fn corruption() -> Self {
+        Self::first(|kind| kind.manipulation().corrupts())
+    }
+
+    fn first(is: impl Fn(Self) -> bool) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|kind| is(*kind)).expect("the table has one")
+    }
+
     /// Whether it takes the states of a donor prompt, which has an answer of its own.
     pub fn has_donor(self) -> bool {
         self.manipulation().needs() == Needs::Donor

@@ -99,6 +99,11 @@ pub trait Manipulation: Sync {
         false
     }
 
+    /// Whether it is what corrupts a prompt whose states are restored one by one.
+    fn corrupts(&self) -> bool {
+        false
+    }
+
     /// Another way to the same result, which the self-test compares.
     fn second_way(&self) -> Option<SecondWay> {
         None

@@ -213,7 +213,7 @@ fn finding(run: &StoredRun, named: &Named<'_>, options: Options) -> Finding {
         decided: stopped.is_none_or(|stopped| stopped.decided),
         level,
         clusters: match passages.len() {
-            0 => profile.items.len(),
+            0 => stopped.map_or(profile.items.len(), |stopped| stopped.items),
             n => n,
         },
         clean: match stopped {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod manipulation;
+mod map;
 mod model;
 mod sweep;
 mod wording;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 
 pub use bench::*;
 pub use manipulation::*;
+pub use map::*;
 pub use model::*;
 pub use sweep::*;
 pub use wording::*;
@@ -49,6 +51,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Run one prompt, clean and manipulated, and compare the next token
     Try(TryArgs),
+    /// Draw what each state of a prompt is worth: tokens down, layers across
+    Map(MapArgs),
     /// List the tasks with an example of each, and how to bring one of your own
     Tasks(TasksArgs),
     /// List a prompt's tokens: position, id and text of each

@@ -65,7 +65,7 @@ impl Answer {
         let mut continuations: Vec<Vec<Token>> = Vec::new();
         let mut answers = Vec::new();
         for text in texts {
-            let tokens = tokens(engine, prompt, text)?;
+            let tokens = answer_tokens(engine, prompt, text, "--answer")?;
             let [before @ .., _] = &tokens[..] else {
                 return Err(Usage(format!("{text:?} has no tokens (--answer)")).into());
             };
@@ -102,12 +102,18 @@ pub fn follow(mut request: Request, continuations: &[Vec<Token>]) -> Request {
     request
 }
 
-fn tokens(engine: &dyn Engine, prompt: &Prompt, answer: &str) -> anyhow::Result<Vec<Token>> {
+/// The tokens that an answer adds to a prompt; `option` is what an error names.
+pub fn answer_tokens(
+    engine: &dyn Engine,
+    prompt: &Prompt,
+    answer: &str,
+    option: &str,
+) -> anyhow::Result<Vec<Token>> {
     let whole = engine.tokenized(&prompt.source().clone().with_markup(answer))?;
     match whole.tokens.strip_prefix(&prompt.tokens[..]) {
         Some(tokens) => Ok(tokens.to_vec()),
         None => Err(Usage(format!(
-            "the first token of {answer:?} would be one with the end of the prompt; where the prompt ends with a space, begin the answer with it instead (--answer ' {}', -p)",
+            "the first token of {answer:?} would be one with the end of the prompt; where the prompt ends with a space, begin the answer with it instead ({option} ' {}', -p)",
             answer.trim_start()
         ))
         .into()),

@@ -19,6 +19,7 @@ use super::output::{print, run_bar, say, width};
 use super::setup::{Loaded, load};
 use super::text::plain;
 use super::tokens::{listed, read};
+pub use answers::answer_tokens;
 use answers::{Answer, follow};
 use json::Line;
 use midlayer::engine::{Ending, Engine, Outcome, Planned, Prompt, Request};

@@ -16,4 +16,5 @@ super::table::table! {
     ablate::Ablate,
     mean::Mean,
     equal_norm::EqualNorm,
+    add_noise::AddNoise,
 }

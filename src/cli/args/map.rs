@@ -1,0 +1,102 @@
+//! Options of `midlayer map`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{
+    Format, KvArg, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, SiteArg, all_manipulations,
+    manipulations, seeds, text,
+};
+use midlayer::engine::TokenSelector;
+use midlayer::intervention::{Extent, Kind, LayerList};
+
+const EXAMPLES: &str = "\
+Examples:
+  midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris'
+  midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --corrupt 'text: France'
+  midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --foil ' Rome' \\
+      --manipulate inject --from 'The capital of Italy is' --out map.svg";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct MapArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = Kind::noise().name(),
+        conflicts_with = "corrupt",
+        help = manipulations("What is done to one state at a time"),
+        long_help = all_manipulations("What is done to one state at a time")
+    )]
+    pub manipulate: Kind,
+    /// Layers, the columns: all, 15, 0,5,10, 0-29, 0-29+3
+    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    pub layers: LayerList,
+    /// Prior tokens, the rows: prior (all), skip:N, first:N, last:N, positions as 3-7, or
+    /// 'text: France'
+    #[arg(long, value_name = "SELECTOR", value_parser = text::selector, default_value_t = TokenSelector::Prior)]
+    pub tokens: TokenSelector,
+    /// What of a layer is rewritten: the residual stream, or the keys and values in the cache
+    #[arg(long, value_enum, value_name = "SITE", default_value_t = SiteArg::Residual)]
+    pub site: SiteArg,
+    /// With --site kv: keys, values or both
+    #[arg(long, value_enum, value_name = "K|V|BOTH", default_value_t = KvArg::Both)]
+    pub kv: KvArg,
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1", help = seeds_averaged())]
+    pub seed: Vec<u64>,
+    /// The answer whose log-probability a cell is about, the space before it included (' Paris')
+    /// [default: the clean run's likeliest token]
+    #[arg(long, value_name = "TEXT", value_parser = text::literal)]
+    pub answer: Option<String>,
+    /// A cell is about the logit of the answer less that of this one
+    #[arg(long, value_name = "TEXT", value_parser = text::literal, conflicts_with = "kl")]
+    pub foil: Option<String>,
+    /// A cell is about the KL divergence of the next token's distribution from the clean one
+    #[arg(long, conflicts_with = "answer")]
+    pub kl: bool,
+    /// inject: the donor prompt, of as many tokens, whose states are put in place of the prompt's
+    /// own, each by itself (activation patching); written as -p is
+    #[arg(long, value_name = "TEXT", conflicts_with = "corrupt")]
+    pub from: Option<text::Source>,
+    /// Restore instead (causal tracing): corrupt these tokens, and put one clean state back at a
+    /// time; a cell is about what comes back
+    #[arg(long, value_name = "SELECTOR", value_parser = text::selector)]
+    pub corrupt: Option<TokenSelector>,
+    /// With --corrupt: what corrupts them, where they enter layer 0
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = Kind::corruption().name(),
+        requires = "corrupt"
+    )]
+    pub corrupt_by: Kind,
+    #[command(flatten)]
+    pub outside: OutsideArgs,
+    /// Write the map, as its ending says: a figure (.svg), a row a cell (.csv, .jsonl)
+    #[arg(long, value_name = "FILE")]
+    pub out: Vec<PathBuf>,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+fn seeds_averaged() -> String {
+    format!("{} and of --corrupt; several are averaged", seeds())
+}
+
+impl MapArgs {
+    /// Where a cell's state is.
+    pub fn place(&self) -> PlaceArgs {
+        PlaceArgs {
+            tokens: self.tokens.clone(),
+            extent: Extent::Only,
+            site: self.site,
+            kv: self.kv,
+        }
+    }
+}

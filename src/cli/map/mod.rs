@@ -1,0 +1,262 @@
+//! `midlayer map`.
+
+mod terminal;
+
+use std::ops::ControlFlow;
+
+use super::Usage;
+use super::args::{Format, MapArgs};
+use super::output::{print, print_painted, run_bar, say, width};
+use super::setup::{Loaded, load};
+use super::text::{plain, shown};
+use super::tokens::read;
+use super::try_prompt::engine;
+use midlayer::engine::{
+    DonorStates, Engine, Planned, Prompt, Request, donor_states, filler_states,
+};
+use midlayer::intervention::{Kind, Needs};
+use midlayer::maps::{Corruption, Followed, Form, Measure, Picture, Question, draw};
+use midlayer::sweep::Outside;
+use terminal::Paint;
+
+pub fn run(args: MapArgs) -> anyhow::Result<()> {
+    check(&args)?;
+    let text = args.prompt.prompt.read("-p")?;
+    let from = args.from.as_ref();
+    let from = from.map(|from| from.read("--from")).transpose()?;
+    let loaded = load(&args.model)?;
+    let mut engine = engine(&loaded)?;
+    let prompt = read(&engine, &args.prompt, &text)?;
+    if let Some(notice) = loaded.model.facts().length_notice(prompt.tokens.len()) {
+        say(&notice);
+    }
+    let anatomy = engine.inspect().anatomy();
+    let anatomy = anatomy.expect("engines have a callback").clone();
+    let question = question(&args, &mut engine, &prompt, from.as_deref())?;
+    let tokens = tokens(&loaded, &prompt, &question.positions);
+    let bar = run_bar(0);
+    let drawn = draw(&mut engine, &anatomy, &question, &mut |_, done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        ControlFlow::Continue(())
+    });
+    bar.finish_and_clear();
+    let map = drawn?;
+    if map.values.iter().flatten().all(Option::is_none) {
+        return Err(Usage(format!(
+            "{} has no place at any of the layers asked for (--layers)",
+            question.kind
+        ))
+        .into());
+    }
+    let picture = Picture {
+        map: &map,
+        tokens: &tokens,
+        title: title(&loaded, &question),
+        measure: question.measure.name(),
+    };
+    let printed = match args.output {
+        Format::Text => print_painted(&terminal::text(&picture, width(), Paint::of_stdout())),
+        Format::Json => print(&picture.text(Form::Jsonl)),
+    };
+    for file in &args.out {
+        let written = picture.write(file);
+        written.map_err(|error| {
+            anyhow::anyhow!("{} cannot be written: {error} (--out)", file.display())
+        })?;
+        say(&format!("wrote {}", file.display()));
+    }
+    printed
+}
+
+/// What can be known to be wrong without a model.
+fn check(args: &MapArgs) -> Result<(), Usage> {
+    let kind = kind(args);
+    for site in args.place().sites() {
+        kind.check_site(site)
+            .map_err(|why| Usage(format!("{why} (--site)")))?;
+    }
+    let files = &args.outside;
+    let lacks = match kind.manipulation().needs() {
+        Needs::Donor if args.corrupt.is_none() && args.from.is_none() => {
+            Some("--from, the donor prompt")
+        }
+        Needs::Direction if files.direction.is_none() => Some("--direction FILE"),
+        Needs::Mean if files.mean_of.is_none() => Some("--mean-of FILE"),
+        _ => None,
+    };
+    if let Some(option) = lacks {
+        return Err(Usage(format!("{kind} needs {option}")));
+    }
+    if args.from.is_some() && kind.manipulation().needs() != Needs::Donor {
+        return Err(Usage(format!("--from needs --manipulate {}", Kind::patch())));
+    }
+    let needs = args.corrupt_by.manipulation().needs();
+    if args.corrupt.is_some() && needs != Needs::Nothing {
+        return Err(Usage(format!(
+            "{} needs states, and what corrupts a prompt is given none (--corrupt-by)",
+            args.corrupt_by
+        )));
+    }
+    for file in &args.out {
+        Form::of(file).map_err(|why| Usage(format!("{why} (--out)")))?;
+    }
+    Ok(())
+}
+
+/// What is done to each state: where something is restored, its clean self is put back.
+fn kind(args: &MapArgs) -> Kind {
+    match args.corrupt {
+        Some(_) => Kind::patch(),
+        None => args.manipulate,
+    }
+}
+
+fn question<'q>(
+    args: &MapArgs,
+    engine: &mut Planned,
+    prompt: &'q Prompt,
+    from: Option<&str>,
+) -> anyhow::Result<Question<'q>> {
+    let n_layer = engine.facts().n_layer;
+    let prior = prompt.tokens.len() as u32 - 1;
+    if prior == 0 {
+        return Err(
+            Usage("the prompt has one token, and all but the last are mapped (-p)".into()).into(),
+        );
+    }
+    let kind = kind(args);
+    let chosen = args.tokens.positions(prompt)?;
+    let positions: Vec<u32> = (0..prior).filter(|at| chosen.contains(*at)).collect();
+    let mut seeds = args.seed.clone();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let corrupted = match &args.corrupt {
+        None => None,
+        Some(selector) => Some(Corruption {
+            kind: args.corrupt_by,
+            layer: 0,
+            positions: args
+                .corrupt_by
+                .places(seeds[0], &selector.positions(prompt)?, prior),
+        }),
+    };
+    Ok(Question {
+        states: states(args, kind, engine, prompt, from)?,
+        prompt,
+        kind,
+        sites: args.place().sites(),
+        seeds,
+        layers: args.layers.resolve(n_layer)?,
+        positions,
+        corrupted,
+        measure: measure(args, engine, prompt)?,
+    })
+}
+
+/// The states that the manipulation puts in place of the prompt's own.
+fn states(
+    args: &MapArgs,
+    kind: Kind,
+    engine: &mut Planned,
+    prompt: &Prompt,
+    from: Option<&str>,
+) -> anyhow::Result<Option<DonorStates>> {
+    let sites = args.place().sites();
+    let n = prompt.tokens.len();
+    Ok(match kind.manipulation().needs() {
+        Needs::Nothing => None,
+        Needs::Filler => Some(filler_states(engine, prompt, &sites)?),
+        Needs::Donor => {
+            let wording = args.prompt.wording.of_argument(args.prompt.chat);
+            let donor = match from {
+                Some(from) => wording.prompt(engine.tokenizer(), from)?,
+                None => prompt.clone(),
+            };
+            if donor.tokens.len() != n {
+                return Err(Usage(format!(
+                    "the donor prompt has {} tokens and the prompt {n}: states are put at the same positions, so give a donor of as many; midlayer tokens lists them (--from)",
+                    donor.tokens.len()
+                ))
+                .into());
+            }
+            let moves: Vec<(u32, u32)> = (0..n as u32 - 1).map(|at| (at, at)).collect();
+            Some(donor_states(engine, &donor, &moves, &sites)?)
+        }
+        Needs::Direction | Needs::Mean => {
+            let files = &args.outside;
+            let (direction, mean) = (files.direction.as_deref(), files.mean_of.as_deref());
+            let outside = Outside::of(direction, mean, engine.facts())?;
+            let given = outside.read(engine)?;
+            let inputs = given.states(kind, &prompt.tokens, engine)?;
+            inputs.map(|inputs| DonorStates {
+                inputs,
+                ..DonorStates::default()
+            })
+        }
+    })
+}
+
+fn measure(args: &MapArgs, engine: &mut Planned, prompt: &Prompt) -> anyhow::Result<Measure> {
+    if args.kl {
+        return Ok(Measure::Kl);
+    }
+    let answer = match &args.answer {
+        Some(text) => followed(engine, prompt, text, "--answer")?,
+        None => {
+            let clean = engine.run(&Request::new(prompt))?;
+            let token = clean.argmax();
+            say(&format!(
+                "the answer is the clean run's likeliest token, {} (--answer)",
+                shown(&engine.tokenizer().piece(token).into_bytes())
+            ));
+            Followed(vec![token])
+        }
+    };
+    let Some(foil) = &args.foil else {
+        return Ok(Measure::LogProbability(answer));
+    };
+    let other = followed(engine, prompt, foil, "--foil")?;
+    if !answer.differs(&other) {
+        return Err(Usage(format!(
+            "{foil:?} begins as the answer does, so that no token tells the two apart (--foil)"
+        ))
+        .into());
+    }
+    Ok(Measure::LogitDifference(answer, other))
+}
+
+fn followed(
+    engine: &dyn Engine,
+    prompt: &Prompt,
+    text: &str,
+    option: &str,
+) -> anyhow::Result<Followed> {
+    let tokens = super::try_prompt::answer_tokens(engine, prompt, text, option)?;
+    match tokens.is_empty() {
+        true => Err(Usage(format!("{text:?} has no tokens ({option})")).into()),
+        false => Ok(Followed(tokens)),
+    }
+}
+
+fn title(loaded: &Loaded, question: &Question<'_>) -> String {
+    let model = &loaded.model.facts().name;
+    match &question.corrupted {
+        Some(by) => format!(
+            "{model}: one clean state put back after {} of {} tokens",
+            by.kind,
+            by.positions
+                .count_below(question.prompt.tokens.len() as u32)
+        ),
+        None => format!("{model}: {} of one state at a time", question.kind),
+    }
+}
+
+/// The tokens of the map's rows.
+fn tokens(loaded: &Loaded, prompt: &Prompt, positions: &[u32]) -> Vec<(i32, String)> {
+    let token = |at: &u32| {
+        let token = prompt.tokens[*at as usize];
+        (token.0, plain(&loaded.model.piece(token)))
+    };
+    positions.iter().map(token).collect()
+}

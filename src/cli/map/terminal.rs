@@ -1,0 +1,248 @@
+//! A map on a terminal.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+
+use midlayer::maps::{Picture, colour};
+use midlayer::shown::visible;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// How a cell is painted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// 24 bits.
+    True,
+    /// The palette of 256.
+    Palette,
+    /// By characters.
+    Plain,
+}
+
+impl Paint {
+    /// What stdout can show: characters alone where it is no terminal, or where NO_COLOR is set.
+    pub fn of_stdout() -> Self {
+        let is = |name: &str| std::env::var(name).unwrap_or_default();
+        let plain = !std::io::stdout().is_terminal() || !is("NO_COLOR").is_empty();
+        if plain || is("TERM") == "dumb" {
+            return Paint::Plain;
+        }
+        match is("COLORTERM").as_str() {
+            "truecolor" | "24bit" => Paint::True,
+            _ => Paint::Palette,
+        }
+    }
+}
+
+/// Columns of a token's text at most.
+const TEXT: usize = 14;
+/// Shades of a value without colours: as many below zero and above.
+const BELOW: [char; 4] = ['-', '~', '=', '#'];
+const ABOVE: [char; 4] = ['.', '+', '*', '@'];
+
+/// The map in lines of at most `width` columns; layers that do not fit come below.
+pub fn text(picture: &Picture<'_>, width: Option<usize>, paint: Paint) -> String {
+    Told { picture }.text(width, paint)
+}
+
+struct Told<'p> {
+    picture: &'p Picture<'p>,
+}
+
+impl Told<'_> {
+    fn text(&self, width: Option<usize>, paint: Paint) -> String {
+        let label = self.label();
+        let fit = width.map_or(usize::MAX, |width| width.saturating_sub(label + 1) / 2);
+        let mut text = format!("{}\n{}\n", visible(&self.picture.title), self.line());
+        let columns: Vec<usize> = (0..self.picture.map.layers.len()).collect();
+        for part in columns.chunks(fit.max(4)) {
+            let head = part.iter().map(|&n| self.picture.map.layers[n]);
+            // A layer's number takes the place of two where it has three digits.
+            let head = head.map(|layer| match layer % 2 {
+                0 if layer < 100 => format!("{layer:>2}"),
+                _ => "  ".into(),
+            });
+            writeln!(text, "\n{:label$} {}", "layer", head.collect::<String>()).expect("a String");
+            for (row, (_, token)) in self.picture.tokens.iter().enumerate() {
+                let cells = part
+                    .iter()
+                    .map(|&n| self.cell(self.picture.map.values[row][n], paint));
+                let cells = cells.collect::<String>();
+                writeln!(text, "{} {}", cut(token, label), cells.trim_end()).expect("a String");
+            }
+        }
+        text.push_str(&self.legend(paint));
+        text
+    }
+
+    fn label(&self) -> usize {
+        let widths = self
+            .picture
+            .tokens
+            .iter()
+            .map(|(_, token)| quoted(token).width());
+        widths.max().unwrap_or(0).clamp(5, TEXT)
+    }
+
+    fn line(&self) -> String {
+        let map = self.picture.map;
+        let corrupted = map
+            .corrupted
+            .map_or(String::new(), |value| format!(", {value:.3} corrupted"));
+        format!(
+            "{}: {:.3} clean{corrupted}; a cell is the change of it",
+            self.picture.measure, map.clean
+        )
+    }
+
+    fn cell(&self, value: Option<f64>, paint: Paint) -> String {
+        let Some(value) = value else {
+            return "  ".into();
+        };
+        let most = self.picture.map.largest();
+        let is_none = value.abs() <= self.picture.map.floor;
+        if paint == Paint::Plain {
+            let shades = if value < 0.0 { BELOW } else { ABOVE };
+            let share = (value.abs() / most.max(1e-12) * 4.0).ceil() as usize;
+            let shade = match (is_none, share) {
+                (true, _) | (_, 0) => ' ',
+                (_, n) => shades[n.min(4) - 1],
+            };
+            return format!(" {shade}");
+        }
+        let (red, green, blue) = colour(value, most);
+        let mark = if is_none { "·" } else { " " };
+        let back = match paint {
+            Paint::True => format!("48;2;{red};{green};{blue}"),
+            _ => format!("48;5;{}", palette(red, green, blue)),
+        };
+        format!("\x1b[{back};38;5;244m {mark}\x1b[0m")
+    }
+
+    fn legend(&self, paint: Paint) -> String {
+        let map = self.picture.map;
+        let values = || map.values.iter().flatten().flatten().copied();
+        let (low, high) = (
+            values().fold(f64::INFINITY, f64::min),
+            values().fold(f64::NEG_INFINITY, f64::max),
+        );
+        let shades = match paint {
+            Paint::Plain => format!(
+                "{} below zero, {} above, each a quarter of the largest; blank: no more than rounding",
+                BELOW.iter().collect::<String>(),
+                ABOVE.iter().collect::<String>()
+            ),
+            _ => "red below zero, blue above; a dot: no more than rounding".into(),
+        };
+        format!(
+            "\nfrom {low:+.3} to {high:+.3}; rounding alone: {:.1e}\n{shades}\n",
+            map.floor
+        )
+    }
+}
+
+/// In quotes, so that a space at the beginning is seen.
+fn quoted(token: &str) -> String {
+    format!("{:?}", visible(token))
+}
+
+/// A token's text in exactly so many columns.
+fn cut(token: &str, columns: usize) -> String {
+    let quoted = quoted(token);
+    if quoted.width() <= columns {
+        return format!("{quoted}{}", " ".repeat(columns - quoted.width()));
+    }
+    let (mut text, mut at) = (String::new(), 0);
+    for c in quoted.chars() {
+        let wide = c.width().unwrap_or(0);
+        if at + wide + 1 > columns {
+            break;
+        }
+        text.push(c);
+        at += wide;
+    }
+    text.push('…');
+    format!("{text}{}", " ".repeat(columns - at - 1))
+}
+
+/// The nearest of the palette's cube of 6 x 6 x 6 colours.
+fn palette(red: u8, green: u8, blue: u8) -> u8 {
+    let step = |value: u8| (u16::from(value) * 5 + 127) / 255;
+    (16 + 36 * step(red) + 6 * step(green) + step(blue)) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use midlayer::maps::Map;
+
+    fn map() -> Map {
+        Map {
+            layers: (0..30).collect(),
+            positions: vec![0, 1],
+            values: vec![
+                (0..30).map(|n| Some(f64::from(n) / -29.0)).collect(),
+                (0..30).map(|n| (n > 3).then_some(1e-9)).collect(),
+            ],
+            clean: -0.5,
+            corrupted: None,
+            floor: 1e-6,
+        }
+    }
+
+    #[test]
+    fn it_fits_the_terminal_and_colours_take_no_room() {
+        let map = map();
+        let tokens = [
+            " the capital of the world".to_string(),
+            "日本\u{1b}".to_string(),
+        ];
+        let told = Told {
+            map: &map,
+            tokens: &tokens,
+            title: "a title",
+            measure: "log-probability",
+        };
+        for width in [40, 60, 80, 200] {
+            let plain = told.text(Some(width), Paint::Plain);
+            let rows = plain
+                .lines()
+                .skip(3)
+                .take_while(|line| !line.starts_with("from"));
+            assert!(rows.clone().all(|line| line.width() <= width), "{plain}");
+            for paint in [Paint::True, Paint::Palette] {
+                let painted = told.text(Some(width), paint);
+                let mut bare = String::new();
+                let mut escaped = false;
+                for c in painted.chars() {
+                    match c {
+                        '\x1b' => escaped = true,
+                        'm' if escaped => escaped = false,
+                        _ if !escaped => bare.push(c),
+                        _ => {}
+                    }
+                }
+                assert_eq!(bare.lines().count(), plain.lines().count());
+                assert!(
+                    bare.lines()
+                        .skip(3)
+                        .take(3)
+                        .all(|line| line.width() <= width)
+                );
+            }
+        }
+        let text = told.text(Some(80), Paint::Plain);
+        assert!(text.contains("from -1.000 to +0.000"), "{text}");
+        assert!(text.contains('#') && !text.contains('\x1b'), "{text}");
+        let second = text.lines().find(|line| line.contains('日')).unwrap();
+        assert!(
+            !second.contains(['#', '@', '.', '-']),
+            "nothing exceeds rounding: {second}"
+        );
+    }
+
+    #[test]
+    fn the_palette_has_black_white_and_red() {
+        assert_eq!((palette(0, 0, 0), palette(255, 255, 255)), (16, 231));
+        assert_eq!(palette(255, 0, 0), 196);
+    }
+}

@@ -1,0 +1,107 @@
+//! A map as a figure: tokens down, layers across.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::picture::Picture;
+use crate::shown::visible;
+
+const CELL: (i32, i32) = (20, 20);
+const LEFT: i32 = 150;
+const TOP: i32 = 74;
+/// Drawing into a string cannot fail.
+const INFALLIBLE: &str = "an SVG string takes any drawing";
+
+/// The map as SVG: red where the value is below zero, blue where it is above, a dot where it does
+/// not exceed the noise floor, empty where the manipulation has no place.
+pub(super) fn svg(picture: &Picture<'_>) -> String {
+    let (map, tokens) = (picture.map, picture.tokens);
+    let size = (
+        (LEFT + CELL.0 * map.layers.len() as i32 + 110).max(480) as u32,
+        (TOP + CELL.1 * tokens.len() as i32 + 24) as u32,
+    );
+    let style = |size: i32, across: HPos| {
+        let pos = Pos::new(across, VPos::Center);
+        ("sans-serif", size).into_font().color(&BLACK).pos(pos)
+    };
+    let most = map.largest();
+    let mut out = String::new();
+    {
+        let root = SVGBackend::with_string(&mut out, size).into_drawing_area();
+        root.fill(&WHITE).expect(INFALLIBLE);
+        let put = |text: String, at: (i32, i32), style: &TextStyle<'_>| {
+            root.draw(&Text::new(text, at, style.clone()))
+                .expect(INFALLIBLE);
+        };
+        put(
+            visible(&picture.title).into_owned(),
+            (12, 18),
+            &style(14, HPos::Left),
+        );
+        put(
+            format!("change of the {}", picture.measure),
+            (12, 38),
+            &style(12, HPos::Left),
+        );
+        put(
+            "layer".into(),
+            (LEFT - 8, TOP - 12),
+            &style(12, HPos::Right),
+        );
+        for (column, layer) in map.layers.iter().enumerate() {
+            let x = LEFT + CELL.0 * column as i32 + CELL.0 / 2;
+            if column % 2 == 0 {
+                put(layer.to_string(), (x, TOP - 12), &style(11, HPos::Center));
+            }
+        }
+        for (row, (_, text)) in tokens.iter().enumerate() {
+            let y = TOP + CELL.1 * row as i32;
+            put(
+                format!("{:?}", visible(text)),
+                (LEFT - 8, y + CELL.1 / 2),
+                &style(12, HPos::Right),
+            );
+            for (column, value) in map.values[row].iter().enumerate() {
+                let x = LEFT + CELL.0 * column as i32;
+                let Some(value) = value else { continue };
+                let corners = [(x, y), (x + CELL.0 - 1, y + CELL.1 - 1)];
+                let (red, green, blue) = colour(*value, most);
+                let cell = Rectangle::new(corners, RGBColor(red, green, blue).filled());
+                root.draw(&cell).expect(INFALLIBLE);
+                if value.abs() <= map.floor {
+                    let middle = (x + CELL.0 / 2, y + CELL.1 / 2);
+                    let dot = Circle::new(middle, 2, RGBColor(150, 150, 150).filled());
+                    root.draw(&dot).expect(INFALLIBLE);
+                }
+            }
+        }
+        let x = LEFT + CELL.0 * map.layers.len() as i32 + 16;
+        for (n, value) in [most, most / 2.0, 0.0, -most / 2.0, -most]
+            .into_iter()
+            .enumerate()
+        {
+            let y = TOP + CELL.1 * n as i32;
+            let (red, green, blue) = colour(value, most);
+            let corners = [(x, y), (x + 14, y + CELL.1 - 1)];
+            let cell = Rectangle::new(corners, RGBColor(red, green, blue).filled());
+            root.draw(&cell).expect(INFALLIBLE);
+            let text = format!("{value:+.2}").replace("+0.00", "0");
+            put(text, (x + 20, y + CELL.1 / 2), &style(11, HPos::Left));
+        }
+        root.present().expect(INFALLIBLE);
+    }
+    out
+}
+
+/// The colour of a value, white at zero: red below, blue above (colours that people who cannot
+/// tell red from green can tell apart).
+pub fn colour(value: f64, most: f64) -> (u8, u8, u8) {
+    let share = (value.abs() / most.max(1e-12)).clamp(0.0, 1.0);
+    let full = if value < 0.0 {
+        (178.0, 24.0, 43.0)
+    } else {
+        (33.0, 102.0, 172.0)
+    };
+    let mix = |to: f64| (255.0 + (to - 255.0) * share).round() as u8;
+    (mix(full.0), mix(full.1), mix(full.2))
+}
