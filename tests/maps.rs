@@ -108,7 +108,10 @@ fn restoring_gives_back_what_was_lost() {
         };
         let map = drawn(&mut planned, &restored);
         let lost = map.clean - map.corrupted.unwrap();
-        assert!(lost.abs() > 2.0 * f64::from(CLOSE), "{architecture:?}: {lost}");
+        assert!(
+            lost.abs() > 2.0 * f64::from(CLOSE),
+            "{architecture:?}: {lost}"
+        );
         let at = |token: u32, layer: usize| map.values[token as usize][layer].unwrap();
         same(at(AT, 0), lost, &format!("{architecture:?}"));
         for token in 0..AT {

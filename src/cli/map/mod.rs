@@ -89,7 +89,10 @@ fn check(args: &MapArgs) -> Result<(), Usage> {
         return Err(Usage(format!("{kind} needs {option}")));
     }
     if args.from.is_some() && kind.manipulation().needs() != Needs::Donor {
-        return Err(Usage(format!("--from needs --manipulate {}", Kind::patch())));
+        return Err(Usage(format!(
+            "--from needs --manipulate {}",
+            Kind::patch()
+        )));
     }
     let needs = args.corrupt_by.manipulation().needs();
     if args.corrupt.is_some() && needs != Needs::Nothing {
