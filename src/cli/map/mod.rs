@@ -12,9 +12,9 @@ use super::text::{plain, shown};
 use super::tokens::read;
 use super::try_prompt::engine;
 use midlayer::engine::{
-    DonorStates, Engine, Planned, Prompt, Request, donor_states, filler_states,
+    DonorStates, Engine, Planned, Prompt, Request, TokenSelector, donor_states, filler_states,
 };
-use midlayer::intervention::{Kind, Needs};
+use midlayer::intervention::{Kind, Needs, PositionSet};
 use midlayer::maps::{Corruption, Followed, Form, Measure, Picture, Question, draw};
 use midlayer::sweep::Outside;
 use terminal::Paint;
@@ -141,7 +141,7 @@ fn question<'q>(
             layer: 0,
             positions: args
                 .corrupt_by
-                .places(seeds[0], &selector.positions(prompt)?, prior),
+                .places(seeds[0], &to_corrupt(selector, prompt)?, prior),
         }),
     };
     Ok(Question {
@@ -155,6 +155,12 @@ fn question<'q>(
         corrupted,
         measure: measure(args, engine, prompt)?,
     })
+}
+
+/// The tokens to corrupt; what is wrong with them is wrong with their own option.
+fn to_corrupt(selector: &TokenSelector, prompt: &Prompt) -> Result<PositionSet, Usage> {
+    let found = selector.positions(prompt);
+    found.map_err(|error| Usage(error.to_string().replace("--tokens", "--corrupt")))
 }
 
 /// The states that the manipulation puts in place of the prompt's own.
