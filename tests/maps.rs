@@ -74,6 +74,8 @@ fn a_cell_is_a_run_with_one_state_manipulated() {
         let clean = logprob(&whole.run(&Request::new(&prompt)).unwrap());
         same(map.clean, clean, "clean");
         assert!(map.largest() > f64::from(FAR) && map.largest() > 100.0 * map.floor);
+        let floor = map.floor;
+        assert!(floor < f64::from(CLOSE), "{architecture:?}: {floor}");
         for (at, values) in map.positions.iter().zip(&map.values) {
             for (layer, value) in map.layers.iter().zip(values) {
                 let by_hand =

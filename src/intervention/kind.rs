@@ -253,6 +253,11 @@ impl Kind {
         Self::first(|kind| kind.manipulation().corrupts())
     }
 
+    /// What rewrites a state by itself: a control.
+    pub fn control() -> Self {
+        Self::first(|kind| kind.manipulation().changes_nothing())
+    }
+
     fn first(is: impl Fn(Self) -> bool) -> Self {
         let mut all = Self::ALL.into_iter();
         all.find(|kind| is(*kind)).expect("the table has one")

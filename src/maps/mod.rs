@@ -68,8 +68,8 @@ pub struct Map {
     pub clean: f64,
     /// The measure of the corrupted run, where a map restores.
     pub corrupted: Option<f64>,
-    /// How much the clean run's measure moves when the prompt is decoded in another batch shape: a
-    /// value that is no larger is none.
+    /// The largest change that a control makes, a state rewritten by itself: rounding. A value that
+    /// is no larger is none.
     pub floor: f64,
 }
 
@@ -91,26 +91,34 @@ impl Question<'_> {
         Some(by.kind.intervention(by.layer, seed, Extent::Only, at, None))
     }
 
-    fn plan(&self, (token, layer): Cell, seed: u64) -> Vec<Intervention> {
+    /// What runs of a cell: `kind` at its state, after what corrupts the prompt.
+    fn plan(&self, kind: Kind, (token, layer): Cell, seed: u64) -> Vec<Intervention> {
         let position = self.positions[token];
         let layer = self.layers[layer];
         let mut plan: Vec<Intervention> = self.corruption(seed).into_iter().collect();
         plan.extend(self.sites.iter().map(|&site| {
             let at = PositionSet::ranges([position..position + 1]);
-            let states = self.states.as_ref().map(|states| states.at(site));
-            let made = self
-                .kind
-                .intervention(layer, seed, Extent::Only, at, states);
+            let states = self.states.as_ref().filter(|_| kind == self.kind);
+            let states = states.map(|states| states.at(site));
+            let made = kind.intervention(layer, seed, Extent::Only, at, states);
             made.on(site)
         }));
         plan
     }
 
-    /// Whether a cell has a place in the model.
-    fn is_admitted(&self, cell: Cell, anatomy: &Anatomy) -> bool {
-        let plan = self.plan(cell, self.seeds[0]);
-        plan.iter()
-            .all(|intervention| anatomy.admits(intervention).is_ok())
+    /// Cells at which a state is rewritten by itself, to see what rounding does: one at each layer
+    /// of the first picture, from the first token to the last.
+    fn controls(&self, anatomy: &Anatomy) -> Vec<Request> {
+        let layers: Vec<usize> = (0..self.layers.len()).step_by(COARSE).collect();
+        let (n, last) = (layers.len(), self.positions.len().saturating_sub(1));
+        let token = |column: usize| column * last / n.saturating_sub(1).max(1);
+        let cells = layers.into_iter().enumerate();
+        let plans = cells.map(|(column, layer)| {
+            let cell = (token(column), layer);
+            self.plan(Kind::control(), cell, self.seeds[0])
+        });
+        let admitted = plans.filter(|plan| is_admitted(plan, anatomy));
+        admitted.map(|plan| self.request(plan)).collect()
     }
 
     /// The cells in the order in which they run: every fourth layer first, then those between.
@@ -122,9 +130,15 @@ impl Question<'_> {
         let layers = coarse.chain(fine).filter(defined);
         let cells = layers.flat_map(|layer| (0..self.positions.len()).map(move |n| (n, layer)));
         cells
-            .filter(|cell| self.is_admitted(*cell, anatomy))
+            .filter(|cell| is_admitted(&self.plan(self.kind, *cell, self.seeds[0]), anatomy))
             .collect()
     }
+}
+
+/// Whether all of a plan has its place in the model.
+fn is_admitted(plan: &[Intervention], anatomy: &Anatomy) -> bool {
+    let mut plan = plan.iter();
+    plan.all(|intervention| anatomy.admits(intervention).is_ok())
 }
 
 /// The layers of a first picture lie so far apart.
@@ -149,21 +163,15 @@ pub fn draw(
         false => &question.seeds[..1],
     };
     let cells = question.cells(engine.facts().n_layer, anatomy);
-    let clean = question.request(Vec::new());
-    let apart = Request {
-        cuts: last_alone(question.prompt),
-        ..clean.clone()
-    };
-    let mut requests = vec![clean, apart];
+    let mut requests = vec![question.request(Vec::new())];
     let corrupted = seeds.iter().filter_map(|seed| question.corruption(*seed));
     requests.extend(corrupted.map(|by| question.request(vec![by])));
+    let zeros = requests.len();
+    requests.extend(question.controls(anatomy));
     let before = requests.len();
     for &cell in &cells {
-        requests.extend(
-            seeds
-                .iter()
-                .map(|seed| question.request(question.plan(cell, *seed))),
-        );
+        let plan = |seed: &u64| question.plan(question.kind, cell, *seed);
+        requests.extend(seeds.iter().map(|seed| question.request(plan(seed))));
     }
     let mut drawing = Drawing {
         map: Map {
@@ -175,6 +183,7 @@ pub fn draw(
             floor: 0.0,
         },
         measure: &question.measure,
+        zeros,
         clean: None,
         first: (0..before).map(|_| None).collect(),
         of_seeds: cells.iter().map(|_| vec![None; seeds.len()]).collect(),
@@ -191,19 +200,15 @@ pub fn draw(
     Ok(drawing.map)
 }
 
-/// Where to cut a prompt so that its last token is decoded apart.
-fn last_alone(prompt: &Prompt) -> Vec<usize> {
-    let last = prompt.tokens.len() - 1;
-    if last > 0 { vec![last] } else { vec![] }
-}
-
 /// A map being drawn.
 struct Drawing<'d> {
     map: Map,
     measure: &'d Measure,
     clean: Option<Outcome>,
-    /// The measures of what runs before the cells: clean, clean again, corrupted by each seed.
+    /// The measures of what runs before the cells: clean, corrupted by each seed, controls.
     first: Vec<Option<f64>>,
+    /// How many of these are no controls.
+    zeros: usize,
     of_seeds: Vec<Vec<Option<f64>>>,
     /// Outcomes of cells that came before all of those.
     early: Vec<(usize, Outcome)>,
@@ -223,12 +228,16 @@ impl Drawing<'_> {
             return;
         };
         self.map.clean = first[0];
-        self.map.floor = (first[1] - first[0]).abs();
-        let corrupted = &first[2..];
+        let (zeros, controls) = first.split_at(self.zeros);
+        let corrupted = &zeros[1..];
         if !corrupted.is_empty() {
             let mean = corrupted.iter().sum::<f64>() / corrupted.len() as f64;
             self.map.corrupted = Some(mean);
         }
+        // Controls are of the first seed.
+        let zero = corrupted.first().unwrap_or(&zeros[0]);
+        let moved = controls.iter().map(|control| (control - zero).abs());
+        self.map.floor = moved.fold(0.0, f64::max);
     }
 
     fn fill(&mut self, cells: &[Cell], seeds: usize, told: &mut Told<'_>) -> ControlFlow<()> {

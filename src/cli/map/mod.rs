@@ -251,12 +251,13 @@ fn followed(
 fn title(loaded: &Loaded, question: &Question<'_>) -> String {
     let model = &loaded.model.facts().name;
     match &question.corrupted {
-        Some(by) => format!(
-            "{model}: one clean state put back after {} of {} tokens",
-            by.kind,
-            by.positions
-                .count_below(question.prompt.tokens.len() as u32)
-        ),
+        Some(by) => {
+            let prompt = question.prompt.tokens.len() as u32;
+            let n = by.positions.count_below(prompt);
+            let tokens = if n == 1 { "token" } else { "tokens" };
+            let by = by.kind;
+            format!("{model}: one clean state put back after {by} of {n} {tokens}")
+        }
         None => format!("{model}: {} of one state at a time", question.kind),
     }
 }
