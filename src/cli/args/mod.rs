@@ -1,6 +1,8 @@
 //! Clap types, and nothing else.
 
 mod bench;
+#[cfg(test)]
+mod documented;
 mod manipulation;
 mod map;
 mod model;

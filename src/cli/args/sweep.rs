@@ -28,6 +28,10 @@ pub struct SweepArgs {
     /// stop; nothing is written, fetched or requantized
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: how well the half-way layer should be known, in layers to either side; it
+    /// says how many items that takes
+    #[arg(long, value_name = "LAYERS", default_value_t = 0.25, value_parser = precision)]
+    pub precision: f64,
     /// Types of the K/V cache to compare, both alike: f16,q8_0,q4_0 [default: that of -ctk and -ctv]
     #[arg(long, value_name = "TYPES", value_delimiter = ',', conflicts_with_all = ["cache_type_k", "cache_type_v"])]
     pub cache_type: Vec<CacheType>,
@@ -170,17 +174,22 @@ impl std::str::FromStr for GoalArg {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            Some(("half-way", within)) => match within.parse() {
-                Ok(within) if (0.05..=10.0).contains(&within) => Ok(Self::HalfWay(within)),
-                _ => Err(format!(
-                    "'{within}' is not a distance in layers between 0.05 and 10, as half-way:0.25"
-                )),
+            Some(("half-way", within)) => match precision(within) {
+                Ok(within) => Ok(Self::HalfWay(within)),
+                Err(why) => Err(format!("'{within}' is {why}")),
             },
             Some(("ignorable", margin)) => margin.parse().map(Self::Ignorable),
             _ => Err(format!(
                 "'{text}' is not a goal: half-way:LAYERS or ignorable:POINTS, as half-way:0.25,ignorable:10"
             )),
         }
+    }
+}
+
+fn precision(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(layers) if (0.05..=10.0).contains(&layers) => Ok(layers),
+        _ => Err("not a distance in layers between 0.05 and 10, as 0.25".into()),
     }
 }
 

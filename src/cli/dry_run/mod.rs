@@ -9,18 +9,20 @@ use std::time::Duration;
 use indicatif::HumanDuration;
 
 use super::args::SweepArgs;
-use super::output::{print, say, say_progress, spinner, table};
+use super::output::{print, say, say_progress, spinner, table, width};
 use super::selftest::seconds_before;
 use super::setup::{Loaded, Named, load_unnoted, named_models};
 use super::sweep::{cache_types, notes, specification, tell_once, tell_samples};
 use guessed::{Guessed, buffers_of, facts_of};
 use midlayer::engine::{Planned, Strategy};
 use midlayer::models::{Manifest, Remember, cache_folder};
-use midlayer::report::Column;
+use midlayer::report::{Column, wrap};
 use midlayer::runtime::CacheType;
+use midlayer::stats::{Expected, Margin};
 use midlayer::sweep::{
-    Effort, Measured, Prepared, Prices, Spec, Speed, Variant, alike, estimate, labels,
+    Effort, Measured, Pilot, Prepared, Prices, Spec, Speed, Variant, alike, estimate, labels, pilot,
 };
+use midlayer::tasks::TaskName;
 
 /// How long each of three measures of this machine's speed may take.
 const MEASURING: Duration = Duration::from_millis(800);
@@ -37,6 +39,8 @@ struct Priced {
     load: f64,
     /// Bytes of the context's buffers: llama.cpp's own figure where the file is here.
     buffers: u64,
+    /// What the clean model scores on a few items of each task; none of a model that is not here.
+    pilots: Vec<(TaskName, Pilot)>,
     /// Whether the file has to be fetched.
     missing: bool,
 }
@@ -85,7 +89,32 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
         }
     }
     waiting.finish_and_clear();
-    show(&priced, &reference)
+    show(&priced, &reference, args)
+}
+
+/// What a task's items can show, by what the clean model scores on a few.
+fn shows(task: TaskName, tried: Pilot, items: usize, args: &SweepArgs) -> String {
+    let Pilot { items: n, clean } = tried;
+    let score = format!(
+        "{task}: the clean model scores {:.0}% on the {n} items tried",
+        100.0 * clean
+    );
+    if clean <= 0.0 {
+        return format!("{score}: nothing can be lost where nothing is right");
+    }
+    let (sharp, gradual) = (Expected::of(clean, 1.0), Expected::of(clean, 4.0));
+    let [within, wide] = [sharp, gradual].map(|expected| expected.precision(items));
+    let [few, many] = [sharp, gradual].map(|expected| expected.items_for_precision(args.precision));
+    let margin = args.verdicts.margin;
+    let points = match margin {
+        Margin::Points(points) => points,
+        Margin::Relative(share) => share * clean,
+    };
+    let loss = sharp.items_for_margin(points);
+    format!(
+        "{score}. With {items} items the half-way layer of a sharp step is known to about {within:.1} layers to either side, of a step 4 layers wide to {wide:.1}. Within {} layers takes about {few} and {many} items (--precision, --limit); a loss of at most {margin} takes about {loss}.",
+        args.precision
+    )
 }
 
 impl Priceable<'_> {
@@ -130,8 +159,16 @@ impl Priceable<'_> {
                 (effort, selftest, load, planned.inspect().buffers())
             }
         };
+        let mut pilots = Vec::new();
+        if let Named::File(_) = name {
+            for task in prepared.tasks() {
+                let tried = pilot(&prepared, task, engine.as_mut(), MEASURING)?;
+                pilots.push((task.task, tried));
+            }
+        }
         Ok(Priced {
             prepared,
+            pilots,
             effort,
             selftest,
             load,
@@ -160,7 +197,7 @@ impl Priceable<'_> {
     }
 }
 
-fn show(priced: &[Priced], reference: &Loaded) -> anyhow::Result<()> {
+fn show(priced: &[Priced], reference: &Loaded, args: &SweepArgs) -> anyhow::Result<()> {
     let variants = priced.iter().map(|one| one.prepared.variant());
     let specs: Vec<&Spec> = variants.map(|variant| &variant.spec).collect();
     let spec = specs[0];
@@ -222,6 +259,19 @@ fn show(priced: &[Priced], reference: &Loaded) -> anyhow::Result<()> {
         text.push_str(" (straightforward; --strategy planned takes a fraction)");
     }
     text.push('\n');
+    if spec.until.is_some() {
+        text.push_str(
+            "this is all that it may compute; it stops when it knows, often after a third\n",
+        );
+    }
+    for one in priced.iter().take(1) {
+        for (task, tried) in &one.pilots {
+            let of = one.prepared.tasks().iter().find(|of| of.task == *task);
+            let items = of.map_or(0, |of| of.set.items.len());
+            let said = shows(*task, *tried, items, args);
+            text.push_str(&format!("{}\n", wrap(&said, width())));
+        }
+    }
     if likely > BUSY * alone {
         text.push_str(&format!(
             "other processes are computing at the moment; on an idle machine about {}\n",

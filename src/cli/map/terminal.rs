@@ -192,16 +192,14 @@ mod tests {
     #[test]
     fn it_fits_the_terminal_and_colours_take_no_room() {
         let map = map();
-        let tokens = [
-            " the capital of the world".to_string(),
-            "日本\u{1b}".to_string(),
-        ];
-        let told = Told {
+        let tokens = [" the capital of the world", "日本\u{1b}"].map(|text| (1, text.into()));
+        let picture = Picture {
             map: &map,
             tokens: &tokens,
-            title: "a title",
+            title: "a title".into(),
             measure: "log-probability",
         };
+        let told = Told { picture: &picture };
         for width in [40, 60, 80, 200] {
             let plain = told.text(Some(width), Paint::Plain);
             let rows = plain
