@@ -7,6 +7,7 @@ use super::requests::UnitRun;
 use super::{Amount, Prepared, PreparedTask, SweepError, Unit};
 use crate::engine::Engine;
 use crate::stats::mean;
+use crate::tasks::Item;
 
 /// A few items of a task, clean.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,10 +18,11 @@ pub struct Pilot {
     pub clean: f64,
 }
 
-/// Items at most.
+/// Items at most, and those that are tried together at first; then as many again as were tried.
 const ITEMS: usize = 16;
+const FIRST: usize = 4;
 
-/// Runs a few of a task's items clean, some way apart, for about so long; one at least. Nothing is
+/// Runs a few of a task's items clean, some way apart, for about so long; four at least. Nothing is
 /// stored.
 ///
 /// # Errors
@@ -33,30 +35,27 @@ pub fn pilot(
 ) -> Result<Pilot, SweepError> {
     let begun = Instant::now();
     let n = task.set.items.len();
-    let mut scores = Vec::new();
-    for tried in 0..ITEMS.min(n) {
-        let at = tried * n / ITEMS.min(n);
+    let most = ITEMS.min(n);
+    let chosen: Vec<Item> = (0..most)
+        .map(|at| task.set.items[at * n / most].clone())
+        .collect();
+    let mut scores: Vec<f64> = Vec::new();
+    while scores.len() < most && (scores.is_empty() || begun.elapsed() < time) {
+        let tried = scores.len();
         let unit = Unit {
-            items: at..at + 1,
+            items: tried..(2 * tried).max(FIRST).min(most),
             cells: vec![0],
             amount: Amount::default(),
         };
         let unit_run = UnitRun {
             prepared,
             task: task.task,
-            items: &task.set.items[unit.items.clone()],
+            items: &chosen[unit.items.clone()],
             unit: &unit,
         };
         let results = unit_run.run(&mut HashMap::new(), engine, &mut ())?;
-        scores.extend(
-            results
-                .iter()
-                .flat_map(|of| &of.rows)
-                .map(|row| row.scores.score),
-        );
-        if begun.elapsed() >= time {
-            break;
-        }
+        let rows = results.iter().flat_map(|of| &of.rows);
+        scores.extend(rows.map(|row| row.scores.score));
     }
     Ok(Pilot {
         items: scores.len(),

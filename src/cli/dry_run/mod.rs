@@ -26,6 +26,8 @@ use midlayer::tasks::TaskName;
 
 /// How long each of three measures of this machine's speed may take.
 const MEASURING: Duration = Duration::from_millis(800);
+/// How long a few clean items of each task may take.
+const PILOT: Duration = Duration::from_secs(2);
 /// An estimate may be off by so much: the bound says it.
 const MARGIN: f64 = 1.5;
 
@@ -100,7 +102,7 @@ fn shows(task: TaskName, tried: Pilot, items: usize, args: &SweepArgs) -> String
         100.0 * clean
     );
     if clean <= 0.0 {
-        return format!("{score}: nothing can be lost where nothing is right");
+        return format!("{score}, too few to say what more items would show");
     }
     let (sharp, gradual) = (Expected::of(clean, 1.0), Expected::of(clean, 4.0));
     let [within, wide] = [sharp, gradual].map(|expected| expected.precision(items));
@@ -162,7 +164,7 @@ impl Priceable<'_> {
         let mut pilots = Vec::new();
         if let Named::File(_) = name {
             for task in prepared.tasks() {
-                let tried = pilot(&prepared, task, engine.as_mut(), MEASURING)?;
+                let tried = pilot(&prepared, task, engine.as_mut(), PILOT)?;
                 pilots.push((task.task, tried));
             }
         }

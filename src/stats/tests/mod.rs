@@ -3,6 +3,7 @@
 mod adaptive;
 mod basics;
 mod properties;
+mod replay;
 mod worked;
 
 use super::*;
