@@ -176,3 +176,35 @@ fn a_window(profile: &Profile, window: &Window) -> Profile {
     };
     revealed(profile, &all).profile(window)
 }
+
+/// Four looks at a loss that is the margin claim it as seldom as one, and intervals that stop the
+/// sweep cover (`midlayer bench statistics` has all cases).
+#[test]
+fn stopping_early_keeps_what_is_promised() {
+    let margin = Margin::Points(0.1);
+    let edge = Population::at_margin(0.34, 0.057, 0.3, 0.1);
+    let looked = until(None, Some(margin));
+    let claims = (0..300).filter(|seed| {
+        let drawn = edge.draw(&mut ChaCha8Rng::seed_from_u64(*seed), 100);
+        let (decisions, _) = swept(&drawn, &looked, &Compared::Alone);
+        decisions.ignorable.unwrap().from.is_some()
+    });
+    let claims = claims.count();
+    assert!(claims <= 24, "{claims} false claims of 300");
+
+    let curve = Population::new(Curve::Width4, 0.8, 0.057, 0.3);
+    let truth = curve.half_way(&mut ChaCha8Rng::seed_from_u64(7));
+    let goal = until(Some(0.25), None);
+    let covered = (0..100).filter(|seed| {
+        let drawn = curve.draw(&mut ChaCha8Rng::seed_from_u64(*seed), 200);
+        let (decisions, asked) = swept(&drawn, &goal, &Compared::Alone);
+        let known = revealed(&drawn, asked.last().unwrap());
+        let found = known
+            .profile(&decisions.half_way.unwrap())
+            .half_way(LOOKS_LEVEL);
+        let (low, high) = found.interval().unwrap();
+        (low..=high).contains(&truth)
+    });
+    let covered = covered.count();
+    assert!(covered >= 90, "{covered} of 100");
+}
