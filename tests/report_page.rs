@@ -160,7 +160,8 @@ fn page(runs: &[StoredRun]) -> String {
 
 /// The page without plotly.js, which is no text of ours, and its own parts.
 fn own_part(page: &str) -> String {
-    let (before, rest) = page.split_once("/**\n* plotly.js v").expect("plotly.js");
+    let start = "<script id=\"plotly\" type=\"text/plain\">";
+    let (before, rest) = page.split_once(start).expect("plotly.js");
     let (_, after) = rest.split_once("</script>").expect("its end");
     format!("{before}</script>{after}")
 }
@@ -293,4 +294,26 @@ fn no_text_breaks_out() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hostile");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("report.html"), page).unwrap();
+}
+
+/// plotly.js comes packed, and is what the crate carries.
+#[test]
+fn the_page_is_small_and_carries_all_of_plotly() {
+    use base64::Engine;
+    use std::io::Read;
+
+    let page = page(&[run("runs/a", vec![variant("m", &[TaskName::Capitals])])]);
+    assert!(page.len() < 2_200_000, "{} bytes", page.len());
+    let start = "<script id=\"plotly\" type=\"text/plain\">";
+    let (_, packed) = page.split_once(start).unwrap();
+    let (packed, _) = packed.split_once("</script>").unwrap();
+    let packed = base64::prelude::BASE64_STANDARD.decode(packed).unwrap();
+    let mut code = String::new();
+    let mut unpacked = flate2::read::ZlibDecoder::new(&packed[..]);
+    unpacked.read_to_string(&mut code).unwrap();
+    assert!(code.contains("* plotly.js v") && code.len() > 4_000_000);
+    assert!(
+        !code.contains("MathJax.loader"),
+        "what would read formulas into names"
+    );
 }

@@ -2,6 +2,7 @@
 // Whatever comes from a run is put in as text, never as HTML.
 "use strict";
 (() => {
+  const NONCE = document.currentScript.nonce;
   const $ = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -114,6 +115,7 @@
 
   /** As it stands, in light colours and with its title. */
   function image(figure, format) {
+    if (!window.Plotly) return undefined;
     const { canvas, element, plot } = figure;
     const now = canvas.layout || {};
     const layout = dressedLayout(plot.layout, LOOKS.light);
@@ -143,6 +145,7 @@
   async function drawAll() {
     round += 1;
     const mine = round;
+    if (!window.Plotly) return;
     const { dataset } = document.documentElement;
     delete dataset.drawn;
     for (const figure of figures) {
@@ -161,7 +164,7 @@
   });
   addEventListener("beforeprint", () => {
     printing = true;
-    figures.forEach((figure) => draw(figure, Math.min(figure.canvas.clientWidth, 640)));
+    if (window.Plotly) figures.forEach((figure) => draw(figure, Math.min(figure.canvas.clientWidth, 640)));
   });
   addEventListener("afterprint", () => {
     printing = false;
@@ -346,6 +349,20 @@
     showTasks();
   }
 
+  /** plotly.js, which the page carries deflated. */
+  async function unpack() {
+    const bytes = Uint8Array.from(atob($("#plotly").textContent), (c) => c.charCodeAt(0));
+    const code = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const script = document.createElement("script");
+    script.nonce = NONCE;
+    script.textContent = await new Response(code).text();
+    document.head.append(script);
+  }
+
   browse();
-  drawAll();
+  unpack().then(() => drawAll(), () => {
+    for (const { canvas } of figures) {
+      canvas.textContent = "This browser cannot unpack the figures (it is older than 2023). The tables hold the same numbers.";
+    }
+  });
 })();
