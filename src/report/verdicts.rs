@@ -240,9 +240,14 @@ pub(super) fn told(report: &Report<'_>) -> Vec<Told> {
                 true => String::new(),
                 false => format!(" about {} passages", most.clusters),
             };
+            let spec = &report.run.variants[one.variant].spec;
+            let swept = match spec.until {
+                Some(_) => ", each with as many items as it took to know",
+                None => "",
+            };
             Told {
                 about: format!(
-                    "{name}: {} items{passages}, clean {} {}, {} layers",
+                    "{name}: {} items{passages}, clean {} {}, {} layers{swept}",
                     most.items,
                     one.metric.name(),
                     percent(most.clean),

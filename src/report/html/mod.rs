@@ -259,7 +259,7 @@ fn scores(views: &[View<'_>]) -> Markup {
         section #scores {
             h2 { "Score against layer" }
             p.muted {
-                "Shaded are 95% intervals over items (Wilson's for accuracy, a bootstrap for F1 and ROUGE). Below zero each manipulation has a strip: a tick at its half-way layer on the line of its 95% interval, and the range that can be ignored, shaded. Dashed is the clean score, within the band by which rounding alone moves it. Click a name to switch a line off, drag to zoom, double-click to go back."
+                "Shaded are 95% intervals over items (Wilson's for accuracy, a bootstrap for F1 and ROUGE). Below zero each manipulation has a strip: a tick at its half-way layer on the line of its interval, and the range that can be ignored, shaded. Dashed is the clean score, within the band by which rounding alone moves it. Click a name to switch a line off, drag to zoom, double-click to go back."
             }
             @for (n, view) in views.iter().enumerate() {
                 @if views.len() > 1 { h3 { (view.name) } }

@@ -54,7 +54,7 @@ fn half_way(views: &[View<'_>]) -> Option<Figure> {
     Some(figure(
         "Half-way layers",
         "half-way-layers",
-        "A tick at each half-way layer on the line of its 95% interval; shaded is the range that can be ignored.",
+        "A tick at each half-way layer on the line of its interval; shaded is the range that can be ignored.",
         &rows,
         Axis::new().title("depth, %").range(vec![-1.0, 101.0]),
         None,
