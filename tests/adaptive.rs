@@ -350,6 +350,8 @@ fn a_wider_margin_is_reached_lower() {
         threshold: None,
     };
     let report = Report::new(&stored, options);
+    let text = markdown(&report);
+    assert!(text.contains("loss at most 30 points from layer"), "{text}");
     for finding in &report.findings {
         assert_eq!(finding.ignorable.margin, Margin::Points(0.3));
         assert_eq!(finding.ignorable.from, Some(17));

@@ -121,7 +121,11 @@ pub struct DifferenceRow {
 
 impl<'r> Report<'r> {
     /// Computes all of it, on all processors.
-    pub fn new(run: &'r StoredRun, options: Options) -> Self {
+    pub fn new(run: &'r StoredRun, mut options: Options) -> Self {
+        // A sweep that stops when it knows was about one margin, fixed before.
+        let until = run.variants.iter().filter_map(|variant| variant.spec.until);
+        let mut margins = until.filter_map(|until| until.ignorable);
+        options.margin = margins.next().unwrap_or(options.margin);
         let series = in_parallel(&run.variants, series);
         let of = |n: usize, with: &Comparison| profiles(n, &run.variants[n], with);
         let (first, others) = match run.variants.len() {
