@@ -6,7 +6,8 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Golden, attentive, default_model_at, engine_of, exact_options};
+use common::golden::Golden;
+use common::{attentive, default_model_at, engine_of, exact_options};
 use midlayer::engine::{Engine, EngineError, Request, Straightforward};
 use midlayer::hook::HookFault;
 use midlayer::intervention::{

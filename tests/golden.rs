@@ -7,28 +7,11 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Golden, GoldenEntry, golden_engine, golden_planned, npy_f32, npy_u16, outcomes};
-use midlayer::engine::{Engine, Outcome, Prompt, Request, Rerun, argmax, kl};
+use common::golden::{Generation, Golden, agree, check, distance, generations, npy_f32, npy_u16};
+use common::{golden_engine, golden_planned, outcomes};
+use midlayer::engine::{Engine, Outcome, Prompt, Request, Rerun, argmax};
 use midlayer::intervention::{Action, Intervention, LayerSpan, PositionSet, States};
 use midlayer::runtime::Token;
-
-/// Largest difference between our logits and the reference's, over the entry's tokens.
-fn distance(entry: &GoldenEntry, logits: &[f32]) -> f32 {
-    entry
-        .top
-        .iter()
-        .map(|(id, logit)| (logits[*id as usize] - logit).abs())
-        .fold(0.0, f32::max)
-}
-
-fn check(entry: &GoldenEntry, logits: &[f32], tolerance: f32, what: &str) {
-    let found = distance(entry, logits);
-    assert!(found <= tolerance, "{what}: logits differ by {found}");
-    let margin = entry.top[0].1 - entry.top[1].1;
-    if margin > 2.0 * tolerance {
-        assert_eq!(argmax(logits), Token(entry.argmax), "{what}: argmax");
-    }
-}
 
 /// Runs every entry of a golden file by both strategies and compares.
 fn compare(file: &str, tolerance: f32, plan: impl Fn(u32) -> Intervention) {
@@ -54,16 +37,8 @@ fn compare_by(
     let clean = &outcomes[0];
     let mut compared = 0;
     for (entry, outcome) in golden.entries.iter().zip(&outcomes[1..]) {
-        let what = format!("{file} at layer {}", entry.k);
-        check(entry, &outcome.logits, tolerance, &what);
-        // KL is a steep function of the logits where it is large: compare relatively.
-        let divergence = kl(&clean.logits, &outcome.logits);
-        let slack = 4.0 * f64::from(tolerance) + 1e-3 * entry.kl;
-        assert!(
-            (divergence - entry.kl).abs() <= slack,
-            "{what}: KL {divergence} for {}",
-            entry.kl
-        );
+        agree(entry, &clean.logits, &outcome.logits, tolerance)
+            .unwrap_or_else(|why| panic!("{file} at layer {}: {why}", entry.k));
         compared += 1;
     }
     assert!(compared >= 7, "{file} holds too few entries");
@@ -76,7 +51,7 @@ fn clean() {
         let mut engine = golden_engine();
         let prompt = engine.prompt(&golden.prompt).unwrap();
         let outcome = engine.run(&Request::new(&prompt)).unwrap();
-        check(&golden.entries[0], &outcome.logits, 1e-3, file);
+        check(&golden.entries[0], &outcome.logits, 1e-3).expect(file);
     }
 }
 
@@ -170,7 +145,7 @@ fn random_with_the_recorded_draws() {
 fn generation_under_freeze() {
     let mut engine = golden_engine();
     let mut requests = Vec::new();
-    for run in common::generations() {
+    for run in generations() {
         let mut request = Request {
             tokens: Golden::read(&format!("{}_clean", run.prompt_id)).tokens(),
             ..Request::default()
@@ -192,13 +167,13 @@ fn generation_under_freeze() {
     }
     let mut planned = golden_planned();
     let together = outcomes(&mut planned, &requests);
-    for (run, outcome) in common::generations().iter().zip(&together) {
+    for (run, outcome) in generations().iter().zip(&together) {
         says(run, outcome);
     }
     assert_eq!(planned.work().fallbacks, 0);
 }
 
-fn says(run: &common::Generation, outcome: &Outcome) {
+fn says(run: &Generation, outcome: &Outcome) {
     for (step, id) in run.new_ids.iter().enumerate() {
         let likeliest = argmax(outcome.after(0, step));
         assert_eq!(likeliest, Token(*id), "{} step {step}", run.run);

@@ -3,6 +3,7 @@
 
 pub mod exported;
 pub mod gguf;
+pub mod golden;
 pub mod kills;
 pub mod namespace;
 pub mod place;
@@ -19,9 +20,8 @@ use std::sync::Arc;
 use midlayer::engine::{Engine, Outcome, Planned, Request, Straightforward};
 use midlayer::models::{Manifest, Pip, cache_folder, pull, resolve};
 use midlayer::runtime::{
-    Architecture, CacheType, ContextOptions, FlashAttention, Model, ModelOptions, Token,
+    Architecture, CacheType, ContextOptions, FlashAttention, Model, ModelOptions,
 };
-use serde::Deserialize;
 
 /// The default model's file, pulled on first use. Test programs run side by side, so a lock
 /// file keeps two of them from pulling at once.
@@ -101,103 +101,6 @@ pub fn outcomes(engine: &mut dyn Engine, requests: &[Request]) -> Vec<Outcome> {
         );
     }
     outcomes.into_iter().map(Option::unwrap).collect()
-}
-
-fn golden_path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
-}
-
-/// A file of golden numbers: one prompt under one manipulation.
-#[derive(Deserialize)]
-pub struct Golden {
-    pub prompt: String,
-    token_ids: Vec<i32>,
-    #[serde(default)]
-    pub entries: Vec<GoldenEntry>,
-}
-
-#[derive(Deserialize, Clone)]
-pub struct GoldenEntry {
-    #[serde(default)]
-    pub k: u32,
-    pub argmax: i32,
-    #[serde(default, rename = "kl_clean_manip")]
-    pub kl: f64,
-    #[serde(rename = "top20")]
-    pub top: Vec<(i32, f32)>,
-}
-
-impl Golden {
-    /// Reads `tests/golden/<name>.json`; a clean run is an entry of its own.
-    pub fn read(name: &str) -> Self {
-        let text = std::fs::read_to_string(golden_path(&format!("{name}.json"))).unwrap();
-        let mut golden: Golden = serde_json::from_str(&text).unwrap();
-        if golden.entries.is_empty() {
-            golden.entries = vec![serde_json::from_str(&text).unwrap()];
-        }
-        golden
-    }
-
-    pub fn tokens(&self) -> Vec<Token> {
-        self.token_ids.iter().map(|id| Token(*id)).collect()
-    }
-}
-
-#[derive(Deserialize)]
-pub struct Generation {
-    pub prompt_id: String,
-    pub run: String,
-    pub k: Option<u32>,
-    pub new_ids: Vec<i32>,
-}
-
-/// The recorded generations of the prompts whose clean run is recorded too.
-pub fn generations() -> Vec<Generation> {
-    #[derive(Deserialize)]
-    struct File {
-        runs: Vec<Generation>,
-    }
-    let text = std::fs::read_to_string(golden_path("generation_freeze.json")).unwrap();
-    let file: File = serde_json::from_str(&text).unwrap();
-    file.runs
-        .into_iter()
-        .filter(|run| golden_path(&format!("{}_clean.json", run.prompt_id)).exists())
-        .collect()
-}
-
-/// (shape, data) of a NumPy file of version 1.0 in C order.
-fn npy(name: &str) -> (Vec<usize>, Vec<u8>) {
-    let bytes = std::fs::read(golden_path(&format!("{name}.npy"))).unwrap();
-    assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"));
-    let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    let text = std::str::from_utf8(&bytes[10..header]).unwrap();
-    let shape = text.split("'shape': (").nth(1).unwrap();
-    let shape = shape.split(')').next().unwrap();
-    let shape = shape
-        .split(',')
-        .filter_map(|n| n.trim().parse().ok())
-        .collect();
-    (shape, bytes[header..].to_vec())
-}
-
-pub fn npy_f32(name: &str) -> (Vec<usize>, Vec<f32>) {
-    let (shape, data) = npy(name);
-    let values = data.as_chunks::<4>().0;
-    (
-        shape,
-        values.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-    )
-}
-
-pub fn npy_u16(name: &str) -> (Vec<usize>, Vec<u16>) {
-    let (shape, data) = npy(name);
-    let values = data.as_chunks::<2>().0;
-    (
-        shape,
-        values.iter().map(|b| u16::from_le_bytes(*b)).collect(),
-    )
 }
 
 /// Architectures with attention in every layer, each layer reading its own keys and values, and
