@@ -12,7 +12,9 @@ use midlayer::engine::{
 };
 use midlayer::hook::Anatomy;
 use midlayer::intervention::{Intervention, Kind, LayerSpan, PositionSet, Site};
-use midlayer::maps::{Corruption, Followed, Form, Map, Measure, Picture, Question, draw};
+use midlayer::maps::{
+    Corruption, Followed, Form, Map, Measure, Picture, Question, draw, first_picture,
+};
 use midlayer::runtime::{Architecture, Token};
 
 const TOKENS: i32 = 12;
@@ -260,15 +262,20 @@ fn a_map_grows_from_coarse_to_fine() {
     let prompt = prompt(TOKENS);
     let (mut engine, anatomy) = planned(Architecture::Llama);
     let question = question(&prompt, Kind::Zero);
-    let (mut told, mut columns) = (0, Vec::new());
+    let first = first_picture(&question.positions, &question.layers);
+    let (mut told, mut columns, mut sparse) = (0, Vec::new(), Vec::new());
     let all = (TOKENS as usize - 1) * N_LAYER as usize;
     draw(&mut engine, &anatomy, &question, &mut |map, done, of| {
         told += 1;
         assert_eq!((done, of), (told, all));
         let filled = map.values.iter().flatten().flatten().count();
         assert_eq!(filled, done);
+        let column = || map.values.iter().map(|row| row[0].is_some());
+        if done == first {
+            sparse = column().collect();
+        }
         if done == TOKENS as usize - 1 {
-            columns = map.values.iter().map(|row| row[0].is_some()).collect();
+            columns = column().collect();
         }
         ControlFlow::Continue(())
     })
@@ -277,6 +284,8 @@ fn a_map_grows_from_coarse_to_fine() {
         told == all && columns.iter().all(|is| *is),
         "the first column comes first"
     );
+    let expected: Vec<bool> = (0..11).map(|token| token % 8 == 0).collect();
+    assert_eq!((sparse, first), (expected, 2), "every eighth token before");
     let stopped = draw(&mut engine, &anatomy, &question, &mut |_, _, _| {
         ControlFlow::Break(())
     });

@@ -77,7 +77,107 @@ fn wrong_wishes_are_told() {
         "what corrupts a prompt is given none",
     );
     wrong(
+        "--lens --answer ij",
+        "and a state says which one comes next",
+    );
+    wrong("--lens --layers 4", "out of range");
+    wrong(
+        "--lens --out lens.png",
+        "a map is written as .svg, .csv or .jsonl (--out)",
+    );
+    for other in [
+        "--kl",
+        "--foil i",
+        "--manipulate zero",
+        "--corrupt 2-3",
+        "--seed 2",
+        "--site kv",
+    ] {
+        let line = format!("map -m tiny.gguf -p abcdefgh --lens {other}");
+        place
+            .run(&line)
+            .code(2)
+            .stderr(predicates::str::contains("cannot be used with"));
+    }
+    wrong(
         "--corrupt 90-91",
         "the last token is never manipulated (--corrupt)",
     );
+}
+
+/// What leaves the last layer says what the model says.
+#[test]
+fn a_lens_ends_with_what_try_says() {
+    let place = Place::new();
+    let prompt = format!("-m tiny.gguf -p abcdefgh {EXACT} --answer i -o json");
+    let states = json_lines(place.run(&format!("map --lens {prompt}")));
+    let tried = json_lines(place.run(&format!("try {prompt} --layers 1")));
+    let tokens = states.iter().map(|s| s["position"].as_u64().unwrap()).max();
+    let last = tokens.unwrap();
+    assert_eq!(
+        states.len(),
+        (last as usize + 1) * 5,
+        "four layers and what leaves them"
+    );
+    let own = states.last().unwrap();
+    assert_eq!(
+        (own["position"].as_u64(), own["layer"].as_u64()),
+        (Some(last), Some(4))
+    );
+    assert_eq!(own["stays"], true);
+    let (clean, answer) = (&tried[0], &tried[0]["answers"][0]);
+    let near = |a: &serde_json::Value, b: &serde_json::Value| {
+        let apart = a.as_f64().unwrap() - b.as_f64().unwrap();
+        assert!(apart.abs() < 1e-3, "{own} {clean}");
+    };
+    near(&own["answer_logprob"], &answer["logprob"]);
+    assert_eq!(own["answer_rank"], answer["rank"]);
+    assert_eq!(own["top"].as_array().unwrap().len(), 5);
+    let some = format!("map --lens {prompt} --tokens first:2 --layers 1,3");
+    let some = json_lines(place.run(&some));
+    let place_of = |s: &serde_json::Value| {
+        (
+            s["position"].as_u64().unwrap(),
+            s["layer"].as_u64().unwrap(),
+        )
+    };
+    let found: Vec<_> = some.iter().map(place_of).collect();
+    let rows = [0, 1, last];
+    let expected: Vec<_> = rows
+        .iter()
+        .flat_map(|at| [1, 3, 4].map(|l| (*at, l)))
+        .collect();
+    assert_eq!(found, expected);
+    for state in &some {
+        let same = states
+            .iter()
+            .find(|s| place_of(s) == place_of(state))
+            .unwrap();
+        assert_eq!(same["top"], state["top"]);
+    }
+}
+
+#[test]
+fn a_lens_is_shown_and_written() {
+    let place = Place::new();
+    let line = format!("map --lens -m tiny.gguf -p abcdefgh {EXACT} --out l.svg --out l.csv");
+    let run = place.run(&line).success();
+    let text = String::from_utf8(run.get_output().stdout.clone()).unwrap();
+    assert!(
+        text.contains("logit lens") && text.contains("out"),
+        "{text}"
+    );
+    assert!(
+        text.contains("from which it stays") && !text.contains('\x1b'),
+        "{text}"
+    );
+    let svg = std::fs::read_to_string(place.path("l.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("stays from"));
+    let rows = std::fs::read_to_string(place.path("l.csv")).unwrap();
+    assert!(rows.starts_with(
+        "position,token,text,layer,top_token,top_text,top_logprob,stays,entropy,answer_logprob,answer_rank\n"
+    ));
+    // One token has no prior ones, and is looked at.
+    let one = place.run("map --lens -m tiny.gguf -p a --answer b -o json");
+    assert!(!json_lines(one).is_empty());
 }

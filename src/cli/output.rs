@@ -129,6 +129,22 @@ pub fn run_bar(length: u64) -> ProgressBar {
     bar
 }
 
+/// A bar of runs with what is known so far above it as its message, on stderr, only on a terminal.
+pub fn picture_bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{msg}{pos} of {len} runs, {eta} left");
+    bar.set_style(style.expect("a valid template"));
+    bar
+}
+
+/// A bar of layers looked at, on stderr, only on a terminal.
+pub fn layer_bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{pos} of {len} layers, {eta} left");
+    bar.set_style(style.expect("a valid template"));
+    bar
+}
+
 /// A bar of tensors done, on stderr, only on a terminal.
 pub fn tensor_bar(message: String) -> ProgressBar {
     let bar = ProgressBar::new(0);

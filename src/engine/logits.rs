@@ -44,14 +44,71 @@ pub fn kl(a: &[f32], b: &[f32]) -> f64 {
     if sum < 0.0 { 0.0 } else { sum }
 }
 
-/// The `n` tokens with the largest logits, largest first.
+/// What lies between logits and the distribution that they stand for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The logarithm of the sum of their exponentials: a logit less this is the logarithm of its
+    /// probability.
+    pub log_sum: f64,
+    /// The distribution's entropy in nats: 0 where one token is certain, the logarithm of the
+    /// vocabulary's size where all are alike.
+    pub entropy: f64,
+}
+
+impl Spread {
+    /// In one pass, with exponentials of single precision: right to about 1e-6.
+    pub fn of(logits: &[f32]) -> Self {
+        let max = largest(logits);
+        let (mut sum, mut weighted) = (0.0f64, 0.0f64);
+        for logit in logits {
+            let below = logit - max;
+            let share = below.exp();
+            sum += f64::from(share);
+            // What is ruled out is infinitely far below, and adds nothing.
+            weighted += f64::from(if share > 0.0 { share * below } else { 0.0 });
+        }
+        let entropy = sum.ln() - weighted / sum;
+        Self {
+            log_sum: f64::from(max) + sum.ln(),
+            // Rounding can make it a tiny negative number; what is no number stays none.
+            entropy: if entropy < 0.0 { 0.0 } else { entropy },
+        }
+    }
+}
+
+/// The largest logit. Lane by lane, so that the compiler can compare several at once.
+fn largest(logits: &[f32]) -> f32 {
+    let (chunks, rest) = logits.as_chunks::<16>();
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for chunk in chunks {
+        for (lane, logit) in lanes.iter_mut().zip(chunk) {
+            *lane = lane.max(*logit);
+        }
+    }
+    lanes
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// The `n` tokens with the largest logits, largest first; the smaller id on a tie.
 pub fn top(logits: &[f32], n: usize) -> Vec<(Token, f32)> {
-    let mut ids: Vec<usize> = (0..logits.len()).collect();
-    ids.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
-    ids.truncate(n);
-    ids.into_iter()
-        .map(|id| (Token(id as i32), logits[id]))
-        .collect()
+    let mut best: Vec<(Token, f32)> = Vec::with_capacity(n + 1);
+    let mut least = f32::NEG_INFINITY;
+    for (id, &logit) in logits.iter().enumerate() {
+        // Most are told by this alone.
+        if logit < least {
+            continue;
+        }
+        let at = best.partition_point(|(_, other)| other.total_cmp(&logit).is_ge());
+        best.insert(at, (Token(id as i32), logit));
+        best.truncate(n);
+        if best.len() == n {
+            least = best.last().map_or(f32::INFINITY, |(_, logit)| *logit);
+        }
+    }
+    best
 }
 
 /// The rank of a token: 1 is the likeliest.
@@ -73,6 +130,16 @@ mod tests {
         assert_eq!(likeliest(&[3.0, 3.0]), (Token(0), 0.0));
         assert_eq!(likeliest(&[3.0]), (Token(0), f32::INFINITY));
         assert_eq!(top(&[1.0, 3.0, 2.0], 2), [(Token(1), 3.0), (Token(2), 2.0)]);
+        assert_eq!(
+            top(&[3.0, 1.0, 3.0, 3.0], 2),
+            [(Token(0), 3.0), (Token(2), 3.0)]
+        );
+        assert_eq!(top(&[3.0], 2), [(Token(0), 3.0)]);
+        assert_eq!(top(&[3.0], 0), []);
+        let even = Spread::of(&[2.0, 2.0, f32::NEG_INFINITY]);
+        assert!((even.log_sum - 2.0 - 2f64.ln()).abs() < 1e-6);
+        assert!((even.entropy - 2f64.ln()).abs() < 1e-6);
+        assert_eq!(Spread::of(&[0.0, -200.0]).entropy, 0.0);
         let p = log_softmax(&[0.0, 0.0]);
         assert!((p[0] - 0.5f64.ln()).abs() < 1e-12);
         // P = (3/4, 1/4), Q = (1/2, 1/2): 3/4 ln(3/2) + 1/4 ln(1/2).
@@ -87,6 +154,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_spread_is_that_of_the_definition(a in prop::collection::vec(-30f32..30.0, 1..200)) {
+            let logprobs = log_softmax(&a);
+            let entropy: f64 = logprobs.iter().map(|x| -x.exp() * x).sum();
+            let spread = Spread::of(&a);
+            prop_assert!((spread.entropy - entropy).abs() < 1e-5, "{spread:?} {entropy}");
+            prop_assert!((f64::from(a[0]) - spread.log_sum - logprobs[0]).abs() < 1e-5);
+        }
+
+        #[test]
+        fn the_best_are_those_of_a_sort(a in prop::collection::vec(-3i8..3, 1..50), n in 0usize..9) {
+            let logits: Vec<f32> = a.iter().map(|x| f32::from(*x)).collect();
+            let mut ids: Vec<usize> = (0..logits.len()).collect();
+            ids.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+            let best: Vec<Token> = ids.into_iter().take(n).map(|id| Token(id as i32)).collect();
+            let found: Vec<Token> = top(&logits, n).into_iter().map(|(token, _)| token).collect();
+            prop_assert_eq!(found, best);
+        }
+
         #[test]
         fn divergence_is_not_negative_and_ignores_shifts(
             a in prop::collection::vec(-20f32..20.0, 2..50), shift in -5f32..5.0, seed: u64) {

@@ -6,6 +6,7 @@
 
 mod cost;
 mod donor;
+mod lens;
 mod logits;
 mod means;
 mod mock;
@@ -27,7 +28,8 @@ use std::sync::Arc;
 
 pub use cost::{Cost, Decode, Shape};
 pub use donor::{DonorStates, donor_states, filler_states};
-pub use logits::{argmax, kl, likeliest, log_softmax, rank, top};
+pub use lens::Reading;
+pub use logits::{Spread, argmax, kl, likeliest, log_softmax, rank, top};
 pub use means::{Means, read_texts};
 pub use mock::Mock;
 pub use noise::NoiseFloor;

@@ -24,6 +24,10 @@ pub struct Anatomy {
     /// For each layer, the state that enters it. Where llama.cpp leaves a layer out of the graph
     /// (it has neither attention nor MLP), this one and the next share a state.
     pub inputs: Vec<Site>,
+    /// The state that leaves the last layer, where the logits are computed from it alone: what is
+    /// above it is the model's head. It counts as the state entering the layer after the last.
+    /// `None` where something leads around it.
+    pub output: Option<Site>,
     /// For each layer, what its attention sub-layer adds to the residual stream; `None` for a
     /// layer that reads no K/V cache, and where it could not be found.
     pub attention: Vec<Option<Site>>,
@@ -63,6 +67,9 @@ impl Anatomy {
                 return Err(AnatomyError::Bypassed(layer as u32));
             }
         }
+        let output = outputs
+            .last()
+            .filter(|output| view.is_all_of_head(**output));
         let writes = view.cache_writes(&inputs);
         let layers: Vec<Layer> = inputs
             .iter()
@@ -99,6 +106,7 @@ impl Anatomy {
             logits: view.site(view.last()),
             learned_positions: view.positions().and_then(|n| view.learned_positions(n)),
             inputs: inputs.iter().map(|n| view.site(*n)).collect(),
+            output: output.map(|n| view.site(*n)),
             attention,
             reads_cache: layers.iter().map(|l| view.reads_cache(l)).collect(),
             keys,
@@ -135,7 +143,10 @@ impl Anatomy {
             })
         };
         match target {
-            Target::Input => Ok(&self.inputs[layer as usize]),
+            Target::Input => match self.inputs.get(layer as usize) {
+                Some(site) => Ok(site),
+                None => self.output.as_ref().ok_or(HookFault::NoHead),
+            },
             Target::Attention => {
                 let site = self.attention[layer as usize].as_ref();
                 site.ok_or(HookFault::NoAttention(layer))

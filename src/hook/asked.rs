@@ -33,7 +33,8 @@ impl From<&Row> for Met {
     }
 }
 
-/// What to keep of the layers of `layers`, of all rows.
+/// What to keep of the layers of `layers`, of all rows. As many as there are layers, among the
+/// inputs, is what leaves the last one: llama.cpp computes it for rows with logits only.
 #[derive(Clone, Debug, Default)]
 pub struct Capture {
     /// Inputs, keys or values.

@@ -31,12 +31,18 @@ pub enum CutError {
     /// Attention is to be given as zero where it was not found.
     #[error("layer {0} has no attention contribution that could be found")]
     NoAttention(u32),
+    /// The head is to be computed alone where something else reaches the logits.
+    #[error(
+        "in this architecture's graph something leads around the state that leaves the last layer, so what the head makes of a state alone cannot be told (--lens)"
+    )]
+    NoHead,
 }
 
 /// Which part of a graph is computed, in terms of layers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cut {
-    /// The layers below this one are left out, the state entering it is given.
+    /// The layers below this one are left out, the state entering it is given. As many as there
+    /// are layers leaves the head alone.
     pub first: u32,
     /// How the cache is filled.
     pub cache: CacheFill,
@@ -59,6 +65,16 @@ pub enum CacheFill {
 }
 
 impl Cut {
+    /// The head of a model of `n_layer` layers alone: its final norm and its output projection.
+    pub fn head(n_layer: u32) -> Self {
+        Self {
+            first: n_layer,
+            cache: CacheFill::None,
+            silent: false,
+            onward: true,
+        }
+    }
+
     /// The layers whose input is given for every row.
     pub fn gives(&self, layer: u32) -> bool {
         match (self.onward, self.cache) {
@@ -91,6 +107,13 @@ impl Cut {
     /// [`CutError`] where the graph has to be computed whole.
     pub fn roles(&self, anatomy: &Anatomy) -> Result<Vec<Role>, CutError> {
         let edges = &anatomy.edges;
+        let n_layer = anatomy.inputs.len() as u32;
+        if self.first == n_layer {
+            // No later token reads anything of a run of the head alone.
+            let output = anatomy.output.as_ref().ok_or(CutError::NoHead)?;
+            let given = HashSet::from([output.index]);
+            return Ok(edges.roles(vec![anatomy.logits.index], &given));
+        }
         if let Some(name) = &edges.stray {
             return Err(CutError::StrayWrite(name.clone()));
         }
@@ -100,7 +123,6 @@ impl Cut {
         {
             return Err(CutError::Borrowed { reader, writer });
         }
-        let n_layer = anatomy.inputs.len() as u32;
         let mut given = HashSet::new();
         for layer in (0..n_layer).filter(|l| self.gives(*l)) {
             given.insert(anatomy.inputs[layer as usize].index);

@@ -126,6 +126,9 @@ pub enum HookFault {
         /// A layer below it.
         writer: u32,
     },
+    /// Something leads around the state that leaves the last layer.
+    #[error("{}", CutError::NoHead)]
+    NoHead,
     /// A row should begin in the middle of the model, and the state to begin with is not known.
     #[error(
         "no state of the model's width is known of position {position} entering layer {layer}, so computing cannot begin there"

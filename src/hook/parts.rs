@@ -148,7 +148,7 @@ impl View<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hook::{AnatomyError, Record, Recording};
+    use crate::hook::{Anatomy, AnatomyError, Cut, CutError, Record, Recording, Role};
 
     const WIDTH: i64 = 8;
     const VOCAB: i64 = 24;
@@ -224,6 +224,41 @@ mod tests {
         let expected = [WIDTH, 3, 1, 1];
         assert!(matches!(error, AnatomyError::NoLogits { shape, .. } if shape == expected));
         assert!(error.to_string().contains("24 logits"), "{error}");
+    }
+
+    /// What leaves the last layer is all that the head reads, unless something leads around it.
+    #[test]
+    fn the_head_is_a_part_of_its_own() {
+        let head = |around: fn(usize, usize, usize) -> [usize; 2]| {
+            let (mut graph, input, output, _) = layer(false);
+            graph.tensors[output].name = "l_out-0".into();
+            let kept = graph.tensors.iter().position(|t| t.op == sys::GGML_OP_VIEW);
+            let logits = *graph.nodes.last().unwrap();
+            let state = graph.tensors[output].clone();
+            // What the head multiplies is the sum of two.
+            graph.tensors.push(Record {
+                name: String::new(),
+                op: sys::GGML_OP_ADD,
+                sources: around(input, output, kept.unwrap()).to_vec(),
+                ..state
+            });
+            let sum = graph.tensors.len() - 1;
+            graph.nodes.insert(graph.nodes.len() - 1, sum);
+            graph.tensors[logits].sources[1] = sum;
+            let anatomy = Anatomy::of(&graph, 1, WIDTH as u32, VOCAB as u32).unwrap();
+            let roles = Cut::head(1).roles(&anatomy);
+            roles.map(|roles| roles.iter().filter(|r| **r == Role::Live).count())
+        };
+        // The sum and the product.
+        assert_eq!(head(|_, output, _| [output, output]), Ok(2));
+        assert_eq!(
+            head(|input, output, _| [output, input]),
+            Err(CutError::NoHead)
+        );
+        assert_eq!(
+            head(|_, output, kept| [output, kept]),
+            Err(CutError::NoHead)
+        );
     }
 
     #[test]

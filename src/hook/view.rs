@@ -187,6 +187,13 @@ impl<'g> View<'g> {
             .contains(&self.embedding)
     }
 
+    /// Whether the logits are computed from `output` without anything leading around it: no other
+    /// way from the embeddings, and nothing that is read from a cache.
+    pub(super) fn is_all_of_head(&self, output: usize) -> bool {
+        let around = self.ancestors_around(self.last(), Some(output));
+        !around.contains(&self.embedding) && around.is_disjoint(&self.caches)
+    }
+
     /// The state entering layer 0: the first node that everything in layer 0 passes through
     /// and that forks (into the residual connection and the sub-layers), checked against the
     /// first cache write, which must pass through it too.

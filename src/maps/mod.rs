@@ -6,12 +6,14 @@
 //! and a cell's value is how much of the answer comes back when one state is what it was in the
 //! clean run.
 
+mod lens;
 mod measure;
 mod picture;
 mod svg;
 
 use std::ops::ControlFlow;
 
+pub use lens::{Lens, LensPicture, Said, Standing, written};
 pub use measure::{Followed, Measure};
 pub use picture::{Form, Picture};
 pub use svg::colour;
@@ -121,17 +123,22 @@ impl Question<'_> {
         admitted.map(|plan| self.request(plan)).collect()
     }
 
-    /// The cells in the order in which they run: every fourth layer first, then those between.
+    /// The cells in the order in which they run: those of the first picture, then all of its
+    /// layers, then those between.
     fn cells(&self, n_layer: u32, anatomy: &Anatomy) -> Vec<Cell> {
-        let layers = self.layers.len();
-        let coarse = (0..layers).step_by(COARSE);
-        let fine = (0..layers).filter(|layer| layer % COARSE != 0);
         let defined = |layer: &usize| self.kind.is_defined(self.layers[*layer], n_layer);
-        let layers = coarse.chain(fine).filter(defined);
+        let layers = (0..self.layers.len()).filter(defined);
         let cells = layers.flat_map(|layer| (0..self.positions.len()).map(move |n| (n, layer)));
-        cells
+        let mut cells: Vec<Cell> = cells
             .filter(|cell| is_admitted(&self.plan(self.kind, *cell, self.seeds[0]), anatomy))
-            .collect()
+            .collect();
+        cells.sort_by_key(|&(token, layer)| {
+            (
+                layer % COARSE != 0,
+                layer % COARSE == 0 && token % SPARSE != 0,
+            )
+        });
+        cells
     }
 }
 
@@ -143,6 +150,13 @@ fn is_admitted(plan: &[Intervention], anatomy: &Anatomy) -> bool {
 
 /// The layers of a first picture lie so far apart.
 const COARSE: usize = 4;
+/// And so far apart its tokens: a tenth of the whole takes no more of them.
+const SPARSE: usize = 8;
+
+/// How many cells a first picture has, where every state has its place.
+pub fn first_picture(positions: &[u32], layers: &[u32]) -> usize {
+    positions.len().div_ceil(SPARSE) * layers.len().div_ceil(COARSE)
+}
 
 /// What is computed of a map so far, whenever some of it is.
 pub type Told<'t> = dyn FnMut(&Map, usize, usize) -> ControlFlow<()> + 't;

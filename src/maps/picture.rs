@@ -51,6 +51,12 @@ impl Form {
     }
 }
 
+/// Writes what is told of a form as the file's ending says.
+pub(super) fn write_as(file: &Path, text: impl Fn(Form) -> String) -> io::Result<()> {
+    let form = Form::of(file).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+    replace(file, &text(form))
+}
+
 /// A cell.
 #[derive(Serialize)]
 struct Row<'m> {
@@ -82,9 +88,7 @@ impl Picture<'_> {
     /// # Errors
     /// The system's, and an ending that names no form.
     pub fn write(&self, file: &Path) -> io::Result<()> {
-        let form =
-            Form::of(file).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-        replace(file, &self.text(form))
+        write_as(file, |form| self.text(form))
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {

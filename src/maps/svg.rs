@@ -10,7 +10,7 @@ const CELL: (i32, i32) = (20, 20);
 const LEFT: i32 = 150;
 const TOP: i32 = 74;
 /// Drawing into a string cannot fail.
-const INFALLIBLE: &str = "an SVG string takes any drawing";
+pub(super) const INFALLIBLE: &str = "an SVG string takes any drawing";
 
 /// The map as SVG: red where the value is below zero, blue where it is above, a dot where it does
 /// not exceed the noise floor, empty where the manipulation has no place.
@@ -20,10 +20,6 @@ pub(super) fn svg(picture: &Picture<'_>) -> String {
         (LEFT + CELL.0 * map.layers.len() as i32 + 110).max(480) as u32,
         (TOP + CELL.1 * tokens.len() as i32 + 24) as u32,
     );
-    let style = |size: i32, across: HPos| {
-        let pos = Pos::new(across, VPos::Center);
-        ("sans-serif", size).into_font().color(&BLACK).pos(pos)
-    };
     let most = map.largest();
     let mut out = String::new();
     {
@@ -91,6 +87,12 @@ pub(super) fn svg(picture: &Picture<'_>) -> String {
         root.present().expect(INFALLIBLE);
     }
     out
+}
+
+/// Black text of a size, in the middle of its line.
+pub(super) fn style(size: i32, across: HPos) -> TextStyle<'static> {
+    let pos = Pos::new(across, VPos::Center);
+    ("sans-serif", size).into_font().color(&BLACK).pos(pos)
 }
 
 /// The colour of a value, white at zero: red below, blue above (colours that people who cannot

@@ -85,6 +85,22 @@ impl Pieces {
         bytes
     }
 
+    /// Makes the tensors zero whose names are to be silent.
+    pub fn silence(&mut self, is_silent: impl Fn(&str) -> bool) {
+        let tensors = self.tensors.iter_mut();
+        let found = tensors.filter(|tensor| is_silent(&tensor.name));
+        assert!(found.map(|tensor| tensor.data.fill(0)).count() > 0);
+    }
+
+    /// The values of a tensor of F32, where there is one of the name.
+    pub fn f32s(&self, name: &str) -> Option<Vec<f32>> {
+        let tensor = self.tensors.iter().find(|t| t.name == name)?;
+        assert_eq!(tensor.kind, 0, "F32");
+        let n = tensor.shape.iter().product::<u64>() as usize;
+        let values = tensor.data.as_chunks::<4>().0;
+        Some(values[..n].iter().map(|b| f32::from_le_bytes(*b)).collect())
+    }
+
     pub fn remove(&mut self, key: &str) {
         self.keys.retain(|(name, _)| name != key);
     }

@@ -16,7 +16,13 @@ Examples:
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris'
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --corrupt 'text: France'
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --foil ' Rome' \\
-      --manipulate inject --from 'The capital of Italy is' --out map.svg";
+      --manipulate inject --from 'The capital of Italy is' --out map.svg
+  midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --lens --layers 0-29+3";
+
+const LENS: &str = "\
+Instead of an effect, show the logit lens: what the model's own final norm and head say of each token's state where it enters each layer. A cell is the likeliest next token, or with --answer the answer's probability; the last column, 'out', is what leaves the last layer, so the model's own prediction. The strip below tells from which of the layers shown the prediction stays on top. All tokens are rows; --tokens chooses prior ones, and the last stays. The answer must be one token.
+
+Fields of -o json, one object a state: position, token, text (of the row), layer (the number of layers for 'out'), top_token, top_text, top_logprob (the likeliest next token), stays (whether it is the prediction, here and at all further layers shown), entropy (nats), answer_logprob, answer_rank (null without --answer), top (the five likeliest; not in .csv). Logarithms are natural.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -25,6 +31,17 @@ pub struct MapArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
+    /// Instead of an effect, show the logit lens: what the model's own final norm and head say of
+    /// each token's state where it enters each layer
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "manipulate", "site", "kv", "seed", "foil", "kl", "from", "corrupt", "corrupt_by",
+            "direction", "mean_of",
+        ],
+        long_help = LENS,
+    )]
+    pub lens: bool,
     #[arg(
         long,
         value_name = "KIND",

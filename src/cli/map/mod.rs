@@ -1,12 +1,15 @@
 //! `midlayer map`.
 
+mod lens;
 mod terminal;
 
+use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use super::Usage;
 use super::args::{Format, MapArgs};
-use super::output::{print, print_painted, run_bar, say, width};
+use super::output::{picture_bar, print, print_painted, say, width};
 use super::setup::{Loaded, load};
 use super::text::{plain, shown};
 use super::tokens::read;
@@ -15,11 +18,19 @@ use midlayer::engine::{
     DonorStates, Engine, Planned, Prompt, Request, TokenSelector, donor_states, filler_states,
 };
 use midlayer::intervention::{Kind, Needs, PositionSet};
-use midlayer::maps::{Corruption, Followed, Form, Measure, Picture, Question, draw};
+use midlayer::maps::{
+    Corruption, Followed, Form, Map, Measure, Picture, Question, draw, first_picture,
+};
 use midlayer::sweep::Outside;
 use terminal::Paint;
 
+/// So many times a map is shown while it grows.
+const PICTURES: usize = 20;
+
 pub fn run(args: MapArgs) -> anyhow::Result<()> {
+    if args.lens {
+        return lens::run(&args);
+    }
     check(&args)?;
     let text = args.prompt.prompt.read("-p")?;
     let from = args.from.as_ref();
@@ -34,10 +45,21 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
     let anatomy = anatomy.expect("engines have a callback").clone();
     let question = question(&args, &mut engine, &prompt, from.as_deref())?;
     let tokens = tokens(&loaded, &prompt, &question.positions);
-    let bar = run_bar(0);
-    let drawn = draw(&mut engine, &anatomy, &question, &mut |_, done, all| {
+    let title = title(&loaded, &question);
+    let paint = Paint::of_stdout();
+    let bar = picture_bar();
+    let first = first_picture(&question.positions, &question.layers);
+    let grows = args.output == Format::Text && io::stdout().is_terminal() && !bar.is_hidden();
+    let drawn = draw(&mut engine, &anatomy, &question, &mut |map, done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
+        if grows && (done == first || done % all.div_ceil(PICTURES) == 0) {
+            bar.set_message(terminal::text(
+                &picture(map, &tokens, &title, &question),
+                width(),
+                paint,
+            ));
+        }
         ControlFlow::Continue(())
     });
     bar.finish_and_clear();
@@ -49,24 +71,32 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
         ))
         .into());
     }
-    let picture = Picture {
-        map: &map,
-        tokens: &tokens,
-        title: title(&loaded, &question),
-        measure: question.measure.name(),
-    };
+    let picture = picture(&map, &tokens, &title, &question);
     let printed = match args.output {
-        Format::Text => print_painted(&terminal::text(&picture, width(), Paint::of_stdout())),
+        Format::Text => print_painted(&terminal::text(&picture, width(), paint)),
         Format::Json => print(&picture.text(Form::Jsonl)),
     };
+    write_files(&args, |file| picture.write(file))?;
+    printed
+}
+
+/// Writes what is to be written, and says so.
+fn write_files(args: &MapArgs, write: impl Fn(&Path) -> io::Result<()>) -> anyhow::Result<()> {
     for file in &args.out {
-        let written = picture.write(file);
-        written.map_err(|error| {
+        write(file).map_err(|error| {
             anyhow::anyhow!("{} cannot be written: {error} (--out)", file.display())
         })?;
         say(&format!("wrote {}", file.display()));
     }
-    printed
+    Ok(())
+}
+
+/// Refuses files whose endings name no form.
+fn check_files(args: &MapArgs) -> Result<(), Usage> {
+    for file in &args.out {
+        Form::of(file).map_err(|why| Usage(format!("{why} (--out)")))?;
+    }
+    Ok(())
 }
 
 /// What can be known to be wrong without a model.
@@ -101,10 +131,7 @@ fn check(args: &MapArgs) -> Result<(), Usage> {
             args.corrupt_by
         )));
     }
-    for file in &args.out {
-        Form::of(file).map_err(|why| Usage(format!("{why} (--out)")))?;
-    }
-    Ok(())
+    check_files(args)
 }
 
 /// What is done to each state: where something is restored, its clean self is put back.
@@ -259,6 +286,20 @@ fn title(loaded: &Loaded, question: &Question<'_>) -> String {
             format!("{model}: one clean state put back after {by} of {n} {tokens}")
         }
         None => format!("{model}: {} of one state at a time", question.kind),
+    }
+}
+
+fn picture<'m>(
+    map: &'m Map,
+    tokens: &'m [(i32, String)],
+    title: &str,
+    question: &Question<'_>,
+) -> Picture<'m> {
+    Picture {
+        map,
+        tokens,
+        title: title.to_string(),
+        measure: question.measure.name(),
     }
 }
 

@@ -37,7 +37,7 @@ impl Paint {
 const TEXT: usize = 14;
 /// Shades of a value without colours: as many below zero and above.
 const BELOW: [char; 4] = ['-', '~', '=', '#'];
-const ABOVE: [char; 4] = ['.', '+', '*', '@'];
+pub const ABOVE: [char; 4] = ['.', '+', '*', '@'];
 
 /// The map in lines of at most `width` columns; layers that do not fit come below.
 pub fn text(picture: &Picture<'_>, width: Option<usize>, paint: Paint) -> String {
@@ -50,7 +50,7 @@ struct Told<'p> {
 
 impl Told<'_> {
     fn text(&self, width: Option<usize>, paint: Paint) -> String {
-        let label = self.label();
+        let label = label_width(self.picture.tokens);
         let fit = width.map_or(usize::MAX, |width| width.saturating_sub(label + 1) / 2);
         let mut text = format!("{}\n{}\n", visible(&self.picture.title), self.line());
         let columns: Vec<usize> = (0..self.picture.map.layers.len()).collect();
@@ -72,15 +72,6 @@ impl Told<'_> {
         }
         text.push_str(&self.legend(paint));
         text
-    }
-
-    fn label(&self) -> usize {
-        let widths = self
-            .picture
-            .tokens
-            .iter()
-            .map(|(_, token)| quoted(token).width());
-        widths.max().unwrap_or(0).clamp(5, TEXT)
     }
 
     fn line(&self) -> String {
@@ -140,8 +131,27 @@ impl Told<'_> {
     }
 }
 
+/// Columns for the texts of tokens.
+pub fn label_width(tokens: &[(i32, String)]) -> usize {
+    let widths = tokens.iter().map(|(_, token)| quoted(token).width());
+    widths.max().unwrap_or(0).clamp(5, TEXT)
+}
+
+/// A text on a ground as dark as the share of it, from nothing to all; as it is where nothing is
+/// painted.
+pub fn background(text: &str, share: f64, paint: Paint) -> String {
+    let (red, green, blue) = colour(share, 1.0);
+    let ground = match paint {
+        Paint::Plain => return text.to_string(),
+        Paint::True => format!("48;2;{red};{green};{blue}"),
+        Paint::Palette => format!("48;5;{}", palette(red, green, blue)),
+    };
+    let ink = if share > 0.5 { 231 } else { 16 };
+    format!("\x1b[{ground};38;5;{ink}m{text}\x1b[0m")
+}
+
 /// In quotes, so that a space at the beginning is seen.
-fn quoted(token: &str) -> String {
+pub fn quoted(token: &str) -> String {
     format!("{:?}", visible(token))
 }
 
@@ -168,6 +178,22 @@ fn cut(token: &str, columns: usize) -> String {
 fn palette(red: u8, green: u8, blue: u8) -> u8 {
     let step = |value: u8| (u16::from(value) * 5 + 127) / 255;
     (16 + 36 * step(red) + 6 * step(green) + step(blue)) as u8
+}
+
+/// The text without what paints it.
+#[cfg(test)]
+pub fn bare(painted: &str) -> String {
+    let mut bare = String::new();
+    let mut escaped = false;
+    for c in painted.chars() {
+        match c {
+            '\x1b' => escaped = true,
+            'm' if escaped => escaped = false,
+            _ if !escaped => bare.push(c),
+            _ => {}
+        }
+    }
+    bare
 }
 
 #[cfg(test)]
@@ -209,16 +235,7 @@ mod tests {
             assert!(rows.clone().all(|line| line.width() <= width), "{plain}");
             for paint in [Paint::True, Paint::Palette] {
                 let painted = told.text(Some(width), paint);
-                let mut bare = String::new();
-                let mut escaped = false;
-                for c in painted.chars() {
-                    match c {
-                        '\x1b' => escaped = true,
-                        'm' if escaped => escaped = false,
-                        _ if !escaped => bare.push(c),
-                        _ => {}
-                    }
-                }
+                let bare = bare(&painted);
                 assert_eq!(bare.lines().count(), plain.lines().count());
                 assert!(
                     bare.lines()

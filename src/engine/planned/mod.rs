@@ -125,6 +125,11 @@ impl Planned {
         self.inner.context()
     }
 
+    /// The engine that runs whole texts in the same context.
+    pub(super) fn whole(&mut self) -> &mut Straightforward {
+        &mut self.inner
+    }
+
     fn context(&mut self) -> &mut Context {
         self.inner.context_mut()
     }

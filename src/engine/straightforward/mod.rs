@@ -83,7 +83,7 @@ impl Straightforward {
         }
     }
 
-    fn decode(
+    pub(super) fn decode(
         &mut self,
         rows: &[Row],
         plan: Arc<[Intervention]>,
@@ -105,7 +105,7 @@ impl Straightforward {
     }
 }
 
-fn row(position: usize, token: Token, last: bool) -> Row {
+pub(super) fn row(position: usize, token: Token, last: bool) -> Row {
     Row {
         sequence: SEQUENCE,
         position: position as u32,
@@ -116,8 +116,8 @@ fn row(position: usize, token: Token, last: bool) -> Row {
 }
 
 /// What a decode of the one sequence gave.
-struct Seen {
-    states: Captured,
+pub(super) struct Seen {
+    pub(super) states: Captured,
     touched: Vec<Touched>,
 }
 

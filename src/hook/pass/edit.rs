@@ -43,7 +43,9 @@ impl Pass {
                 held = self.hold(place, given, (*in_batch, row), values)?;
             }
             written[n] |= held.written;
-            if let Some(editor) = self.observed.editors.get_mut(&row.sequence) {
+            if layer < self.n_layer()
+                && let Some(editor) = self.observed.editors.get_mut(&row.sequence)
+            {
                 let at = (row.position, row.prior);
                 let edited = editor.edit(target, layer, at, head.unwrap_or(width), values)?;
                 written[n] |= edited;
@@ -79,6 +81,9 @@ impl Pass {
 
     /// Whether the state entering a layer is that entering the layer below, and given there.
     fn is_there_already(&self, (target, layer): Place) -> bool {
+        if layer == self.n_layer() {
+            return false;
+        }
         let inputs = &self.anatomy.inputs;
         let gives = |below: &u32| self.resume.as_ref().is_some_and(|r| r.cut.gives(*below));
         let below = layer.checked_sub(1).filter(gives);

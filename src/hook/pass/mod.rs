@@ -94,6 +94,15 @@ impl Pass {
                 }
             }
         }
+        let head = anatomy.inputs.len() as u32;
+        let captured = capture
+            .as_ref()
+            .is_some_and(|c| c.wants(Target::Input, head));
+        if captured || resume.as_ref().is_some_and(|r| r.cut.first == head) {
+            let leaving = (Target::Input, head);
+            let site = anatomy.site(leaving.0, leaving.1)?;
+            wanted.entry(site.index).or_default().push(leaving);
+        }
         Ok(Self {
             anatomy,
             rows,

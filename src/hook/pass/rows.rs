@@ -118,6 +118,7 @@ mod tests {
                 op: sys::GGML_OP_GET_ROWS,
             },
             inputs: Vec::new(),
+            output: None,
             attention: Vec::new(),
             reads_cache: Vec::new(),
             keys: Vec::new(),

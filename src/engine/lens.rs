@@ -1,0 +1,128 @@
+//! The logit lens: what a model's own head says of the states entering each layer (nostalgebraist
+//! 2020, "interpreting GPT: the logit lens").
+//!
+//! The head is what llama.cpp's graph has above the last layer: final norm, output projection,
+//! and whatever scales or caps logits. Its nodes alone are computed, with a layer's states given
+//! in place of those that leave the last layer, so that quantized heads are the model's own.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::straightforward::row;
+use super::{Engine, EngineError, Planned, PromptError, Straightforward};
+use crate::hook::{Capture, Cut, Row, Start};
+use crate::intervention::{PlanError, States, Target};
+use crate::runtime::Token;
+
+/// What the head says of the states of some tokens where they enter a layer.
+pub struct Reading<'r> {
+    /// The layer that the states enter. As many as there are layers means the states that leave
+    /// the last one: the logits are the model's own.
+    pub layer: u32,
+    /// The position of the first token.
+    pub first: u32,
+    /// For each token from there on, a logit for each token of the vocabulary.
+    pub logits: Vec<&'r [f32]>,
+}
+
+impl Straightforward {
+    /// Runs a text clean and tells what the model's head makes of the state of each of its tokens
+    /// where it enters each of `layers`, layer after layer in their order. As many as the model has
+    /// layers stands for the states that leave the last one.
+    ///
+    /// A layer's logits come in one [`Reading`], in several where the text is longer than a batch
+    /// (`n_batch`); they take no more memory than one of these.
+    ///
+    /// # Errors
+    /// [`EngineError`]; [`crate::hook::CutError::NoHead`] where the logits are made of more than
+    /// the last layer's states; [`EngineError::Stopped`] when `told` wants no more.
+    pub fn lens(
+        &mut self,
+        tokens: &[Token],
+        layers: &[u32],
+        told: &mut dyn FnMut(Reading<'_>) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let n_layer = self.facts().n_layer;
+        if let Some(&layer) = layers.iter().find(|layer| **layer > n_layer) {
+            let last = n_layer;
+            return Err(PlanError::LayerOutOfRange { layer, last }.into());
+        }
+        if tokens.is_empty() {
+            return Err(PromptError::Empty.into());
+        }
+        self.positions().fit(tokens.len())?;
+        let cut = Cut::head(n_layer);
+        self.context_mut().roles(&cut)?;
+        // What leaves the last layer is computed for rows with logits only, so all have them.
+        let rows: Vec<Row> = tokens
+            .iter()
+            .enumerate()
+            .map(|(i, token)| Row {
+                output: true,
+                ..row(i, *token, i + 1 == tokens.len())
+            })
+            .collect();
+        let states = Arc::new(self.states_entering(&rows, layers.iter().copied().collect())?);
+        let n_batch = self.context().options().n_batch as usize;
+        for &layer in layers {
+            let start = Start {
+                states: states.clone(),
+                from: n_layer,
+                // The last state is held at the one entering this layer.
+                frozen: (layer < n_layer).then_some(layer + 1),
+            };
+            self.context_mut().clear();
+            for rows in rows.chunks(n_batch) {
+                let starts = vec![start.clone(); rows.len()];
+                let context = self.context_mut();
+                context.decode_part(rows, HashMap::new(), &cut, starts)?;
+                let logits = (0..rows.len()).map(|n| context.logits(n));
+                let reading = Reading {
+                    layer,
+                    first: rows[0].position,
+                    logits: logits.collect::<Result<_, _>>()?,
+                };
+                if told(reading).is_break() {
+                    return Err(EngineError::Stopped);
+                }
+            }
+        }
+        self.context_mut().clear();
+        Ok(())
+    }
+
+    /// The states of all rows where they enter each of `layers`, in a clean run.
+    fn states_entering(
+        &mut self,
+        rows: &[Row],
+        layers: HashSet<u32>,
+    ) -> Result<States, EngineError> {
+        let capture = Capture {
+            targets: vec![Target::Input],
+            layers,
+        };
+        let mut states = States::new();
+        self.context_mut().clear();
+        for rows in rows.chunks(self.context().options().n_batch as usize) {
+            let seen = self.decode(rows, Arc::new([]), None, Some(&capture))?;
+            states.extend(seen.states.inputs);
+        }
+        Ok(states)
+    }
+}
+
+impl Planned {
+    /// [`Straightforward::lens`], in this engine's context.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn lens(
+        &mut self,
+        tokens: &[Token],
+        layers: &[u32],
+        told: &mut dyn FnMut(Reading<'_>) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        self.whole().lens(tokens, layers, told)
+    }
+}
