@@ -98,3 +98,40 @@ fn rows_are_picked_by_name() {
         .code(2)
         .stderr(contains("(--only)").and(contains("layers swept")));
 }
+
+#[test]
+fn bench_map_prints_a_line_a_target() {
+    let place = Place::new();
+    let line = "bench map -m tiny.gguf -t 1 -c 1024 --tokens 9 --rounds 1 -o json";
+    let lines = json_lines(place.run(line));
+    let targets: Vec<(&str, f64, &str)> = lines
+        .iter()
+        .map(|l| {
+            let text = |field: &str| l[field].as_str().unwrap();
+            (text("name"), l["target"].as_f64().unwrap(), text("sense"))
+        })
+        .collect();
+    assert_eq!(
+        targets,
+        [
+            ("effect map, all tokens and layers", 6.0, "at-least"),
+            (
+                "effect map, share of what arithmetic allows",
+                0.8,
+                "at-least"
+            ),
+            ("effect map, first picture to the whole", 0.1, "at-most"),
+            (
+                "logit lens beyond the head, to a clean prefill",
+                4.0,
+                "at-most"
+            ),
+        ]
+    );
+    // All but what remains when the head's own time is taken off, which is little here.
+    for line in &lines[..3] {
+        assert!(line["ratio"].as_f64().unwrap() > 0.0, "{line}");
+    }
+    let only = format!("{line} --only lens");
+    assert_eq!(json_lines(place.run(&only)).len(), 1);
+}

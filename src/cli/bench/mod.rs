@@ -2,6 +2,7 @@
 
 mod callback;
 mod generation;
+mod map;
 mod neighbours;
 mod one_prompt;
 mod scaling;
@@ -28,6 +29,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         BenchCommand::Generation(args) => generation::run(&args),
         BenchCommand::Sweep(args) => sweep::run(&args),
         BenchCommand::Try(args) => one_prompt::run(&args),
+        BenchCommand::Map(args) => map::run(&args),
         BenchCommand::Scaling(args) => scaling::run(&args),
         BenchCommand::Neighbours(args) => neighbours::run(&args),
         BenchCommand::Statistics(args) => statistics::run(&args),
