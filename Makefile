@@ -2,7 +2,9 @@
 # make test   everything CI runs
 # make test-runtimes   the plugin in llama.cpp runtimes from package registries (fetched, checked)
 # make test-prebuilt   the quickest of them, a prebuilt llama-server, at one layer (Linux on x86-64)
+# make sanitize   the tests under AddressSanitizer and UBSan, llama.cpp included (Linux, nightly Rust)
 # make miri   the unit tests of what is pure Rust under Miri (nightly Rust)
+# make docs   the documentation as a book (mdBook), and that of the library
 # make install   the program onto your path
 # make bench  what the callback and generation cost on this machine
 
@@ -23,7 +25,7 @@ endif
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-runtimes test-prebuilt miri plugin build install setup format lint docs bench clean-demo
+.PHONY: demo test test-runtimes test-prebuilt sanitize miri plugin build install setup format lint api docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -48,7 +50,7 @@ install: setup
 plugin: setup
 	cargo build --release --locked -p midlayer-plugin
 
-test: setup format lint docs plugin
+test: setup format lint api plugin
 	cargo $(NEXTEST) --release --locked --lib --bins --tests
 	cargo $(NEXTEST) --release --locked -p midlayer-plugin --tests
 	cargo test --release --locked --doc
@@ -58,6 +60,9 @@ test-runtimes: build plugin
 
 test-prebuilt: build plugin
 	scripts/test-runtimes --quick server
+
+sanitize: setup
+	scripts/sanitize
 
 miri: setup
 	scripts/miri
@@ -70,8 +75,14 @@ lint:
 	cargo clippy --release --locked --all-targets -- -D warnings
 	cargo clippy --release --locked -p midlayer-plugin --lib --tests -- -D warnings
 
-docs:
+api:
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --lib
+
+# mdBook is a program of its own, built once for all checkouts.
+docs: setup api
+	@command -v mdbook >/dev/null || env -u CARGO_TARGET_DIR -u RUSTFLAGS cargo install --locked mdbook
+	mdbook build docs --dest-dir $(CARGO_TARGET_DIR)/book
+	@echo "the book: $(CARGO_TARGET_DIR)/book/index.html"
 
 bench: build
 	$(MIDLAYER) pull smollm2-135m

@@ -35,6 +35,7 @@
 
 pub mod directions;
 pub mod engine;
+pub mod experiment;
 pub mod export;
 mod files;
 mod ggml;

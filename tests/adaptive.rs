@@ -7,16 +7,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use midlayer::engine::{Engine, EngineError, Mock, Request, Session, Strategy, Tokenizer};
+use midlayer::experiment::{Amount, Comparison, ModelIdentity, Outside, Spec, Variant};
 use midlayer::hook::{Captured, Touched};
 use midlayer::intervention::{Extent, Kind, Site, Target};
 use midlayer::report::{Options, Report, markdown, terminal};
 use midlayer::runtime::{ContextOptions, Token};
 use midlayer::stats::{HalfWay, Margin, Until, Verdict};
 use midlayer::store::{ResultRow, Store, StoredRun};
-use midlayer::sweep::{
-    Amount, Comparison, ModelIdentity, Outside, Prepared, Progress, Spec, Summary, SweepError,
-    Variant, run,
-};
+use midlayer::sweep::{Prepared, Progress, Summary, SweepError, run};
 use midlayer::tasks::{TaskName, TaskSpec};
 
 const LAYERS: u32 = 24;

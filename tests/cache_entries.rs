@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use common::golden::Golden;
 use common::{attentive, default_model_at, engine_of, exact_options};
-use midlayer::engine::{Engine, EngineError, Request, Straightforward};
+use midlayer::engine::{Engine, EngineError, Prompt, Request, Straightforward, scaffold_states};
 use midlayer::hook::HookFault;
 use midlayer::intervention::{
-    Action, Intervention, Kind, LayerSpan, PositionSet, Site, States, Target,
+    Action, Extent, Intervention, Kind, LayerSpan, PositionSet, Site, States, Target,
 };
 use midlayer::runtime::{
     Architecture, CacheType, ContextOptions, FlashAttention, RuntimeError, Synthetic, Token,
@@ -274,6 +274,40 @@ fn own_streams_stay_as_they_are() {
         plan.push(silent);
         let apart = distance(&logits(&mut engine, &request(plan)), &base);
         assert!(apart < 1e-4, "{architecture:?}: {apart}");
+    }
+}
+
+/// With a scaffold's keys and values in all layers the last token reads the scaffold.
+#[test]
+fn a_spliced_scaffold_is_what_the_last_token_reads() {
+    let text =
+        |of: i32, n: i32| -> Vec<Token> { (0..n).map(|i| Token(3 + (i * of + of) % 89)).collect() };
+    for architecture in [Architecture::Llama, Architecture::Gpt2, Architecture::Qwen2] {
+        let mut engine = tiny(architecture);
+        let prompt = Prompt::new("", request(vec![]).tokens, |_| Vec::new());
+        // Shorter than the prompt, so that it is repeated.
+        for n in [30, 8] {
+            let scaffold = Prompt::new("", text(5, n), |_| Vec::new());
+            let sites = [Site::Keys, Site::Values];
+            let states = scaffold_states(&mut engine, &scaffold, &prompt, &sites).unwrap();
+            let plan = sites.map(|site| {
+                let states = Some(states.at(site));
+                let all = PositionSet::below(19);
+                let spliced = Kind::Splice.intervention(0, 0, Extent::From, all, states);
+                spliced.on(site)
+            });
+            let found = logits(&mut engine, &request(plan.to_vec()));
+            let mut tokens: Vec<Token> = text(5, n).into_iter().cycle().take(19).collect();
+            tokens.push(prompt.tokens[19]);
+            let read = Request {
+                tokens,
+                ..Request::default()
+            };
+            let apart = distance(&found, &logits(&mut engine, &read));
+            assert!(apart < 1e-3, "{architecture:?}, {n} tokens: {apart}");
+            let clean = logits(&mut engine, &request(vec![]));
+            assert!(distance(&found, &clean) > FAR, "{architecture:?}");
+        }
     }
 }
 

@@ -12,13 +12,11 @@ use std::time::Duration;
 use common::exact_options;
 use common::place::{Place, one_line_error};
 use midlayer::engine::{Cost, Decode, Engine, Planned, Request, Straightforward, Strategy};
+use midlayer::experiment::{Comparison, ModelIdentity, Outside, Spec, Variant};
 use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::runtime::{Architecture, ContextOptions, Synthetic, Vocabulary};
 use midlayer::store::{Store, StoredRun};
-use midlayer::sweep::{
-    Comparison, Measured, ModelIdentity, Outside, Prepared, Prices, Spec, Speed, Variant, estimate,
-    run,
-};
+use midlayer::sweep::{Measured, Prepared, Prices, Speed, estimate, run};
 use midlayer::tasks::{TaskName, TaskSpec};
 use predicates::prelude::*;
 use predicates::str::contains;

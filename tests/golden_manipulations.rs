@@ -10,7 +10,7 @@ use common::golden::{GoldenEntry, agree, golden_path, npy_f32, write_npy};
 use common::place::PROGRAM;
 use common::{default_model_at, golden_engine, golden_planned, outcomes};
 use midlayer::directions::{layers_of, read_directions};
-use midlayer::engine::{Engine, Means, Prompt, Request, filler_states};
+use midlayer::engine::{Engine, Means, Prompt, Request, filler_states, scaffold_states};
 use midlayer::intervention::{
     Editor, Extent, Kind, Needs, PositionSet, Site, States, Target, length,
 };
@@ -27,6 +27,7 @@ struct Recorded {
     token_ids: Vec<i32>,
     layers: Vec<u32>,
     mean_of: Vec<String>,
+    scaffold: String,
     positive: Vec<String>,
     negative: Vec<String>,
     /// By method and layer.
@@ -91,20 +92,24 @@ fn given(
     engine: &mut dyn Engine,
     recorded: &Recorded,
     prompt: &Prompt,
-) -> impl Fn(Kind) -> Option<Arc<States>> + use<> {
+) -> impl Fn(Kind, Site) -> Option<Arc<States>> + use<> {
     let texts = recorded.mean_of.iter();
     let texts: Vec<Prompt> = texts.map(|text| engine.prompt(text).unwrap()).collect();
     let means = Means::over(engine, &texts).unwrap();
     let [by_position, by_token] =
         [false, true].map(|by_token| means.states(&prompt.tokens, by_token).unwrap());
     let filler = filler_states(engine, prompt, &[Site::Residual]).unwrap();
+    let scaffold = engine.prompt(&recorded.scaffold).unwrap();
+    let sites = [Site::Keys, Site::Values];
+    let scaffold = scaffold_states(engine, &scaffold, prompt, &sites).unwrap();
     let directions = Arc::new(directions("mean-difference"));
-    move |kind| match kind.manipulation().needs() {
+    move |kind, site| match kind.manipulation().needs() {
         Needs::Nothing => None,
         Needs::Direction => Some(directions.clone()),
         Needs::Mean if kind.is_word("by", "token") => Some(by_token.clone()),
         Needs::Mean => Some(by_position.clone()),
         Needs::Filler => Some(filler.inputs.clone()),
+        Needs::Scaffold => Some(scaffold.at(site)),
         Needs::Donor => panic!("{kind} is not recorded here"),
     }
 }
@@ -123,8 +128,14 @@ fn compare(engine: &mut dyn Engine) {
         let kind = run.manipulation;
         for entry in &run.entries {
             let on = |site: &Site| {
-                kind.intervention(entry.k, SEED, run.extent, places.clone(), given(kind))
-                    .on(*site)
+                kind.intervention(
+                    entry.k,
+                    SEED,
+                    run.extent,
+                    places.clone(),
+                    given(kind, *site),
+                )
+                .on(*site)
             };
             requests.push(Request {
                 plan: run.sites.iter().map(on).collect(),

@@ -307,6 +307,7 @@ fn page() -> String {
             Needs::Filler => "",
             Needs::Direction => "`--direction FILE`",
             Needs::Mean => "`--mean-of FILE`",
+            Needs::Scaffold => "`--scaffold FILE`",
         }];
         if kind.has_seed() {
             needs.push("a seed");

@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use common::place::{Place, one_line_error, recipe};
 use midlayer::engine::{Engine, Request, Straightforward, log_softmax};
+use midlayer::experiment::Treatment;
 use midlayer::runtime::ContextOptions;
 use midlayer::store::ResultRow;
-use midlayer::sweep::Treatment;
 use midlayer::tasks::{Capitals, Room};
 use predicates::prelude::*;
 use predicates::str::contains;

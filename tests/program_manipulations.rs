@@ -121,7 +121,8 @@ fn a_sweep_runs_them_and_stores_their_parameters() {
         .run(line)
         .success()
         .stdout(contains("scale:factor=2"))
-        .stderr(contains("add:scale=0.5 is defined from layer 2 up"));
+        .stderr(contains("add:scale=0.5 is defined from layer 2 up"))
+        .stderr(contains("add-random:scale=0.5 is run, too"));
     let rows = place.rows("runs/a");
     let of = |text: &str| {
         let kind: Kind = text.parse().unwrap();
@@ -135,11 +136,56 @@ fn a_sweep_runs_them_and_stores_their_parameters() {
     assert_eq!(of("scale").len(), 12);
     assert_ne!(of("scale"), of("scale:factor=2"));
     assert_eq!(of("add:scale=0.5").len(), 3 * 2);
+    // The control that nobody asked for, at the same scale.
+    assert_eq!(of("add-random:scale=0.5").len(), 3 * 2);
+    assert_ne!(of("add-random:scale=0.5"), of("add:scale=0.5"));
     assert_eq!(of("skip-layer").len(), 3 * 3);
     assert_eq!(of("equal-norm").len(), 12);
     place.run(line).success().stderr(contains("there already"));
+    let alone = line.replace("runs/a", "runs/alone") + " --no-controls";
+    place.run(&alone).success();
+    let kinds: Vec<_> = place
+        .rows("runs/alone")
+        .iter()
+        .map(|row| row.treatment)
+        .collect();
+    let control: Kind = "add-random:scale=0.5".parse().unwrap();
+    assert!(
+        kinds
+            .iter()
+            .all(|treatment| treatment.kind() != Some(control))
+    );
     let page = std::fs::read_to_string(place.path("runs/a/report.html")).unwrap();
     assert!(page.contains("scale:factor=2"));
+}
+
+#[test]
+fn tokens_are_hidden_and_a_scaffold_is_spliced_in() {
+    let place = Place::new();
+    std::fs::write(place.path("scaffold.txt"), "hgfedcba\n").unwrap();
+    let hide = "--manipulate hide --layers 0-3 --tokens";
+    // The first token has none before it to see, whatever is hidden.
+    let anchored = place.run(&format!("{TRY} {hide} skip:1 -o json")).success();
+    let all = place.run(&format!("{TRY} {hide} prior -o json")).success();
+    assert_ne!(anchored.get_output().stdout, all.get_output().stdout);
+    let splice = "--manipulate splice --scaffold scaffold.txt --site kv --layers 0-3";
+    place
+        .run(&format!("{TRY} {splice}"))
+        .success()
+        .stdout(contains("splice"));
+    let line =
+        format!("sweep -m tiny.gguf -t 1 --shots 1 --limit 2 --out runs/b {splice} --from-step 1");
+    place.run(&line).success();
+    assert!(place.rows("runs/b").iter().any(|row| row.kl > 0.0));
+    // Another text is another run.
+    std::fs::write(place.path("scaffold.txt"), "abc").unwrap();
+    let other = place
+        .run(&line)
+        .failure()
+        .stderr(contains("outside.scaffold"));
+    drop(other);
+    let hidden = "sweep -m tiny.gguf -t 1 --shots 1 --limit 2 --out runs/c --layers all --manipulate hide,freeze --tokens skip:1";
+    place.run(hidden).success().stdout(contains("hide"));
 }
 
 #[test]
@@ -150,6 +196,14 @@ fn what_is_missing_or_does_not_fit_is_said() {
     };
     refused("--manipulate add", "add needs --direction FILE");
     refused("--manipulate mean", "mean needs --mean-of FILE");
+    refused(
+        "--manipulate splice --site kv",
+        "splice needs --scaffold FILE",
+    );
+    refused(
+        "--manipulate splice --scaffold x",
+        "does not rewrite residual",
+    );
     refused("--manipulate skip-layer --site kv", "does not rewrite keys");
     refused("--manipulate equal-norm --layers 1", "would change nothing");
     let sweep = "sweep -m tiny.gguf --shots 1 --limit 2 --out x --manipulate";

@@ -3,11 +3,11 @@
 mod common;
 
 use common::place::{Place, json_lines, one_line_error};
+use midlayer::experiment::Variant;
 use midlayer::hook::Sabotage;
 use midlayer::intervention::Kind;
 use midlayer::selftest::Verdict;
 use midlayer::store::{Store, StoreError, StoredRun};
-use midlayer::sweep::Variant;
 use predicates::prelude::*;
 use predicates::str::contains;
 

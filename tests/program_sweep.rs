@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::place::{PROGRAM, Place, one_line_error};
+use midlayer::experiment::Treatment;
 use midlayer::store::StoredRun;
-use midlayer::sweep::Treatment;
 use predicates::prelude::*;
 use predicates::str::contains;
 

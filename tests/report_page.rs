@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use midlayer::engine::Strategy;
+use midlayer::experiment::{ModelIdentity, Outside, Spec, Treatment};
 use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::report::{Options, Report, html};
 use midlayer::runtime::{ContextOptions, Facts, Weights};
 use midlayer::store::{Planned, ResultRow, StoredItem, StoredRun, StoredVariant};
-use midlayer::sweep::{ModelIdentity, Outside, Spec, Treatment};
 use midlayer::tasks::{TaskName, TaskSpec};
 
 /// What would show itself if it ran.

@@ -10,14 +10,14 @@ use common::exact_options;
 use midlayer::engine::{
     Engine, EngineError, Mock, Planned, Request, Session, Straightforward, Strategy, Tokenizer,
 };
+use midlayer::experiment::{
+    Comparison, Grid, GridError, ModelIdentity, Outside, Spec, Treatment, Variant,
+};
 use midlayer::hook::Captured;
 use midlayer::intervention::{Extent, Kind, Site, Target};
 use midlayer::runtime::{Architecture, ContextOptions, RuntimeError, Synthetic, Token, Vocabulary};
 use midlayer::store::{ResultRow, Store, StoreError, StoredRun};
-use midlayer::sweep::{
-    Comparison, Grid, GridError, ModelIdentity, Outside, Prepared, Progress, Spec, SweepError,
-    Treatment, Variant, run,
-};
+use midlayer::sweep::{Prepared, Progress, SweepError, run};
 use midlayer::tasks::{TaskName, TaskSpec};
 
 fn spec(engine: &dyn Engine) -> Spec {

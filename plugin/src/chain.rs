@@ -6,7 +6,7 @@
 
 use std::ptr::null_mut;
 
-use crate::ggml::ggml_tensor;
+use crate::abi::ggml_tensor;
 
 /// `struct ggml_object`, which precedes every tensor of a context.
 #[repr(C)]

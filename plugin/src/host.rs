@@ -1,24 +1,15 @@
 //! The ggml of the process that we are in.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_void};
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::ggml::{self, ggml_backend_buffer, ggml_tensor};
-use crate::layout;
+use crate::abi;
+use crate::functions::{Functions, text};
+use crate::layout::{self, Types};
 use crate::objects::{Object, loaded};
-
-/// `struct ggml_init_params`.
-#[repr(C)]
-pub struct InitParams {
-    pub mem_size: usize,
-    pub mem_buffer: *mut c_void,
-    pub no_alloc: bool,
-}
-
-type Context = *mut c_void;
-type BufferType = *mut c_void;
 
 /// Why the host's ggml is not touched.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,77 +39,25 @@ pub enum HostError {
     },
 }
 
-macro_rules! functions {
-    ($($field:ident $name:literal: $type:ty,)*) => {
-        /// Functions of the host's ggml, and what its numbers mean.
-        pub struct Host {
-            $(pub $field: $type,)*
-            /// Where they were found.
-            pub path: String,
-            /// What ggml says of itself.
-            pub version: String,
-            /// The number of `GGML_TYPE_F32`.
-            pub f32_type: u32,
-            /// The number of `GGML_TYPE_I32`.
-            pub i32_type: u32,
-            /// Our number of each operation and 1, 0 where it was not looked up yet.
-            operations: [AtomicU32; 256],
-        }
-
-        impl Host {
-            fn of(object: &Object) -> Result<Self, HostError> {
-                let find = |name: &CStr| {
-                    object.find(name).ok_or_else(|| HostError::NoFunction {
-                        function: name.to_string_lossy().into_owned(),
-                        path: object.path.clone(),
-                    })
-                };
-                Ok(Self {
-                    $($field: {
-                        let address = find($name)?.as_ptr();
-                        // SAFETY: a function of this name has this signature in every ggml.h
-                        // and ggml-backend.h since eval callbacks exist.
-                        unsafe { std::mem::transmute::<*mut c_void, $type>(address) }
-                    },)*
-                    path: object.path.clone(),
-                    version: String::new(),
-                    f32_type: 0,
-                    i32_type: 0,
-                    operations: [const { AtomicU32::new(0) }; 256],
-                })
-            }
-        }
-    };
+/// The host's ggml: its functions, and what its numbers mean.
+pub struct Host {
+    functions: Functions,
+    /// Where they were found.
+    pub path: String,
+    /// What ggml says of itself.
+    pub version: String,
+    /// What stands for types.
+    pub types: Types,
+    /// Our number of each operation and 1, 0 where it was not looked up yet.
+    operations: [AtomicU32; 256],
 }
 
-functions! {
-    tensor_get c"ggml_backend_tensor_get":
-        unsafe extern "C" fn(*const ggml_tensor, *mut c_void, usize, usize),
-    tensor_set c"ggml_backend_tensor_set":
-        unsafe extern "C" fn(*mut ggml_tensor, *const c_void, usize, usize),
-    buffer_is_host c"ggml_backend_buffer_is_host":
-        unsafe extern "C" fn(*mut ggml_backend_buffer) -> bool,
-    buffer_free c"ggml_backend_buffer_free": unsafe extern "C" fn(*mut ggml_backend_buffer),
-    cpu_buffer_type c"ggml_backend_cpu_buffer_type": unsafe extern "C" fn() -> BufferType,
-    allocate c"ggml_backend_alloc_ctx_tensors_from_buft":
-        unsafe extern "C" fn(Context, BufferType) -> *mut ggml_backend_buffer,
-    op_name c"ggml_op_name": unsafe extern "C" fn(u32) -> *const c_char,
-    type_name c"ggml_type_name": unsafe extern "C" fn(u32) -> *const c_char,
-    init c"ggml_init": unsafe extern "C" fn(InitParams) -> Context,
-    free c"ggml_free": unsafe extern "C" fn(Context),
-    tensor_overhead c"ggml_tensor_overhead": unsafe extern "C" fn() -> usize,
-    new_tensor_1d c"ggml_new_tensor_1d": unsafe extern "C" fn(Context, c_int, i64) -> *mut ggml_tensor,
-    new_tensor_2d c"ggml_new_tensor_2d":
-        unsafe extern "C" fn(Context, c_int, i64, i64) -> *mut ggml_tensor,
-    get_rows c"ggml_get_rows":
-        unsafe extern "C" fn(Context, *mut ggml_tensor, *mut ggml_tensor) -> *mut ggml_tensor,
-    view_1d c"ggml_view_1d":
-        unsafe extern "C" fn(Context, *mut ggml_tensor, i64, usize) -> *mut ggml_tensor,
-    set_name c"ggml_set_name":
-        unsafe extern "C" fn(*mut ggml_tensor, *const c_char) -> *mut ggml_tensor,
-    set_input c"ggml_set_input": unsafe extern "C" fn(*mut ggml_tensor),
-    next_tensor c"ggml_get_next_tensor":
-        unsafe extern "C" fn(Context, *mut ggml_tensor) -> *mut ggml_tensor,
+impl Deref for Host {
+    type Target = Functions;
+
+    fn deref(&self) -> &Functions {
+        &self.functions
+    }
 }
 
 /// Every ggml that was looked at: the address of its `ggml_backend_tensor_get` and the verdict.
@@ -140,9 +79,8 @@ impl Host {
             return verdict.clone();
         }
         let own = Object::of(landmark.as_ptr());
-        let verdict = Host::of(own.as_ref().unwrap_or(object))
-            .and_then(Host::checked)
-            .map(|host| &*Box::leak(Box::new(host)));
+        let verdict =
+            Host::of(own.as_ref().unwrap_or(object)).map(|host| &*Box::leak(Box::new(host)));
         known.push((address, verdict.clone()));
         verdict
     }
@@ -159,24 +97,28 @@ impl Host {
         Host::seen_from(object.ok_or(HostError::Missing)?)
     }
 
-    fn checked(mut self) -> Result<Self, HostError> {
-        let object = Object::open(&std::ffi::CString::new(&*self.path).unwrap_or_default());
-        let version = object.and_then(|object| object.find(c"ggml_version"));
-        self.version = match version {
+    fn of(object: &Object) -> Result<Self, HostError> {
+        let path = object.path.clone();
+        let functions = Functions::of(object).map_err(|function| HostError::NoFunction {
+            function,
+            path: path.clone(),
+        })?;
+        let itself = Object::open(&std::ffi::CString::new(&*path).unwrap_or_default());
+        let version = match itself.and_then(|object| object.find(c"ggml_version")) {
             Some(address) => text_of(address),
             None => "of unknown version".into(),
         };
-        layout::prove(&mut self).map_err(|what| HostError::Layout {
-            version: self.version.clone(),
+        let types = layout::prove(&functions).map_err(|what| HostError::Layout {
+            version: version.clone(),
             what,
         })?;
-        Ok(self)
-    }
-
-    /// The name of an operation that a tensor of the host has.
-    pub fn operation_name(&self, raw: u32) -> String {
-        // SAFETY: operations of the host's own tensors are within its table.
-        text(unsafe { (self.op_name)(raw) })
+        Ok(Self {
+            functions,
+            path,
+            version,
+            types,
+            operations: [const { AtomicU32::new(0) }; 256],
+        })
     }
 
     /// Our number of an operation that a tensor of the host has.
@@ -184,7 +126,7 @@ impl Host {
         let known = self.operations.get(raw as usize)?;
         let stored = match known.load(Ordering::Relaxed) {
             0 => {
-                let number = ggml::number_of(&self.operation_name(raw));
+                let number = abi::number_of(&self.operation_name(raw));
                 let stored = number.map_or(u32::MAX, |number| number + 1);
                 known.store(stored, Ordering::Relaxed);
                 stored
@@ -193,16 +135,6 @@ impl Host {
         };
         (stored != u32::MAX).then(|| stored - 1)
     }
-}
-
-/// A static string of the host's.
-pub fn text(pointer: *const c_char) -> String {
-    if pointer.is_null() {
-        return String::new();
-    }
-    // SAFETY: ggml's names are static and NUL-terminated.
-    let text = unsafe { CStr::from_ptr(pointer) };
-    text.to_string_lossy().into_owned()
 }
 
 fn text_of(function: NonNull<c_void>) -> String {

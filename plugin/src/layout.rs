@@ -4,15 +4,23 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{offset_of, size_of};
 
+use crate::abi::ggml_tensor;
 use crate::chain::Header;
-use crate::ggml::ggml_tensor;
-use crate::host::{Host, InitParams, text};
+use crate::functions::{Functions, InitParams, text};
 
-/// Fills in the numbers of types, and proves the layout.
+/// The numbers of types in the host.
+pub struct Types {
+    /// `GGML_TYPE_F32`.
+    pub f32: u32,
+    /// `GGML_TYPE_I32`.
+    pub i32: u32,
+}
+
+/// Proves the layout, and looks up the numbers of types.
 ///
 /// # Errors
 /// What does not fit.
-pub fn prove(host: &mut Host) -> Result<(), String> {
+pub fn prove(host: &Functions) -> Result<Types, String> {
     let name = |number: u32| {
         // SAFETY: callers ask for numbers up to a known one only.
         text(unsafe { (host.type_name)(number) })
@@ -22,8 +30,10 @@ pub fn prove(host: &mut Host) -> Result<(), String> {
     }
     // 18 before 2024, 26 since; looked for from below, so that none above the last is asked for.
     let number = (1..=26).find(|number| name(*number) == "i32");
-    host.i32_type = number.ok_or("there is no type i32 where it has been so far")?;
-    host.f32_type = 0;
+    let types = Types {
+        f32: 0,
+        i32: number.ok_or("there is no type i32 where it has been so far")?,
+    };
     // SAFETY: takes no arguments.
     let overhead = unsafe { (host.tensor_overhead)() };
     let expected = size_of::<ggml_tensor>() + size_of::<Header>();
@@ -43,10 +53,10 @@ pub fn prove(host: &mut Host) -> Result<(), String> {
     if context.is_null() {
         return Err("ggml_init gave no context".into());
     }
-    let verdict = prove_in(host, context, &memory);
+    let verdict = prove_in(host, &types, context, &memory);
     // SAFETY: made above, freed once.
     unsafe { (host.free)(context) };
-    verdict
+    verdict.map(|()| types)
 }
 
 /// Fails with the name of what did not fit.
@@ -58,12 +68,17 @@ fn hold(what: &str, holds: bool) -> Result<(), String> {
     }
 }
 
-fn prove_in(host: &Host, context: *mut c_void, memory: &[u128]) -> Result<(), String> {
+fn prove_in(
+    host: &Functions,
+    types: &Types,
+    context: *mut c_void,
+    memory: &[u128],
+) -> Result<(), String> {
     let number = |n: u32| n as c_int;
     // SAFETY: a live context with room for it.
-    let a = unsafe { (host.new_tensor_2d)(context, number(host.f32_type), 6, 5) };
+    let a = unsafe { (host.new_tensor_2d)(context, number(types.f32), 6, 5) };
     // SAFETY: as above.
-    let b = unsafe { (host.new_tensor_1d)(context, number(host.i32_type), 3) };
+    let b = unsafe { (host.new_tensor_1d)(context, number(types.i32), 3) };
     let within = |tensor: *mut ggml_tensor| {
         let range = memory.as_ptr_range();
         let start = tensor as usize;
@@ -88,10 +103,7 @@ fn prove_in(host: &Host, context: *mut c_void, memory: &[u128]) -> Result<(), St
     let (at, bt) = (unsafe { &*a }, unsafe { &*b });
     // SAFETY: as above.
     let (rt, vt) = (unsafe { &*r }, unsafe { &*v });
-    hold(
-        "type",
-        at.type_ == host.f32_type && bt.type_ == host.i32_type,
-    )?;
+    hold("type", at.type_ == types.f32 && bt.type_ == types.i32)?;
     hold("ne", at.ne == [6, 5, 1, 1] && bt.ne == [3, 1, 1, 1])?;
     hold("nb", at.nb == [4, 24, 120, 120] && bt.nb[0] == 4)?;
     hold("ne of a result", rt.ne == [6, 3, 1, 1])?;
@@ -120,7 +132,7 @@ fn prove_in(host: &Host, context: *mut c_void, memory: &[u128]) -> Result<(), St
 
 /// Tensors of a context are chained in the order in which they were made.
 fn prove_chain(
-    host: &Host,
+    host: &Functions,
     context: *mut c_void,
     tensors: &[*mut ggml_tensor],
 ) -> Result<(), String> {
@@ -137,7 +149,7 @@ fn prove_chain(
 }
 
 /// Data goes in and out through the host's functions, and `buffer` and `data` follow.
-fn prove_memory(host: &Host, context: *mut c_void, a: *mut ggml_tensor) -> Result<(), String> {
+fn prove_memory(host: &Functions, context: *mut c_void, a: *mut ggml_tensor) -> Result<(), String> {
     // SAFETY: takes no arguments.
     let cpu = unsafe { (host.cpu_buffer_type)() };
     // SAFETY: a live context whose tensors have no memory yet.

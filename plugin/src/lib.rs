@@ -4,9 +4,11 @@
 //! llama.cpp is linked, its functions are found in the process, and the layout of its tensors is
 //! proved before one is touched. `docs/plugin.md` says how to use it.
 
+mod abi;
 mod api;
 mod chain;
 mod error;
+mod functions;
 mod ggml;
 mod graph;
 mod host;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::intervention::{Intervention, PlanError, Site};
+use crate::intervention::{Intervention, PlanError, Site, Target};
 use crate::plan::{Plan, PlanFileError};
 
 /// A plan that cannot be carried out in a host.
@@ -20,6 +20,11 @@ pub enum SourceError {
         "the plan rewrites keys or values (site), which takes two passes over a text: that is for `midlayer try` only"
     )]
     NotResidual,
+    /// A mask of attention.
+    #[error(
+        "the plan hides tokens (hide), which needs to know what every cell of the cache holds: that is for `midlayer try` only"
+    )]
+    Hides,
     /// Made for another model.
     #[error(
         "the plan is for a model of {layers} layers, {width} wide, this one has {found_layers}, {found_width} wide"
@@ -58,6 +63,9 @@ impl Ready {
         let interventions = plan.interventions(folder)?;
         if interventions.iter().any(|i| i.site != Site::Residual) {
             return Err(SourceError::NotResidual);
+        }
+        if interventions.iter().any(|i| i.target() == Target::Mask) {
+            return Err(SourceError::Hides);
         }
         Ok(Arc::new(Self {
             plan,

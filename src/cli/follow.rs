@@ -13,10 +13,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::output::{say, say_progress};
+use midlayer::experiment::Amount;
 use midlayer::models::{HeldError, ModelFiles};
 use midlayer::runtime::is_ignored;
 use midlayer::shown::visible;
-use midlayer::sweep::{Amount, Progress};
+use midlayer::sweep::Progress;
 use midlayer::tasks::TaskName;
 
 /// The user stopped the program.

@@ -13,6 +13,7 @@ mod export;
 mod follow;
 mod manual;
 mod map;
+mod notices;
 mod output;
 mod pull;
 mod quantize;
@@ -20,6 +21,7 @@ mod report;
 mod runs;
 mod selftest;
 mod setup;
+mod specification;
 mod sweep;
 mod tasks;
 mod text;
@@ -35,11 +37,12 @@ use clap::{CommandFactory, Parser};
 use args::{Arguments, Command};
 use follow::Stopped;
 use midlayer::engine::{EngineError, PromptError};
+use midlayer::experiment::GridError;
 use midlayer::intervention::{LayerListError, PlanError};
 use midlayer::models::ModelError;
 use midlayer::runtime::set_verbose;
 use midlayer::store::tell_waits;
-use midlayer::sweep::{GridError, SweepError};
+use midlayer::sweep::SweepError;
 use midlayer::tasks::data::PARQUET_THREAD;
 
 /// Wrong usage that clap could not see.
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
     set_verbose(arguments.verbose);
     tell_waits(output::say);
     let result = match arguments.command {
+        Command::Sweep(args) if args.dry_run => dry_run::run(&args),
         Command::Sweep(args) => sweep::run(args),
         Command::Try(args) => try_prompt::run(args),
         Command::Map(args) => map::run(args),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, EngineError, Prompt, PromptError};
 use crate::intervention::{Site, States, Target};
+use crate::runtime::Token;
 
 /// States to be put in place of a prompt's own, at the prompt's positions. Those of sites that
 /// were not asked for are empty.
@@ -93,11 +94,38 @@ pub fn filler_states(
     let stop = *stop.tokens.last().expect("prompts are not empty");
     let mut tokens = vec![stop; prompt.tokens.len()];
     tokens[0] = prompt.tokens[0];
+    states_of(engine, &tokens, sites)
+}
+
+/// States for `sites` of a scaffold text at the positions of the prompt. Where the prompt is
+/// longer, the text is repeated.
+///
+/// # Errors
+/// The engine's.
+pub fn scaffold_states(
+    engine: &mut dyn Engine,
+    scaffold: &Prompt,
+    prompt: &Prompt,
+    sites: &[Site],
+) -> Result<DonorStates, EngineError> {
+    let (first, own) = scaffold
+        .tokens
+        .split_at(scaffold.tokens.len() - scaffold.own_tokens());
+    let repeated = first.iter().chain(own.iter().cycle());
+    let tokens: Vec<Token> = repeated.copied().take(prompt.tokens.len()).collect();
+    states_of(engine, &tokens, sites)
+}
+
+fn states_of(
+    engine: &mut dyn Engine,
+    tokens: &[Token],
+    sites: &[Site],
+) -> Result<DonorStates, EngineError> {
     let mut targets = in_cache(sites);
     if sites.contains(&Site::Residual) {
         targets.push(Target::Input);
     }
-    let captured = engine.captured(&tokens, 0, &targets)?;
+    let captured = engine.captured(tokens, 0, &targets)?;
     Ok(DonorStates {
         inputs: Arc::new(captured.inputs),
         keys: Arc::new(captured.keys),

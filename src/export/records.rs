@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 
 use super::{EXPORT_VERSION, Record};
+use crate::experiment::{Spec, Treatment};
 use crate::intervention::Site;
 use crate::store::{ResultRow, StoredItem, StoredRun, StoredVariant};
-use crate::sweep::{Spec, Treatment};
 use crate::tasks::{CHANCE, LOGIT_DIFFERENCE, TaskName};
 
 /// Whether records hold prompts. They repeat in every record of an item, and may be long.

@@ -3,6 +3,7 @@
 
 use super::HookFault;
 use super::graph::Edges;
+use super::mask::MaskSite;
 use super::recording::Recording;
 use super::site::{AnatomyError, CacheSite, Site};
 use super::view::{Layer, View};
@@ -31,6 +32,8 @@ pub struct Anatomy {
     /// For each layer, what its attention sub-layer adds to the residual stream; `None` for a
     /// layer that reads no K/V cache, and where it could not be found.
     pub attention: Vec<Option<Site>>,
+    /// For each layer, where its attention takes its mask from.
+    pub masks: Vec<Option<MaskSite>>,
     /// For each layer, whether it reads a K/V cache, be it another layer's. Layers that do not
     /// have no attention (recurrent layers, layers of an MLP alone).
     pub reads_cache: Vec<bool>,
@@ -80,6 +83,8 @@ impl Anatomy {
             .iter()
             .map(|layer| view.attention(layer).map(|n| view.site(n)))
             .collect();
+        let masks = layers.iter().map(|layer| view.mask(layer, &writes));
+        let masks = masks.collect();
         let borrows = (0..)
             .zip(&layers)
             .map(|(number, layer)| view.lowest_read(layer, &writes).filter(|w| *w < number))
@@ -108,6 +113,7 @@ impl Anatomy {
             inputs: inputs.iter().map(|n| view.site(*n)).collect(),
             output: output.map(|n| view.site(*n)),
             attention,
+            masks,
             reads_cache: layers.iter().map(|l| view.reads_cache(l)).collect(),
             keys,
             values,
@@ -151,6 +157,10 @@ impl Anatomy {
                 let site = self.attention[layer as usize].as_ref();
                 site.ok_or(HookFault::NoAttention(layer))
             }
+            Target::Mask => {
+                let mask = self.masks[layer as usize].as_ref();
+                mask.map(|mask| &mask.site).ok_or(HookFault::NoMask(layer))
+            }
             Target::Keys => cache("keys"),
             Target::Values => cache("values"),
         }
@@ -161,7 +171,7 @@ impl Anatomy {
         let sites = match target {
             Target::Keys => &self.keys,
             Target::Values => &self.values,
-            Target::Input | Target::Attention => return None,
+            Target::Input | Target::Attention | Target::Mask => return None,
         };
         sites[layer as usize].as_ref()
     }
@@ -170,8 +180,8 @@ impl Anatomy {
     /// in every layer of its span that has anything of the kind ([`Self::is_without`]).
     ///
     /// # Errors
-    /// [`HookFault::NoAttention`], [`HookFault::NoCache`], [`HookFault::Joined`] or
-    /// [`HookFault::Borrowed`].
+    /// [`HookFault::NoAttention`], [`HookFault::NoMask`], [`HookFault::NoCache`],
+    /// [`HookFault::Joined`] or [`HookFault::Borrowed`].
     pub fn admits(&self, intervention: &Intervention) -> Result<(), HookFault> {
         let (target, first) = (intervention.target(), intervention.layers.first);
         if target == Target::Input {
@@ -200,6 +210,7 @@ impl Anatomy {
         }
         shift(&mut self.inputs);
         shift(&mut self.attention);
+        shift(&mut self.masks);
         shift(&mut self.keys);
         shift(&mut self.values);
     }

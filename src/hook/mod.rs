@@ -8,6 +8,7 @@ mod cut;
 #[cfg(test)]
 mod fake;
 mod graph;
+mod mask;
 mod node;
 mod observed;
 mod parts;
@@ -24,6 +25,7 @@ pub use asked::{Capture, Resume, Row, Start};
 pub use callback::{Slot, Watch, trampoline};
 pub use cut::{CacheFill, Cut, CutError};
 pub use graph::{Edges, Role};
+pub use mask::{Cells, MaskSite};
 pub use node::Node;
 pub use observed::{Captured, Observed, Touched};
 pub use pass::Pass;
@@ -104,6 +106,17 @@ pub enum HookFault {
         "layer {0} has no attention, or none that could be told apart in this architecture's graph, so skip-attention cannot work there"
     )]
     NoAttention(u32),
+    /// The layer has no mask that could be found.
+    #[error(
+        "layer {0} has no attention, or none whose mask could be told apart in this architecture's graph, so hide cannot work there"
+    )]
+    NoMask(u32),
+    /// A mask is not what it was.
+    #[error("'{0}' has no mask of attention that can be read and written")]
+    Mask(String),
+    /// The mask lets a token see a cell that was not seen being written.
+    #[error("it is not known which token is in cell {0} of the cache, which attention sees")]
+    UnknownCell(usize),
     /// The layer keeps no keys or values that could be found.
     #[error(
         "layer {0} keeps no {1} in a cache of its own (it has no attention, or reads another layer's cache), so they cannot be rewritten there"

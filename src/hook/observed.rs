@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::mask::Cells;
 use crate::intervention::{Editor, States, Target};
 
 /// What was kept, after rewriting.
@@ -19,12 +20,13 @@ pub struct Captured {
 }
 
 impl Captured {
+    /// What is kept of a target; of masks there is nothing to keep.
     pub(super) fn of(&mut self, target: Target) -> &mut States {
         match target {
             Target::Keys => &mut self.keys,
             Target::Values => &mut self.values,
             Target::Input => &mut self.inputs,
-            Target::Attention => &mut self.attention,
+            Target::Attention | Target::Mask => &mut self.attention,
         }
     }
 
@@ -67,4 +69,6 @@ pub struct Observed {
     pub states: HashMap<u32, Captured>,
     /// Tensors in which rows were manipulated, by sequence.
     pub touched: HashMap<u32, Vec<Touched>>,
+    /// Which token is in which cell, where that is followed.
+    pub cells: Option<Cells>,
 }

@@ -9,7 +9,7 @@ use super::view::{Layer, View};
 
 impl View<'_> {
     /// The caches that a node reads.
-    fn caches_read(&self, node: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn caches_read(&self, node: usize) -> impl Iterator<Item = usize> {
         let tensors = &self.graph.tensors;
         let roots = tensors[node].sources.iter();
         let roots = roots.map(|&s| tensors[s].root.unwrap_or(s));

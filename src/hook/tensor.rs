@@ -209,16 +209,12 @@ impl<'a> Tensor<'a> {
         self.view_source().filter(|_| writes)
     }
 
-    /// Reads back the rows that the node wrote to a cache of `f32` ([`Self::written_cache`]),
-    /// one after the other; `None` for caches of another type, and where the host cannot read
-    /// which rows they are.
-    pub fn read_written(&self) -> Option<Vec<f32>> {
-        let t = self.get();
+    /// Which rows of a cache the node writes to ([`Self::written_cache`]), one for each of its
+    /// own; `None` where that cannot be read.
+    pub fn written_rows(&self) -> Option<Vec<i64>> {
         let at = self.written_cache().and(self.sources().nth(1))?;
         let places = at.get();
-        let known = places.nb[0] == size_of::<i64>() && !places.buffer.is_null();
-        let contiguous = t.nb[0] == 4 && t.ne[2] == 1 && t.ne[3] == 1;
-        if self.element_type() != sys::GGML_TYPE_F32 || !known || !contiguous {
+        if places.nb[0] != size_of::<i64>() || !at.has_memory() {
             return None;
         }
         let mut rows = vec![0i64; places.ne[0] as usize];
@@ -231,6 +227,19 @@ impl<'a> Tensor<'a> {
                 0,
                 size_of_val(&rows[..]),
             );
+        }
+        Some(rows)
+    }
+
+    /// Reads back the rows that the node wrote to a cache of `f32` ([`Self::written_cache`]),
+    /// one after the other; `None` for caches of another type, and where the host cannot read
+    /// which rows they are.
+    pub fn read_written(&self) -> Option<Vec<f32>> {
+        let t = self.get();
+        let rows = self.written_rows()?;
+        let contiguous = t.nb[0] == 4 && t.ne[2] == 1 && t.ne[3] == 1;
+        if self.element_type() != sys::GGML_TYPE_F32 || !contiguous {
+            return None;
         }
         let width = t.ne[0] as usize;
         let mut values = vec![0f32; width * rows.len()];
@@ -265,6 +274,44 @@ impl<'a> Tensor<'a> {
         unsafe {
             sys::ggml_backend_tensor_set(self.raw.as_ptr(), zeros.as_ptr().cast(), 0, bytes);
         }
+    }
+
+    /// Reads the first bytes of a tensor in one piece; `None` where it has fewer, or no memory.
+    pub(super) fn read_bytes(&self, n: usize) -> Option<Vec<u8>> {
+        if n > self.bytes() || !self.has_memory() {
+            return None;
+        }
+        let mut bytes = vec![0u8; n];
+        // SAFETY: as many bytes are there (checked above), in memory of a buffer.
+        unsafe {
+            sys::ggml_backend_tensor_get(self.raw.as_ptr(), bytes.as_mut_ptr().cast(), 0, n);
+        }
+        Some(bytes)
+    }
+
+    /// Writes the first bytes of an input of the graph, which llama.cpp sets anew for each
+    /// evaluation, or of another backend's copy of one.
+    ///
+    /// # Errors
+    /// [`HookFault::Mask`] for a tensor that is neither, or has fewer bytes.
+    pub(super) fn write_input(&self, bytes: &[u8]) -> Result<(), HookFault> {
+        let own = self.is_leaf() && (self.is_input() || self.is_copy());
+        if !own || bytes.len() > self.bytes() || !self.has_memory() {
+            return Err(HookFault::Mask(self.name()));
+        }
+        // SAFETY: within the tensor (checked above). Its memory is the graph's own, and the
+        // scheduler computes nothing while the callback runs.
+        unsafe {
+            let from = bytes.as_ptr().cast();
+            sys::ggml_backend_tensor_set(self.raw.as_ptr(), from, 0, bytes.len());
+        }
+        Ok(())
+    }
+
+    /// Bytes from the first element to behind the last, of a tensor in one piece.
+    fn bytes(&self) -> usize {
+        let t = self.get();
+        t.nb[3] * t.ne[3] as usize
     }
 
     /// Reads the first `n` values of an `i32` input, wherever it lies; `None` for a tensor that

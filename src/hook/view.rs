@@ -25,7 +25,7 @@ pub(super) struct View<'g> {
     pub(super) embedding: usize,
     /// Position of each node in ask order.
     pub(super) order: Vec<Option<usize>>,
-    consumers: Vec<Vec<usize>>,
+    pub(super) consumers: Vec<Vec<usize>>,
     /// Tensors outside the graph into which rows are written: the K/V cache.
     pub(super) caches: HashSet<usize>,
     /// Everything that the logits are computed from.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::{Action, Intervention, Place, States, Target};
+use super::{Action, Intervention, Place, PositionSet, States, Target};
 
 /// One sequence's interventions, the states they have saved, and which rows they have touched.
 ///
@@ -184,6 +184,23 @@ impl Editor {
         Ok(written)
     }
 
+    /// The positions that the token at `position` must not see in a layer; `None` where nothing
+    /// is hidden there.
+    pub fn hide(&mut self, layer: u32, position: u32) -> Option<PositionSet> {
+        let mut hidden: Option<Vec<_>> = None;
+        for (n, intervention) in self.plan.iter().enumerate() {
+            let hides = intervention.target() == Target::Mask;
+            if !hides || !intervention.layers.contains(layer) {
+                continue;
+            }
+            let ranges = intervention.tokens.as_ranges().iter().cloned();
+            hidden.get_or_insert_default().extend(ranges);
+            *self.touched[n].entry(layer).or_default() += 1;
+        }
+        let before = PositionSet::ranges(hidden?).below_only(position);
+        Some(before)
+    }
+
     /// Checks, after a forward pass over `rows`, that every intervention touched every row it
     /// names at every layer of its span, and none twice, and clears the books.
     ///
@@ -198,8 +215,10 @@ impl Editor {
         for (intervention, touched) in self.plan.iter().zip(&touched) {
             let named = || {
                 let prior_only = !intervention.action.touches_last();
+                let hides = intervention.target() == Target::Mask;
                 rows.iter().filter(move |row| {
-                    (row.prior || !prior_only) && intervention.tokens.contains(row.position)
+                    let named = intervention.tokens.contains(row.position);
+                    hides || ((row.prior || !prior_only) && named)
                 })
             };
             let expected = named().count();
@@ -245,6 +264,7 @@ fn rewrite(
     } = *place;
     match action {
         Action::SkipAttention => row.fill(0.0),
+        Action::Hide => {} // nothing is written to rows
         Action::Freeze => row.copy_from_slice(saved.ok_or(Missed::NotSaved { layer, position })?),
         Action::Row(edit) => edit.kind.manipulation().rewrite(edit, place, row)?,
         Action::Given(states) => row.copy_from_slice(states.fitting(layer, position, row.len())?),

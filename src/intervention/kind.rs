@@ -191,7 +191,9 @@ impl Kind {
         let places = places.places(&self.edit(seed, None), chosen, prior);
         match self.manipulation().needs() {
             // States are known for the prompt alone: what follows it stays clean.
-            Needs::Donor | Needs::Filler | Needs::Mean => places.below_only(prior + 1),
+            Needs::Donor | Needs::Filler | Needs::Scaffold | Needs::Mean => {
+                places.below_only(prior + 1)
+            }
             Needs::Nothing | Needs::Direction => places,
         }
     }
@@ -221,6 +223,26 @@ impl Kind {
     ) -> Intervention {
         let layers = self.manipulation().layers(k, extent);
         Intervention::new(self.action(seed, states), layers).at(tokens)
+    }
+
+    /// The same manipulation with the parameters of one that has the same.
+    pub(super) fn with_parameters_of(self, other: Self) -> Self {
+        Self {
+            given: other.given,
+            ..self
+        }
+    }
+
+    /// These manipulations, each followed by the control that belongs beside it, where it has one
+    /// that is not among them.
+    pub fn with_controls(kinds: &[Self]) -> Vec<Self> {
+        let mut all = Vec::new();
+        for &kind in kinds {
+            all.push(kind);
+            let control = kind.manipulation().beside(kind);
+            all.extend(control.filter(|control| !kinds.contains(control)));
+        }
+        all
     }
 
     /// Whether results depend on a seed.
@@ -293,7 +315,7 @@ impl Kind {
     /// # Errors
     /// The reason.
     pub fn check_site(self, site: Site) -> Result<(), String> {
-        let own_place = matches!(self.action(0, None), Action::SkipAttention);
+        let own_place = matches!(self.action(0, None), Action::SkipAttention | Action::Hide);
         if own_place || self.has_site(site) {
             return Ok(());
         }

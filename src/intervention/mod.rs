@@ -155,6 +155,8 @@ pub enum Target {
     Input,
     /// What attention adds to the residual stream.
     Attention,
+    /// Which tokens attention sees.
+    Mask,
     /// Keys on their way into the cache.
     Keys,
     /// Values on their way into the cache.
@@ -172,6 +174,8 @@ pub enum Action {
     Given(Arc<States>),
     /// The attention sub-layer adds nothing to the residual stream; the MLP runs as usual.
     SkipAttention,
+    /// Attention does not see the token set's positions; each token still sees itself.
+    Hide,
     /// Each row is rewritten by itself, as a manipulation of the table says.
     Row(RowEdit),
     /// The caller's own function.
@@ -179,7 +183,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether the action applies to every token, the last one included.
+    /// Whether the action applies to the last token too.
     pub fn touches_last(&self) -> bool {
         matches!(self, Action::SkipAttention)
     }
@@ -204,7 +208,7 @@ impl fmt::Debug for Action {
             Action::Row(edit) if edit.kind.has_seed() => {
                 write!(f, "{}(seed {})", edit.kind, edit.seed)
             }
-            Action::Freeze | Action::SkipAttention | Action::Row(_) => {
+            Action::Freeze | Action::SkipAttention | Action::Hide | Action::Row(_) => {
                 let kind = self.kind().expect("actions of the table");
                 write!(f, "{kind}")
             }
@@ -218,12 +222,12 @@ impl fmt::Debug for Action {
 pub struct Intervention {
     /// What happens to each row.
     pub action: Action,
-    /// Rows of what. Skip-attention has its own place, whatever this says.
+    /// Rows of what. Skip-attention and hide have their own places, whatever this says.
     pub site: Site,
     /// At which layers.
     pub layers: LayerSpan,
     /// At which positions. The last token is left alone whatever this says, except by
-    /// [`Action::SkipAttention`].
+    /// [`Action::SkipAttention`]. [`Action::Hide`] hides these from all that come after them.
     pub tokens: PositionSet,
 }
 
@@ -250,6 +254,7 @@ impl Intervention {
     pub fn target(&self) -> Target {
         match (&self.action, self.site) {
             (Action::SkipAttention, _) => Target::Attention,
+            (Action::Hide, _) => Target::Mask,
             (_, Site::Residual) => Target::Input,
             (_, Site::Keys) => Target::Keys,
             (_, Site::Values) => Target::Values,
@@ -283,9 +288,9 @@ impl Intervention {
     /// Whether both do the same to the positions below `end`, given the same states there.
     pub fn same_below(&self, other: &Self, end: u32) -> bool {
         let same_action = match (&self.action, &other.action) {
-            (Action::Freeze, Action::Freeze) | (Action::SkipAttention, Action::SkipAttention) => {
-                true
-            }
+            (Action::Freeze, Action::Freeze)
+            | (Action::SkipAttention, Action::SkipAttention)
+            | (Action::Hide, Action::Hide) => true,
             (Action::Row(a), Action::Row(b)) => a.is_same(b),
             (Action::Given(a), Action::Given(b)) => Arc::ptr_eq(a, b),
             (Action::Custom(a), Action::Custom(b)) => Arc::ptr_eq(a, b),

@@ -99,6 +99,11 @@ pub trait Manipulation: Sync {
         false
     }
 
+    /// The control that a sweep runs beside it, with the same parameters as `_kind`.
+    fn beside(&self, _kind: Kind) -> Option<Kind> {
+        None
+    }
+
     /// Whether it is what corrupts a prompt whose states are restored one by one.
     fn corrupts(&self) -> bool {
         false
@@ -128,6 +133,8 @@ pub enum Needs {
     Donor,
     /// The states of a neutral text.
     Filler,
+    /// The states of a text that is given.
+    Scaffold,
     /// A direction in the residual stream for each layer, as states at (layer, 0).
     Direction,
     /// Mean states over a set of texts.
@@ -148,6 +155,8 @@ pub enum SecondWay {
     Cache,
     /// A model whose attention output weights are zero.
     SilentWeights,
+    /// The last token without the others in the cache.
+    Alone,
 }
 
 /// A parameter of a manipulation.
@@ -229,7 +238,7 @@ impl Place {
     /// part, number 0; keys and values have a part for each head and draws of their own.
     pub fn parts<'r>(&self, row: &'r mut [f32]) -> impl Iterator<Item = (u32, &'r mut [f32])> {
         let first: u32 = match self.target {
-            Target::Input | Target::Attention => 0,
+            Target::Input | Target::Attention | Target::Mask => 0,
             Target::Keys => 1 << 16,
             Target::Values => 2 << 16,
         };

@@ -285,7 +285,9 @@ impl Step {
                     states.map(|states| given(states, in_span)),
                 )
             }
-            Action::Freeze | Action::SkipAttention | Action::Custom(_) => (None, None),
+            Action::Freeze | Action::SkipAttention | Action::Hide | Action::Custom(_) => {
+                (None, None)
+            }
         };
         let span = intervention.layers;
         let tokens = (intervention.tokens != PositionSet::all()).then(|| {

@@ -7,12 +7,12 @@ use std::sync::{Mutex, PoisonError};
 
 use super::profiles::{Named, Stopped, profiles, windows};
 use super::series::{TaskSeries, series};
+use crate::experiment::Comparison;
 use crate::intervention::Kind;
 use crate::stats::{
     Difference, HalfWay, Ignorable, LOOKS_LEVEL, Margin, Profile, Verdict, holm, mean,
 };
 use crate::store::StoredRun;
-use crate::sweep::Comparison;
 use crate::tasks::{Metric, TaskName};
 
 /// What a report is asked for.

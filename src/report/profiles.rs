@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::experiment::{Comparison, Treatment, Windows};
 use crate::intervention::Kind;
 use crate::stats::{Decisions, ItemScores, Known, KnownItem, Profile, Until, Window, mean};
 use crate::store::{ResultRow, StoredItem, StoredVariant};
-use crate::sweep::{Comparison, Treatment, Windows};
 use crate::tasks::{CHANCE, TaskName};
 
 /// A profile with the names of its items.

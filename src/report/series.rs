@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::experiment::Treatment;
 use crate::intervention::Kind;
 use crate::stats::{bootstrap, deviation, mean, wilson};
 use crate::store::{ResultRow, StoredVariant};
-use crate::sweep::Treatment;
 use crate::tasks::{Metric, TaskName};
 
 /// A mean score of items with its 95% interval: Wilson's for scores of 0 and 1, a bootstrap over

@@ -12,8 +12,8 @@ use super::log::{forget_log, reason, reported_buffers};
 use super::options::{ContextOptions, FlashAttention};
 use super::{Facts, Model, RuntimeError};
 use crate::hook::{
-    Anatomy, Capture, Cut, CutError, Observed, Pass, Resume, Role, Row, Sabotage, Slot, Start,
-    Witness, trampoline,
+    Anatomy, Capture, Cells, Cut, CutError, Observed, Pass, Resume, Role, Row, Sabotage, Slot,
+    Start, Witness, trampoline,
 };
 use crate::intervention::Editor;
 
@@ -42,6 +42,8 @@ pub struct Context {
     /// Whether logits were no numbers since the cells were emptied. Cells may hold such values
     /// then, which spread to other texts: attention multiplies what it does not see by zero.
     pub(super) spoilt: Cell<bool>,
+    /// Which token is in which cell, where that is followed.
+    cells: Option<Cells>,
     pub(super) unified: bool,
     /// What to add to a sequence's number for its twin's, where there are any.
     pub(super) twins: Option<u32>,
@@ -180,6 +182,7 @@ impl Context {
             roles: HashMap::new(),
             outputs: Vec::new(),
             spoilt: Cell::new(false),
+            cells: None,
             unified: setup.unified,
             twins,
             buffers: reported_buffers(),
@@ -267,6 +270,12 @@ impl Context {
         }
     }
 
+    /// From now on follows which token is in which cell, or does not. Whoever hides tokens must
+    /// have had them followed from the decode on in which they were written.
+    pub fn follow_cells(&mut self, follow: bool) {
+        self.cells = follow.then(Cells::default);
+    }
+
     /// Runs `rows` through the model, rewriting what the editors (by sequence) say.
     ///
     /// # Errors
@@ -277,7 +286,7 @@ impl Context {
         editors: HashMap<u32, Editor>,
         capture: Option<Capture>,
     ) -> Result<Observed, RuntimeError> {
-        if editors.is_empty() && capture.is_none() {
+        if editors.is_empty() && capture.is_none() && self.cells.is_none() {
             self.raw_decode(rows)?;
             return Ok(Observed::default());
         }
@@ -332,7 +341,8 @@ impl Context {
     ) -> Result<Observed, RuntimeError> {
         let anatomy = self.anatomy.clone().ok_or(RuntimeError::NoCallback)?;
         let pass = Pass::new(anatomy, rows.to_vec(), editors, capture, resume)?
-            .sabotaged(self.options.sabotage);
+            .sabotaged(self.options.sabotage)
+            .following(self.cells.take());
         let watch = self.slot.edit(pass);
         let decoded = self.raw_decode(rows);
         let observed = watch.observed();
@@ -341,7 +351,9 @@ impl Context {
             self.outputs.clear();
         }
         decoded?;
-        Ok(observed?)
+        let mut observed = observed?;
+        self.cells = observed.cells.take();
+        Ok(observed)
     }
 
     /// `llama_decode` with everything checked that it would assert on or read out of bounds.

@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 /// What a requantized copy was made of, and how. It is among the copy's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// SHA-256 of the source, as [`ModelFiles`](crate::models::ModelFiles) has it.
+    /// SHA-256 of the source in hexadecimal; of a model in parts that of its parts' hashes.
     pub source: String,
     /// The level of the copy.
     pub level: Level,

@@ -1,14 +1,16 @@
 //! The same thing computed in two ways.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::examined::{Examined, NOISE_FACTOR, SHARED};
+use super::examined::{Examined, NOISE_FACTOR};
+use super::texts::{SHARED, rows_of};
 use super::verdict::{distance, failed};
 use super::watch::{CONTEXT, passes};
 use super::{Check, Silent, Verdict, worst};
 use crate::engine::{Engine, EngineError, Request, Straightforward};
-use crate::hook::Row;
-use crate::intervention::{Editor, Intervention, Kind, SecondWay, Site};
+use crate::hook::{CacheFill, Cut, Row, Start};
+use crate::intervention::{Editor, Intervention, Kind, SecondWay, Site, States, Target};
 use crate::runtime::{Context, ContextOptions, Token};
 
 /// Rows in a micro-batch of several.
@@ -99,6 +101,39 @@ impl Examined<'_> {
     fn silent_run(&self, silent: &mut Silent<'_>, first: u32) -> Result<Vec<f32>, EngineError> {
         let model = silent.from(first)?;
         Straightforward::new(model, &self.options)?.logits(&self.request(vec![]))
+    }
+
+    /// A token that sees none of those before it from some layer up is, from there, as it would be
+    /// with nothing else in the cache.
+    pub fn alone(&mut self) -> Result<(), EngineError> {
+        let alone = |(kind, ..): &Cell| kind.manipulation().second_way() == Some(SecondWay::Alone);
+        let cells: Vec<Cell> = self.scope.cells().filter(alone).collect();
+        // No part of a recurrent model can be computed by itself.
+        if cells.is_empty() || self.model.has_recurrence() {
+            return Ok(());
+        }
+        self.check("states of a clean run", 1 + CONTEXT)?;
+        let tokens = self.prompt.tokens.clone();
+        let states = self.slow.captured(&tokens, 0, &[Target::Input])?;
+        let states = Arc::new(states.inputs);
+        let mut apart = Context::new(self.model.clone(), &self.options)?;
+        for cell in cells {
+            let (kind, site, k) = cell;
+            self.check("prior tokens hidden, none of them in the cache", 2)?;
+            let hidden = self.request(vec![self.intervention(kind, site, k)]);
+            let Ok(hidden_logits) = self.slow.logits(&hidden) else {
+                continue; // noted with the rows
+            };
+            let verdict = match last_from(&mut apart, &tokens, k, &states) {
+                Ok(logits) => {
+                    let off = distance(&logits, &hidden_logits);
+                    self.judge(&hidden, &hidden_logits, off)
+                }
+                Err(error) => failed(&error),
+            };
+            self.note(Check::Alone, cell, verdict);
+        }
+        Ok(())
     }
 
     /// A prompt that goes through the graph in pieces, at one layer of each manipulation.
@@ -215,6 +250,30 @@ impl Examined<'_> {
     }
 }
 
+/// Logits of a text's last token, from the state that enters layer `k`, in an empty cache.
+fn last_from(
+    context: &mut Context,
+    tokens: &[Token],
+    k: u32,
+    states: &Arc<States>,
+) -> Result<Vec<f32>, EngineError> {
+    context.clear();
+    let cut = Cut {
+        first: k,
+        cache: CacheFill::FromFirst,
+        silent: false,
+        onward: true,
+    };
+    let start = Start {
+        states: states.clone(),
+        from: k,
+        frozen: None,
+    };
+    let last = rows_of(0, tokens).split_off(tokens.len() - 1);
+    context.decode_part(&last, HashMap::new(), &cut, vec![start])?;
+    Ok(context.logits(0)?.to_vec())
+}
+
 /// The rows of several texts in a batch: by position, or one text after the other.
 fn in_turns(texts: &[Vec<Token>], by_position: bool) -> Vec<Row> {
     let texts = (0..).zip(texts);
@@ -223,17 +282,4 @@ fn in_turns(texts: &[Vec<Token>], by_position: bool) -> Vec<Row> {
         rows.sort_by_key(|row| row.position);
     }
     rows
-}
-
-/// The rows of a text in a batch, logits wanted of the last.
-pub(super) fn rows_of(sequence: u32, tokens: &[Token]) -> Vec<Row> {
-    let last = tokens.len() - 1;
-    let row = |(i, token): (usize, &Token)| Row {
-        sequence,
-        position: i as u32,
-        token: token.0,
-        prior: i < last,
-        output: i == last,
-    };
-    tokens.iter().enumerate().map(row).collect()
 }

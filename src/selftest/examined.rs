@@ -3,20 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::agreement::rows_of;
 use super::noise::Crowd;
+use super::texts::{LENGTH, rows_of, texts};
 use super::verdict::distance;
 use super::watch::{CLEAN, CONTEXT};
 use super::{Check, Finding, Scope, SelfTest, Verdict, Watch};
 use crate::engine::{Engine, EngineError, Prompt, Request, Straightforward, Strategy};
 use crate::hook::{Captured, Row, Witness};
 use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site, States, Target};
-use crate::runtime::{CacheType, Context, ContextOptions, FlashAttention, Model, Text, Token};
+use crate::runtime::{CacheType, Context, ContextOptions, FlashAttention, Model, Token};
 
-/// Tokens of a prompt.
-pub(super) const LENGTH: usize = 12;
-/// How many of them two prompts have in common.
-pub(super) const SHARED: usize = 8;
 /// Tolerances are so many times the noise, and never less than what F32 leaves.
 pub(super) const NOISE_FACTOR: f64 = 6.0;
 const LEAST_TOLERANCE: f64 = 1e-3;
@@ -338,30 +334,6 @@ pub(super) fn without_padding(context: &Context) -> Witness {
         }
     }
     witness
-}
-
-/// Two prompts of the same length that begin alike.
-fn texts(model: &Model) -> Result<(Vec<Token>, Vec<Token>), EngineError> {
-    const TEXT: &str = "The capital of France is Paris, and that of Italy, as everyone knows, is a city called Rome.";
-    let n_vocab = model.facts().n_vocab.max(4) as i32;
-    let spoken = model.tokenize(&Text::data(TEXT)).unwrap_or_default();
-    let counted =
-        (0..2 * LENGTH as i32).map(|i| Token(3.min(n_vocab - 1) + (i * 7) % (n_vocab - 3)));
-    let pool: Vec<Token> = if spoken.len() >= LENGTH + 4 {
-        spoken
-    } else {
-        counted.collect()
-    };
-    let prompt = pool[..LENGTH].to_vec();
-    let mut other = prompt.clone();
-    // Another ending: the last of the shared tokens' successors, turned around, and the last
-    // token of the text the same.
-    let tail = &pool[LENGTH..];
-    for (n, token) in other[SHARED..LENGTH - 1].iter_mut().enumerate() {
-        *token = tail[n % tail.len()];
-    }
-    other[1] = tail[tail.len() - 1];
-    Ok((prompt, other))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod noise;
 mod planned;
 mod rows;
 mod silent;
+mod texts;
 mod verdict;
 mod watch;
 
@@ -201,6 +202,7 @@ pub fn run(
     if let Some(mut silent) = subject.silent {
         examined.silent_weights(&mut silent)?;
     }
+    examined.alone()?;
     if scope.shapes {
         examined.micro_batches()?;
         examined.sequences()?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::agreement::rows_of;
+use super::texts::rows_of;
 use super::verdict::distance;
 use crate::intervention::{Editor, Intervention, Target};
 use crate::runtime::{Context, ContextOptions, Model, RuntimeError, Token};

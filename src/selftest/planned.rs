@@ -2,8 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::examined::{Examined, SHARED};
+use super::examined::Examined;
 use super::noise::COPIES;
+use super::texts::SHARED;
 use super::verdict::{apart, failed};
 use super::watch::{CONTEXT, passes};
 use super::{Check, Finding, Verdict};

@@ -126,6 +126,8 @@ pub enum Check {
     FreezeByCache,
     /// Skip-attention, against the model with attention output weights of zero.
     SilentWeights,
+    /// All prior tokens hidden, against the last token with nothing else in the cache.
+    Alone,
     /// A prompt in several micro-batches, against one.
     MicroBatches,
     /// Several sequences in one batch, each under its own plan, against each alone.
@@ -148,6 +150,7 @@ impl Check {
             Check::Effect => "manipulated, clean",
             Check::FreezeByCache => "freeze of the residual stream, of keys and values",
             Check::SilentWeights => "skip-attention, attention output weights of zero",
+            Check::Alone => "prior tokens hidden, none of them in the cache",
             Check::MicroBatches => "several micro-batches, one",
             Check::Sequences => "several sequences in a batch, each alone",
             Check::Planned => "planned, straightforward",

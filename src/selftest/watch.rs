@@ -1,7 +1,7 @@
 //! Who follows an examination, and how long it is.
 
 use super::Scope;
-use super::examined::LENGTH;
+use super::texts::LENGTH;
 use crate::engine::{Cost, Decode};
 use crate::intervention::{Kind, SecondWay, Site};
 
@@ -65,6 +65,10 @@ impl Scope {
         } else {
             0
         };
+        let alone = match count(SecondWay::Alone) {
+            0 => 0,
+            cells => 1 + CONTEXT + 2 * cells,
+        };
         let shapes = if self.shapes {
             2 * of(&middle) + 2 * CONTEXT + 4
         } else {
@@ -76,7 +80,7 @@ impl Scope {
         } else {
             0
         };
-        CLEAN + 2 * CONTEXT + rows + frozen + silent + shapes + planned
+        CLEAN + 2 * CONTEXT + rows + frozen + silent + alone + shapes + planned
     }
 
     /// What these runs cost.

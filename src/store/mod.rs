@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub use connection::tell_waits;
 pub use missing::Missing;
 pub use notes::{Notes, Planned};
-pub use part::{ItemResults, ItemRow, Part, Row, Scored};
+pub use part::Part;
 pub use read::{ResultRow, StoredItem, StoredRun, StoredVariant};
 pub use write::Store;
 

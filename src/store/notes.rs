@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 
 use super::{Part, Store, StoreError};
-use crate::sweep::Spec;
+use crate::experiment::Spec;
 use crate::tasks::TaskName;
 
 const COMMAND: &str = "command";

@@ -9,8 +9,8 @@ use super::connection::to_read;
 use super::notes::Planned;
 use super::{Notes, READABLE, StoreError, database};
 use crate::engine::NoiseFloor;
+use crate::experiment::{Reasons, Spec, Treatment};
 use crate::selftest::SelfTest;
-use crate::sweep::{Reasons, Spec, Treatment};
 use crate::tasks::TaskName;
 
 /// An item's result under one cell, with the names that the tables hold.

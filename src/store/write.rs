@@ -12,8 +12,8 @@ use super::guard::{Guard, version};
 use super::hold::{self, Hold};
 use super::opened::Opened;
 use super::{DATABASE, Part, SCHEMA_VERSION, StoreError, database};
+use crate::experiment::{Spec, Variant, labels};
 use crate::intervention::{Kind, Value};
-use crate::sweep::{Spec, Variant, labels};
 
 /// A run's folder, held by this process alone.
 pub struct Store {

@@ -2,61 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sha2::{Digest, Sha256};
-
+use super::drawn::shared_part;
 use super::units::ToRun;
-use super::{Prepared, PreparedTask, Treatment, Unit};
+use super::{Prepared, PreparedTask};
 use crate::engine::EngineError;
+use crate::experiment::{Cell, Comparison, Scored, Treatment, Unit};
 use crate::intervention::Kind;
-use crate::stats::{Asked, Compared, Decisions, Known, KnownItem, Until, Window};
-use crate::store::Scored;
+use crate::stats::{Asked, Decisions, Known, KnownItem, Until, Window};
 use crate::tasks::{Item, TaskName};
-
-/// Windows of curves that have been swept, for those of other models to be compared with.
-pub type Windows = Vec<(TaskName, Kind, Window)>;
-
-/// What a variant's curves are compared with.
-#[derive(Clone, Debug, Default)]
-pub enum Comparison {
-    /// Nothing: there is no other variant.
-    #[default]
-    Alone,
-    /// Variants that come after it.
-    First,
-    /// The curves of the first variant.
-    With(Windows),
-}
-
-impl Comparison {
-    /// What a task's curve is compared with.
-    pub fn of(&self, task: TaskName, kind: Kind) -> Compared {
-        match self {
-            Comparison::Alone => Compared::Alone,
-            Comparison::First => Compared::First,
-            Comparison::With(windows) => {
-                let mut windows = windows.iter();
-                let same = windows.find(|(of, by, _)| (*of, *by) == (task, kind));
-                same.map_or(Compared::Alone, |(_, _, window)| {
-                    Compared::With(window.clone())
-                })
-            }
-        }
-    }
-}
-
-/// Puts a task's items into the order in which they are drawn: at random, the same for all
-/// models, and never by time. Items about one passage stay together.
-pub(super) fn draw(task: TaskName, items: &mut [Item]) {
-    let digest = |text: &str| Sha256::digest(format!("{task}|{text}").as_bytes());
-    items.sort_by_cached_key(|item| {
-        let id = digest(&item.id);
-        (digest(shared_part(task, item).unwrap_or(&item.id)), id)
-    });
-}
-
-fn shared_part(task: TaskName, item: &Item) -> Option<&str> {
-    task.built_in()?.shared_part(&item.prompt.text)
-}
 
 /// One manipulation of a task over the layers.
 struct Curve {
@@ -91,7 +44,7 @@ impl<'p> Curves<'p> {
     pub fn new(prepared: &'p Prepared, task: &'p PreparedTask, until: Until) -> Self {
         let variant = &prepared.variant;
         let (_, cells) = variant.grid.of_task(task.task);
-        let number = |is: &dyn Fn(&super::Cell) -> bool| -> Vec<usize> {
+        let number = |is: &dyn Fn(&Cell) -> bool| -> Vec<usize> {
             (0..cells.len()).filter(|&n| is(&cells[n])).collect()
         };
         let items = &task.set.items;

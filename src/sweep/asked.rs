@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use super::prepared::cells_for;
 use super::seen::tails;
-use super::{Cell, Treatment, Variant};
 use crate::engine::{EngineError, Request, TokenSelector};
+use crate::experiment::{Cell, Grid, Treatment, Variant};
 use crate::intervention::{Kind, PositionSet, Site, States};
 use crate::tasks::{Item, Swap, TaskName};
 
@@ -131,4 +130,17 @@ impl Asking<'_> {
 fn last_alone(item: &Item) -> Vec<usize> {
     let last = item.prompt.tokens.len() - 1;
     if last > 0 { vec![last] } else { vec![] }
+}
+
+/// Those of the task's cells that an item runs under, with their numbers in the grid: all that are
+/// given by their numbers in the task, but those that need a donor only where it has one.
+pub(super) fn cells_for<'g>(
+    item: &'g Item,
+    grid: &'g Grid,
+    task: TaskName,
+    cells: &'g [usize],
+) -> impl Iterator<Item = (usize, &'g Cell)> {
+    let (first, of_task) = grid.of_task(task);
+    let cells = cells.iter().map(move |&n| (first + n, &of_task[n]));
+    cells.filter(|(_, cell)| !cell.treatment.has_donor() || item.swap.is_some())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Given;
-use crate::engine::{DonorStates, Engine, EngineError, donor_states, filler_states};
+use crate::engine::{DonorStates, Engine, EngineError, donor_states};
 use crate::intervention::{Kind, Needs, Site, States};
 use crate::runtime::Token;
 use crate::tasks::Item;
@@ -15,6 +15,7 @@ pub(super) struct Donors<'s> {
     given: &'s Given,
     donor: Option<DonorStates>,
     filler: Option<DonorStates>,
+    scaffold: Option<DonorStates>,
 }
 
 impl<'s> Donors<'s> {
@@ -24,6 +25,7 @@ impl<'s> Donors<'s> {
             given,
             donor: None,
             filler: None,
+            scaffold: None,
         }
     }
 
@@ -39,21 +41,22 @@ impl<'s> Donors<'s> {
         let known = match needs {
             Needs::Donor => &mut self.donor,
             Needs::Filler => &mut self.filler,
+            Needs::Scaffold => &mut self.scaffold,
             Needs::Nothing | Needs::Direction | Needs::Mean => {
                 return self.given.states(kind, &item.prompt.tokens, engine);
             }
         };
         if known.is_none() {
-            *known = Some(match needs {
+            *known = match needs {
                 Needs::Donor => {
                     let of = item
                         .swap
                         .as_ref()
                         .expect("cells with a donor are of items with one");
-                    donor_states(engine, &of.donor, &of.moves, self.sites)?
+                    Some(donor_states(engine, &of.donor, &of.moves, self.sites)?)
                 }
-                _ => filler_states(engine, &item.prompt, self.sites)?,
-            });
+                _ => self.given.spliced(kind, &item.prompt, self.sites, engine)?,
+            };
         }
         Ok(known.as_ref().map(|states| states.at(site)))
     }
@@ -68,7 +71,7 @@ pub(super) fn texts(kind: Kind, sites: &[Site], item: &Item) -> Vec<Vec<Token>> 
             let cached = sites.iter().any(|site| *site != Site::Residual);
             vec![swap.donor.tokens.clone(); usize::from(stream) + usize::from(cached)]
         }
-        (Needs::Filler, _) => vec![item.prompt.tokens.clone()],
+        (Needs::Filler | Needs::Scaffold, _) => vec![item.prompt.tokens.clone()],
         _ => Vec::new(),
     }
 }

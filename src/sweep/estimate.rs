@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use super::asked::Requests;
 use super::donors::texts;
-use super::run::floor_prompts;
-use super::{Prepared, PreparedTask, SweepError, Unit};
+use super::{Prepared, PreparedTask, SweepError};
 use crate::engine::{Cost, Decode, NoiseFloor, Request};
+use crate::experiment::{Unit, Variant};
 use crate::intervention::Kind;
 use crate::runtime::Facts;
 use crate::tasks::TaskName;
@@ -73,7 +73,7 @@ pub fn estimate(prepared: &Prepared, prices: &mut dyn Prices) -> Result<Effort, 
     let n_layer = prepared.variant.spec.model.facts.n_layer;
     for task in &prepared.tasks {
         let mut effort = Effort::default();
-        let floor = floor_prompts(prepared).into_iter();
+        let floor = prepared.floor_prompts().into_iter();
         for (_, item) in floor.filter(|(of, _)| *of == task.task) {
             let cost = prices.cost(&NoiseFloor::requests(&item.prompt));
             effort.add(&cost, n_layer, prices);
@@ -122,7 +122,7 @@ impl Effort {
 
 /// What it costs to get the states that a unit puts in place of its items' own.
 fn donors(prepared: &Prepared, task: &PreparedTask, unit: &Unit) -> Cost {
-    let super::Variant { spec, grid } = &prepared.variant;
+    let Variant { spec, grid } = &prepared.variant;
     let (_, cells) = grid.of_task(task.task);
     let cells = unit.cells.iter().map(|&n| cells[n]);
     let kinds: HashSet<Kind> = cells.filter_map(|cell| cell.treatment.kind()).collect();
@@ -137,21 +137,6 @@ fn donors(prepared: &Prepared, task: &PreparedTask, unit: &Unit) -> Cost {
     });
     let requests: Vec<Request> = requests.collect();
     Cost::one_by_one(&requests, spec.context.n_batch as usize)
-}
-
-/// What a batch costs besides its rows, for its weights are read once: so many rows.
-const BATCH: f64 = 4.0;
-/// What a row of which only keys and values are computed costs.
-const CACHE: f64 = 0.1;
-
-/// The work behind a cost in rows times layers of large batches: a number of the plan, the same
-/// on every machine.
-pub(super) fn work(cost: &Cost, n_layer: u32) -> f64 {
-    let of = |decode: &Decode| {
-        let row = if decode.cut.onward { 1.0 } else { CACHE };
-        f64::from(decode.cut.layers(n_layer)) * row * (decode.rows as f64 + BATCH)
-    };
-    cost.decodes.iter().map(of).sum()
 }
 
 /// Weights that one row meets in one layer, embeddings and the output matrix left out. (Of

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::requests::UnitRun;
-use super::{Amount, Prepared, PreparedTask, SweepError, Unit};
+use super::{Prepared, PreparedTask, SweepError};
 use crate::engine::Engine;
+use crate::experiment::{Amount, Unit};
 use crate::stats::mean;
 use crate::tasks::Item;
 

@@ -1,14 +1,12 @@
 //! What a variant is about to run, known before anything is computed: its items, their units, and
 //! what is left out.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use super::adaptive::draw;
-use super::asked::Asking;
+use super::asked::{Asking, cells_for};
+use super::drawn::draw;
 use super::units::ToRun;
-use super::{Amount, Cell, Given, Grid, SweepError, Unit, Variant};
+use super::{Given, SweepError};
 use crate::engine::{Engine, EngineError, PromptError, TokenSelector};
+use crate::experiment::{Amount, Cell, Grid, Reasons, Unit, Variant};
 use crate::intervention::Kind;
 use crate::store::{Part, StoreError};
 use crate::tasks::{Item, ItemSet, TaskName};
@@ -32,42 +30,8 @@ pub struct PreparedTask {
     pub(super) units: Vec<Unit>,
 }
 
-/// Reasons with how many items have each, the most frequent first, as
-/// `it does not fit the context, raise -c (12), it has no answer (1)`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reasons(Vec<(String, usize)>);
-
-impl Reasons {
-    /// Counts reasons.
-    pub fn of<'r>(reasons: impl IntoIterator<Item = &'r str>) -> Self {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for reason in reasons {
-            *counts.entry(reason).or_default() += 1;
-        }
-        counts.into_iter().collect()
-    }
-
-    /// How many items there are in all.
-    pub fn count(&self) -> usize {
-        self.0.iter().map(|(_, n)| n).sum()
-    }
-}
-
-impl<R: Into<String>> FromIterator<(R, usize)> for Reasons {
-    fn from_iter<I: IntoIterator<Item = (R, usize)>>(counts: I) -> Self {
-        let counts = counts.into_iter().map(|(reason, n)| (reason.into(), n));
-        let mut counts: Vec<_> = counts.collect();
-        counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-        Self(counts)
-    }
-}
-
-impl fmt::Display for Reasons {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let each = self.0.iter().map(|(reason, n)| format!("{reason} ({n})"));
-        f.write_str(&each.collect::<Vec<_>>().join(", "))
-    }
-}
+/// Prompts of each task on which the noise floor is measured.
+const FLOOR_PROMPTS: usize = 5;
 
 impl PreparedTask {
     /// Why items are left out of everything, and of a manipulation that needs a donor, where one runs.
@@ -138,6 +102,16 @@ impl PreparedTask {
 }
 
 impl Prepared {
+    /// The items on which the noise floor is measured.
+    pub(super) fn floor_prompts(&self) -> Vec<(TaskName, &Item)> {
+        let tasks = self.tasks.iter();
+        let items = tasks.flat_map(|task| {
+            let items = task.set.items.iter().take(FLOOR_PROMPTS);
+            items.map(|item| (task.task, item))
+        });
+        items.collect()
+    }
+
     /// Makes the items, and checks what can be checked without computing anything.
     ///
     /// # Errors
@@ -191,7 +165,7 @@ impl Prepared {
             tasks.push(task);
         }
         Ok(Self {
-            given: spec.outside.read(engine)?,
+            given: Given::read(&spec.outside, engine)?,
             variant,
             selector,
             tasks,
@@ -268,29 +242,4 @@ fn select(selector: &TokenSelector, set: &mut ItemSet) -> Result<(), (String, Pr
     }
     set.items = kept;
     Ok(())
-}
-
-/// Those of the task's cells that an item runs under, with their numbers in the grid: all that are
-/// given by their numbers in the task, but those that need a donor only where it has one.
-pub(super) fn cells_for<'g>(
-    item: &'g Item,
-    grid: &'g Grid,
-    task: TaskName,
-    cells: &'g [usize],
-) -> impl Iterator<Item = (usize, &'g Cell)> {
-    let (first, of_task) = grid.of_task(task);
-    let cells = cells.iter().map(move |&n| (first + n, &of_task[n]));
-    cells.filter(|(_, cell)| !cell.treatment.has_donor() || item.swap.is_some())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_are_counted_the_most_frequent_first() {
-        let reasons = Reasons::of(["b", "a", "b", "c"]);
-        assert_eq!(reasons.to_string(), "b (2), a (1), c (1)");
-        assert_eq!(reasons.count(), 4);
-    }
 }

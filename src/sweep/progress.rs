@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Amount;
+use crate::experiment::Amount;
 use crate::files::HeldError;
 use crate::tasks::TaskName;
 

@@ -7,9 +7,9 @@ use super::asked::{Asked, Requests};
 use super::donors::Donors;
 use super::prepared::Prepared;
 use super::seen::Seen;
-use super::{Progress, SweepError, Treatment, Unit};
+use super::{Progress, SweepError};
 use crate::engine::{Engine, EngineError};
-use crate::store::{ItemResults, ItemRow};
+use crate::experiment::{ItemResults, ItemRow, Treatment, Unit};
 use crate::tasks::{Item, TaskName};
 
 /// A unit about to run.

@@ -3,71 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use super::adaptive::{Comparison, Curves, Windows};
-use super::prepared::{PreparedTask, cells_for};
+use super::adaptive::Curves;
+use super::asked::cells_for;
 use super::requests::UnitRun;
-use super::{Amount, GridError, OutsideError, Prepared, Progress, Reasons, Unit};
-use crate::engine::{Engine, EngineError};
-use crate::files::HeldError;
+use super::{Prepared, PreparedTask, Progress, SweepError};
+use crate::engine::Engine;
+use crate::experiment::{Amount, Comparison, Unit, Windows};
 use crate::stats::Until;
-use crate::store::{Part, StoreError};
-use crate::tasks::{Item, TaskError, TaskName};
-
-/// What can stop a sweep.
-#[derive(Debug, thiserror::Error)]
-pub enum SweepError {
-    /// The engine failed.
-    #[error("{task}, item {item}: {source}")]
-    Item {
-        /// The task.
-        task: TaskName,
-        /// The item and the cell, or the first and the last of the items that ran together.
-        item: String,
-        /// Why.
-        source: EngineError,
-    },
-    /// The engine failed before any item.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The results could not be stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// There is nothing to run.
-    #[error(transparent)]
-    Grid(#[from] GridError),
-    /// No item of a task is left.
-    #[error("{task}: no item {what}{}", because(reasons))]
-    NoItem {
-        /// The task.
-        task: TaskName,
-        /// What no item does.
-        what: &'static str,
-        /// Why those that there are do not.
-        reasons: Reasons,
-    },
-    /// The user stopped it. What was stored stays.
-    #[error("interrupted; repeat the command to go on where it stopped")]
-    Interrupted,
-    /// What results are computed from is not what it was.
-    #[error(transparent)]
-    Changed(#[from] HeldError),
-    /// A task has no items.
-    #[error(transparent)]
-    Task(#[from] TaskError),
-    /// A file that a manipulation needs cannot be used.
-    #[error(transparent)]
-    Outside(#[from] OutsideError),
-    /// The token selector does not fit sweeps.
-    #[error("{0}")]
-    Tokens(String),
-}
-
-fn because(reasons: &Reasons) -> String {
-    match reasons.count() {
-        0 => ": there are none".into(),
-        n => format!(" of {n}: {reasons}"),
-    }
-}
+use crate::store::Part;
+use crate::tasks::Item;
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,9 +25,6 @@ pub struct Summary {
     /// Of a sweep that stops when it knows: what its half-way layers were estimated from.
     pub windows: Windows,
 }
-
-/// Prompts on which the noise floor is measured.
-const FLOOR_PROMPTS: usize = 5;
 
 /// Runs what is missing of a variant. `comparison` is what a sweep that stops when it knows
 /// compares its curves with.
@@ -282,7 +223,7 @@ fn measure_noise_floor(
     if store.has_noise_floor()? {
         return Ok(());
     }
-    let measured = floor_prompts(prepared);
+    let measured = prepared.floor_prompts();
     let prompts: Vec<_> = measured
         .iter()
         .map(|(_, item)| item.prompt.clone())
@@ -304,14 +245,4 @@ fn measure_noise_floor(
     progress.check()?;
     store.put_noise_floor(&floors)?;
     Ok(())
-}
-
-/// The items on whose prompts the noise floor is measured.
-pub(super) fn floor_prompts(prepared: &Prepared) -> Vec<(TaskName, &Item)> {
-    let tasks = prepared.tasks.iter();
-    let items = tasks.flat_map(|task| {
-        let items = task.set.items.iter().take(FLOOR_PROMPTS);
-        items.map(|item| (task.task, item))
-    });
-    items.collect()
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::engine::{Ending, Engine, Outcome, argmax, kl, log_softmax, rank};
+use crate::experiment::Row;
 use crate::hook::Touched;
 use crate::runtime::Token;
-use crate::store::Row;
 use crate::tasks::{Answer, CHANCE, Item, LOGIT_DIFFERENCE, Scores, Scoring, Swap, answer_part};
 
 /// What is kept of an outcome: an item's under one cell.

@@ -5,52 +5,12 @@
 //! interruption loses, and how long a stop waits, keeps units small. Units follow from the plan
 //! alone, so that a resumed run has the batches, and so the rows, of an undisturbed one.
 
-use std::ops::{AddAssign, Range, SubAssign};
+use std::ops::Range;
 
-use super::Variant;
 use super::asked::Asking;
-use super::estimate::work;
-use crate::engine::{EngineError, Strategy, TokenSelector};
+use crate::engine::{Cost, Decode, EngineError, Strategy, TokenSelector};
+use crate::experiment::{Amount, Unit, Variant};
 use crate::tasks::{Item, TaskName};
-
-/// Items of a task under neighbouring cells of the task's.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Unit {
-    /// Which of the task's items.
-    pub items: Range<usize>,
-    /// Which of the task's cells, rising, in the grid's order. An item without a donor skips
-    /// those of `inject`.
-    pub cells: Vec<usize>,
-    /// Its results, and its work, without that of getting states of donors. Where the clean cell
-    /// is not among its cells, the clean run that the others are compared with is work, but is
-    /// no result.
-    pub amount: Amount,
-}
-
-/// An amount of results and of the work behind them.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Amount {
-    /// Results: items times cells.
-    pub results: usize,
-    /// In rows times layers of large batches, as [`Engine::cost`](crate::engine::Engine::cost)
-    /// counts them where every graph can be cut: a number of the plan, the same on every
-    /// machine.
-    pub work: f64,
-}
-
-impl AddAssign for Amount {
-    fn add_assign(&mut self, other: Self) {
-        self.results += other.results;
-        self.work += other.work;
-    }
-}
-
-impl SubAssign for Amount {
-    fn sub_assign(&mut self, other: Self) {
-        self.results -= other.results;
-        self.work -= other.work;
-    }
-}
 
 /// Items that run together at most.
 pub const ITEMS_TOGETHER: usize = 40;
@@ -174,4 +134,19 @@ fn groups(items: &[Item], shares: bool) -> Vec<Range<usize>> {
         groups.push(start..items.len());
     }
     groups
+}
+
+/// What a batch costs besides its rows, for its weights are read once: so many rows.
+const BATCH: f64 = 4.0;
+/// What a row of which only keys and values are computed costs.
+const CACHE: f64 = 0.1;
+
+/// The work behind a cost in rows times layers of large batches: a number of the plan, the same
+/// on every machine.
+fn work(cost: &Cost, n_layer: u32) -> f64 {
+    let of = |decode: &Decode| {
+        let row = if decode.cut.onward { 1.0 } else { CACHE };
+        f64::from(decode.cut.layers(n_layer)) * row * (decode.rows as f64 + BATCH)
+    };
+    cost.decodes.iter().map(of).sum()
 }

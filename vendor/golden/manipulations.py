@@ -29,6 +29,8 @@ MEAN_OF = [
     "Q: What is the capital of Italy?\nA: Rome\nQ: What is the capital of Peru?\nA:",
     "Spain and France are neighbours. Madrid is a city.",
 ]
+# Shorter than the prompt, so that it is repeated.
+SCAFFOLD = "The weather was fine and the sea was calm."
 POSITIVE = ["I love this film", "What a wonderful day", "She was happy to see him", "The food tastes great"]
 NEGATIVE = ["I hate this film", "What a terrible day", "She was sad to see him", "The food tastes awful"]
 # " Spain" and " France"; and the places that the program draws instead of them.
@@ -47,10 +49,10 @@ def tokens(text):
     return tokenizer(text, add_special_tokens=False).input_ids
 
 
-def run(ids, entering={}, leaving={}, cached={}):
+def run(ids, entering={}, leaving={}, cached={}, hidden={}):
     """(logits after the last token, [state entering each layer: token x width]). The arguments
     are functions by layer: of the states that enter it, of those that leave it (and of those
-    that entered), of its keys and of its values."""
+    that entered), of its keys and of its values; and tokens that no later one sees."""
     states = [None] * len(blocks)
 
     def before(layer):
@@ -66,11 +68,18 @@ def run(ids, entering={}, leaving={}, cached={}):
     def projected(layer):
         return lambda _, args, out: cached[layer](out[0].clone())[None]
 
+    def masked(layer):
+        sees = torch.full([len(ids)] * 2, True).tril()
+        sees[:, hidden[layer]] = False
+        mask = torch.zeros(sees.shape).masked_fill(~(sees | torch.eye(len(ids)).bool()), -torch.inf)
+        return lambda _, args, words: (args, words | {"attention_mask": mask[None, None]})
+
     hooks = [block.register_forward_pre_hook(before(n)) for n, block in enumerate(blocks)]
     hooks += [blocks[n].register_forward_hook(after(n)) for n in leaving]
     for n in cached:
         attention = blocks[n].self_attn
         hooks += [part.register_forward_hook(projected(n)) for part in [attention.k_proj, attention.v_proj]]
+    hooks += [blocks[n].self_attn.register_forward_pre_hook(masked(n), with_kwargs=True) for n in hidden]
     logits = model(torch.tensor([ids]), use_cache=False).logits[0, -1]
     for hook in hooks:
         hook.remove()
@@ -216,10 +225,48 @@ def in_cache(name):
     return lambda k: run(ids, {n: stay(n) for n in range(k + 1, len(blocks))}, cached={k: change(name, k)})
 
 
+for kept in [0, 4]:
+    chosen = prior[kept:]
+    where = {"tokens": chosen, "rewritten": chosen} if kept else {}
+    record("hide", lambda k: run(ids, hidden={n: chosen for n in range(k, len(blocks))}), **where)
+
+
 for name in ["zero", "scale"]:
     record(name, in_cache(name), sites=["keys", "values"])
 
-head = {"prompt": PROMPT, "token_ids": ids, "layers": LAYERS, "mean_of": MEAN_OF}
+
+
+def projections(text):
+    """By layer, the keys (before they are rotated) and the values of a text."""
+    kept = {n: [] for n in range(len(blocks))}
+
+    def keep(layer):
+        return lambda rows: kept[layer].append(rows.clone()) or rows
+
+    run(text, cached={n: keep(n) for n in kept})
+    return kept
+
+
+scaffold = projections((tokens(SCAFFOLD) * len(ids))[: len(ids)])
+
+
+def splice(k):
+    """Keys, then values, of prior tokens become the scaffold's."""
+    parts = iter(scaffold[k])
+
+    def changed(rows):
+        rows[prior] = next(parts)[prior]
+        return rows
+
+    def stay(layer):
+        return lambda rows: torch.cat([own[layer][prior], rows[-1:]])
+
+    return run(ids, {n: stay(n) for n in range(k + 1, len(blocks))}, cached={k: changed})
+
+
+record("splice", splice, sites=["keys", "values"])
+
+head = {"prompt": PROMPT, "token_ids": ids, "layers": LAYERS, "mean_of": MEAN_OF, "scaffold": SCAFFOLD}
 head |= {"positive": POSITIVE, "negative": NEGATIVE, "explained": explained}
 lines = ",\n".join(json.dumps(run) for run in runs)
 (OUT / "runs.json").write_text(json.dumps(head)[:-1] + f', "runs": [\n{lines}\n]}}\n')

@@ -7,6 +7,7 @@ use clap::Args;
 use super::ModelArgs;
 use crate::cli::Usage;
 use midlayer::directions::Method;
+use midlayer::experiment::Files;
 use midlayer::intervention::{Kind, Needs, Values};
 
 /// The manipulations of `midlayer try`.
@@ -70,20 +71,28 @@ pub struct OutsideArgs {
     pub direction: Option<PathBuf>,
     #[arg(long, value_name = "FILE", help = means())]
     pub mean_of: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", help = scaffold())]
+    pub scaffold: Option<PathBuf>,
 }
 
 impl OutsideArgs {
     /// Refuses manipulations whose file is not named, before a model is loaded.
     pub fn check(&self, kinds: impl IntoIterator<Item = Kind>) -> Result<(), Usage> {
         for kind in kinds {
-            let option = match kind.manipulation().needs() {
-                Needs::Direction if self.direction.is_none() => "--direction FILE",
-                Needs::Mean if self.mean_of.is_none() => "--mean-of FILE",
-                _ => continue,
-            };
-            return Err(Usage(format!("{kind} needs {option}")));
+            if let Some(option) = self.files().lack(kind) {
+                return Err(Usage(format!("{kind} needs {option}")));
+            }
         }
         Ok(())
+    }
+
+    /// The files.
+    pub fn files(&self) -> Files<'_> {
+        Files {
+            direction: self.direction.as_deref(),
+            mean_of: self.mean_of.as_deref(),
+            scaffold: self.scaffold.as_deref(),
+        }
     }
 }
 
@@ -109,6 +118,13 @@ pub struct DirectionArgs {
 
 fn needing(needs: Needs) -> String {
     Kind::names(|kind| kind.manipulation().needs() == needs)
+}
+
+fn scaffold() -> String {
+    format!(
+        "{}: the text whose keys and values are put in place of the prompt's, repeated where the prompt is longer",
+        needing(Needs::Scaffold)
+    )
 }
 
 fn directions() -> String {

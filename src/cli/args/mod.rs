@@ -231,6 +231,7 @@ reason; WRONG.";
 
 #[derive(Args)]
 #[command(after_help = SELFTEST_HELP)]
+#[command(mut_arg("model", |arg| arg.required_unless_present_any(["architectures", "backends"])))]
 pub struct SelftestArgs {
     #[command(flatten)]
     pub model: ModelArgs,

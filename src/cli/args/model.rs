@@ -18,7 +18,7 @@ pub struct ModelArgs {
         short,
         long,
         value_name = "FILE|ALIAS",
-        required_unless_present_any = ["hf_repo", "architectures", "backends"]
+        required_unless_present_any = ["hf_repo"]
     )]
     pub model: Option<String>,
     /// Model of the Hugging Face hub, user/repo[@revision][:quant], kept in the hub's own cache

@@ -63,6 +63,9 @@ pub struct SweepArgs {
     pub place: PlaceArgs,
     #[command(flatten)]
     pub outside: OutsideArgs,
+    /// Leave out the controls that are run beside a manipulation (add-random beside add)
+    #[arg(long)]
+    pub no_controls: bool,
     /// Items of each task at most, or of one task as capitals=30; a comma separates several
     /// [default: all capitals and all of your own, 100 of the others]
     #[arg(long, value_name = "[TASK=]N", value_delimiter = ',')]

@@ -1,9 +1,10 @@
 //! The grid as a table: what runs of each task, at which layers, with which seeds.
 
 use crate::cli::output::table;
+use midlayer::experiment::Treatment;
 use midlayer::intervention::Kind;
 use midlayer::report::Column;
-use midlayer::sweep::{Prepared, Treatment};
+use midlayer::sweep::Prepared;
 use midlayer::tasks::Item;
 
 /// Every kind of cell of a variant by task, with its items and results.

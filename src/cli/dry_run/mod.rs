@@ -9,19 +9,19 @@ use std::time::Duration;
 use indicatif::HumanDuration;
 
 use super::args::SweepArgs;
+use super::notices::{notes, tell_controls, tell_once, tell_samples};
 use super::output::{print, say, say_progress, spinner, table, width};
 use super::selftest::seconds_before;
 use super::setup::{Loaded, Named, load_unnoted, named_models};
-use super::sweep::{cache_types, notes, specification, tell_once, tell_samples};
+use super::specification::{cache_types, specification};
 use guessed::{Guessed, buffers_of, facts_of};
 use midlayer::engine::{Planned, Strategy};
+use midlayer::experiment::{Spec, Variant, alike, labels};
 use midlayer::models::{Manifest, Remember, cache_folder};
 use midlayer::report::{Column, wrap};
 use midlayer::runtime::CacheType;
 use midlayer::stats::{Expected, Margin};
-use midlayer::sweep::{
-    Effort, Measured, Pilot, Prepared, Prices, Spec, Speed, Variant, alike, estimate, labels, pilot,
-};
+use midlayer::sweep::{Effort, Measured, Pilot, Prepared, Prices, Speed, estimate, pilot};
 use midlayer::tasks::TaskName;
 
 /// How long each of three measures of this machine's speed may take.
@@ -56,6 +56,7 @@ struct Priceable<'a> {
 }
 
 pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
+    args.outside.check(args.manipulate.iter().copied())?;
     let names = named_models(&args.model)?;
     // A model that is not here is estimated by the tokens and the speed of one that is.
     let here = |name: &Named| match name {
@@ -204,6 +205,7 @@ fn show(priced: &[Priced], reference: &Loaded, args: &SweepArgs) -> anyhow::Resu
     let specs: Vec<&Spec> = variants.map(|variant| &variant.spec).collect();
     let spec = specs[0];
     tell_samples(spec);
+    tell_controls(&args.manipulate, spec);
     tell_once(priced.iter().flat_map(|one| notes(&one.prepared)));
     alike(&specs).iter().for_each(|notice| say(notice));
     // Models that differ in nothing but their weights have the same grid.

@@ -15,13 +15,14 @@ use super::text::{plain, shown};
 use super::tokens::read;
 use super::try_prompt::engine;
 use midlayer::engine::{
-    DonorStates, Engine, Planned, Prompt, Request, TokenSelector, donor_states, filler_states,
+    DonorStates, Engine, Planned, Prompt, Request, TokenSelector, donor_states,
 };
+use midlayer::experiment::Outside;
 use midlayer::intervention::{Kind, Needs, PositionSet};
 use midlayer::maps::{
     Corruption, Followed, Form, Map, Measure, Picture, Question, draw, first_picture,
 };
-use midlayer::sweep::Outside;
+use midlayer::sweep::Given;
 use terminal::Paint;
 
 /// So many times a map is shown while it grows.
@@ -106,14 +107,11 @@ fn check(args: &MapArgs) -> Result<(), Usage> {
         kind.check_site(site)
             .map_err(|why| Usage(format!("{why} (--site)")))?;
     }
-    let files = &args.outside;
     let lacks = match kind.manipulation().needs() {
         Needs::Donor if args.corrupt.is_none() && args.from.is_none() => {
             Some("--from, the donor prompt")
         }
-        Needs::Direction if files.direction.is_none() => Some("--direction FILE"),
-        Needs::Mean if files.mean_of.is_none() => Some("--mean-of FILE"),
-        _ => None,
+        _ => args.outside.files().lack(kind),
     };
     if let Some(option) = lacks {
         return Err(Usage(format!("{kind} needs {option}")));
@@ -202,7 +200,6 @@ fn states(
     let n = prompt.tokens.len();
     Ok(match kind.manipulation().needs() {
         Needs::Nothing => None,
-        Needs::Filler => Some(filler_states(engine, prompt, &sites)?),
         Needs::Donor => {
             let wording = args.prompt.wording.of_argument(args.prompt.chat);
             let donor = match from {
@@ -219,16 +216,19 @@ fn states(
             let moves: Vec<(u32, u32)> = (0..n as u32 - 1).map(|at| (at, at)).collect();
             Some(donor_states(engine, &donor, &moves, &sites)?)
         }
-        Needs::Direction | Needs::Mean => {
-            let files = &args.outside;
-            let (direction, mean) = (files.direction.as_deref(), files.mean_of.as_deref());
-            let outside = Outside::of(direction, mean, engine.facts())?;
-            let given = outside.read(engine)?;
-            let inputs = given.states(kind, &prompt.tokens, engine)?;
-            inputs.map(|inputs| DonorStates {
-                inputs,
-                ..DonorStates::default()
-            })
+        _ => {
+            let outside = Outside::of(args.outside.files(), engine.facts())?;
+            let given = Given::read(&outside, engine)?;
+            match given.spliced(kind, prompt, &sites, engine)? {
+                Some(states) => Some(states),
+                None => {
+                    let inputs = given.states(kind, &prompt.tokens, engine)?;
+                    inputs.map(|inputs| DonorStates {
+                        inputs,
+                        ..DonorStates::default()
+                    })
+                }
+            }
         }
     })
 }

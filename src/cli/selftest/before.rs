@@ -8,9 +8,10 @@ use super::follow::Follow;
 use super::kept::Kept;
 use super::{Wrong, examine};
 use midlayer::engine::{Engine, Strategy};
+use midlayer::experiment::Spec;
 use midlayer::selftest::{Scope, SelfTest};
 use midlayer::store::Part;
-use midlayer::sweep::{Measured, Prepared, Prices, Spec, Speed, estimate};
+use midlayer::sweep::{Measured, Prepared, Prices, Speed, estimate};
 
 /// Layers at which it is made at most: the first, the middle and the last one of the sweep.
 const LAYERS: usize = 3;

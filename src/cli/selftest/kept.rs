@@ -6,9 +6,9 @@ use std::time::UNIX_EPOCH;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use midlayer::experiment::Spec;
 use midlayer::models::cache_folder;
 use midlayer::selftest::{Scope, SelfTest};
-use midlayer::sweep::Spec;
 
 /// The examinations of one model under one set of settings by this very program.
 pub struct Kept {

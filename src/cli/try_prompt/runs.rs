@@ -6,12 +6,11 @@ use crate::cli::Usage;
 use crate::cli::args::{TryArgs, YesNo};
 use crate::cli::output::say;
 use crate::cli::setup::Stack;
-use midlayer::engine::{
-    DonorStates, Engine, Prompt, PromptError, Request, TextPart, donor_states, filler_states,
-};
+use midlayer::engine::{DonorStates, Engine, Prompt, PromptError, Request, TextPart, donor_states};
+use midlayer::experiment::Outside;
 use midlayer::hook::{Anatomy, HookFault};
 use midlayer::intervention::{Kind, Needs, PositionSet, Site};
-use midlayer::sweep::Outside;
+use midlayer::sweep::Given;
 
 /// One run to show.
 pub struct Run {
@@ -86,14 +85,9 @@ pub fn runs(
     let n_layer = engine.facts().n_layer;
     let asked = args.layers.resolve(n_layer)?;
     let selected = args.place.tokens.positions(prompt)?;
-    let donors = donors(args, engine, prompt, donor, &selected)?;
-    let files = &args.outside;
-    let outside = Outside::of(
-        files.direction.as_deref(),
-        files.mean_of.as_deref(),
-        engine.facts(),
-    )?;
-    let given = outside.read(engine)?;
+    let outside = Outside::of(args.outside.files(), engine.facts())?;
+    let given = Given::read(&outside, engine)?;
+    let donors = donors(args, engine, prompt, donor, &selected, &given)?;
     let mut runs = Vec::new();
     for (n, stack) in args.manipulate.iter().enumerate() {
         let seeds = match stack.has_seed() {
@@ -223,6 +217,7 @@ fn donors(
     prompt: &Prompt,
     from: Option<&str>,
     selected: &PositionSet,
+    given: &Given,
 ) -> anyhow::Result<HashMap<Needs, Donor>> {
     let sites = args.place.sites();
     let mut donors = HashMap::new();
@@ -235,14 +230,13 @@ fn donors(
         let states = donor_states(engine, &donor, &moves, &sites)?;
         donors.insert(Needs::Donor, Donor { states, positions });
     }
-    if args
-        .manipulate
-        .iter()
-        .any(|stack| stack.needs(Needs::Filler))
-    {
-        let states = filler_states(engine, prompt, &sites)?;
-        let positions = selected.clone();
-        donors.insert(Needs::Filler, Donor { states, positions });
+    let kinds = args.manipulate.iter().flat_map(|stack| &stack.0);
+    for (kind, _) in kinds {
+        if let Some(states) = given.spliced(*kind, prompt, &sites, engine)? {
+            let positions = selected.clone();
+            let donor = Donor { states, positions };
+            donors.insert(kind.manipulation().needs(), donor);
+        }
     }
     Ok(donors)
 }

@@ -338,6 +338,12 @@ impl Planned {
         done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         self.clear();
+        let numbers = group
+            .iter()
+            .flat_map(|(_, jobs)| jobs.iter().map(|(n, _)| *n));
+        let mut plans = numbers.flat_map(|n| &requests[n].plan);
+        let hides = plans.any(|intervention| intervention.target() == Target::Mask);
+        self.context().follow_cells(hides);
         let asked: Vec<(&[Token], usize)> = group
             .iter()
             .map(|(tokens, jobs)| (&tokens[..], jobs[0].0))

@@ -1,7 +1,7 @@
 //! Which rows and layers a request needs computed, given a clean run of its text.
 
 use crate::engine::Request;
-use crate::intervention::{Action, Target};
+use crate::intervention::{Action, Intervention, Target};
 
 /// How a request is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +62,7 @@ pub(super) fn route(request: &Request, n_layer: u32) -> Route {
     let plan = request.plan_at(0);
     if let [only] = &plan[..] {
         let k = only.layers.first;
-        let upward = only.layers.last.is_none_or(|last| last + 1 >= n_layer);
+        let upward = is_upward(only, n_layer);
         let all = |end: u32| only.tokens.count_below(end) == end;
         let grown = n + request.longest_tail() as u32;
         match only.action {
@@ -71,7 +71,7 @@ pub(super) fn route(request: &Request, n_layer: u32) -> Route {
             _ => {}
         }
     }
-    let first_row = plan.iter().filter_map(|i| i.tokens.first()).min();
+    let first_row = plan.iter().filter_map(|i| first_row(i, n, n_layer)).min();
     let first_layer = plan.iter().map(|i| i.first_seen()).min();
     match (first_layer, first_row) {
         (Some(layer), Some(row)) => Route::Rows {
@@ -82,10 +82,27 @@ pub(super) fn route(request: &Request, n_layer: u32) -> Route {
     }
 }
 
+fn is_upward(intervention: &Intervention, n_layer: u32) -> bool {
+    let last = intervention.layers.last;
+    last.is_none_or(|last| last + 1 >= n_layer)
+}
+
+/// The first row of a text of `n` that must be computed. Hidden tokens need not, for nothing sees
+/// them any more.
+fn first_row(intervention: &Intervention, n: u32, n_layer: u32) -> Option<u32> {
+    let (tokens, first) = (&intervention.tokens, intervention.tokens.first()?);
+    match intervention.action {
+        Action::Hide if is_upward(intervention, n_layer) => (first..n - 1)
+            .find(|row| !tokens.contains(*row))
+            .or(Some(n - 1)),
+        _ => Some(first),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intervention::{Intervention, Kind, LayerSpan, PositionSet, Site};
+    use crate::intervention::{Kind, LayerSpan, PositionSet, Site};
     use crate::runtime::Token;
 
     fn of(plan: Vec<Intervention>) -> Route {
@@ -127,6 +144,15 @@ mod tests {
         assert_eq!(of(vec![window]), Route::Frozen { k: 3 });
         let stacked = vec![Intervention::zero_at(late), Intervention::freeze(5)];
         assert_eq!(of(stacked), rows(1, 0));
+        // Hidden tokens are not computed: nothing sees them.
+        assert_eq!(
+            of(vec![Intervention::hide(3, PositionSet::all())]),
+            rows(3, 9)
+        );
+        let some = PositionSet::ranges([2..5]);
+        assert_eq!(of(vec![Intervention::hide(3, some.clone())]), rows(3, 5));
+        let window = Intervention::new(Action::Hide, LayerSpan::only(3)).at(some);
+        assert_eq!(of(vec![window]), rows(3, 2));
         let keys = Intervention::random(3, 1).on(Site::Keys);
         assert_eq!(of(vec![keys]), Route::Whole);
     }

@@ -46,9 +46,11 @@ impl Again {
     }
 }
 
-/// Whether the token at a position is treated otherwise once it is prior.
+/// Whether the token at a position is treated otherwise once it is prior. (What it does not see is
+/// the same then.)
 pub(super) fn is_touched(plan: &[Intervention], position: usize) -> bool {
-    let mut prior_only = plan.iter().filter(|i| !i.action.touches_last());
+    let of_itself = |i: &&Intervention| i.action.touches_last() || i.target() == Target::Mask;
+    let mut prior_only = plan.iter().filter(|i| !of_itself(i));
     prior_only.any(|i| i.tokens.contains(position as u32))
 }
 

@@ -58,6 +58,8 @@ impl<'e> Text<'e> {
     fn prefill(&mut self) -> Result<(), EngineError> {
         self.in_force = InForce::new(self.request.plan_at(self.produced()));
         let stream = self.in_force.stream.clone();
+        let hides = stream.iter().any(|i| i.target() == Target::Mask);
+        self.engine.context.follow_cells(hides);
         if self.in_force.cache.is_empty() {
             self.decode_all(stream, None, None, true)?;
             return Ok(());

@@ -119,7 +119,7 @@ impl Pass {
             }
             // It is given as zero.
             Target::Attention => held.manipulated = layer >= start.from,
-            Target::Input | Target::Keys | Target::Values => {}
+            Target::Input | Target::Mask | Target::Keys | Target::Values => {}
         }
         Ok(held)
     }

@@ -2,6 +2,7 @@
 
 mod edit;
 mod follow;
+mod hide;
 mod place;
 mod rows;
 
@@ -9,12 +10,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use follow::Follower;
+use hide::Hiding;
 use place::{Place, TARGETS, recognise};
 
 use super::HookFault;
 use super::anatomy::Anatomy;
 use super::asked::{Capture, Resume, Row};
 use super::graph::Role;
+use super::mask::Cells;
 use super::node::Node;
 use super::observed::{Observed, Touched};
 use super::sabotage::Sabotage;
@@ -34,6 +37,7 @@ pub struct Pass {
     offset: usize,
     n_rows: usize,
     manipulated: BTreeMap<(u32, String), usize>,
+    hiding: Hiding,
     buffer: Vec<f32>,
     observed: Observed,
     sabotage: Option<Sabotage>,
@@ -71,7 +75,7 @@ impl Pass {
                         let silent = resume.cut.silent && layer >= resume.cut.first;
                         silent && !anatomy.is_without(target, layer)
                     }
-                    Target::Keys | Target::Values => false,
+                    Target::Mask | Target::Keys | Target::Values => false,
                 });
                 let edited = held || editors.values().any(|e| e.needs(target, layer));
                 if captured || edited {
@@ -103,6 +107,7 @@ impl Pass {
             let site = anatomy.site(leaving.0, leaving.1)?;
             wanted.entry(site.index).or_default().push(leaving);
         }
+        let hiding = Hiding::new(&anatomy, &editors);
         Ok(Self {
             anatomy,
             rows,
@@ -113,6 +118,7 @@ impl Pass {
             offset: 0,
             n_rows: 0,
             manipulated: BTreeMap::new(),
+            hiding,
             buffer: Vec::new(),
             observed: Observed {
                 editors,
@@ -126,6 +132,12 @@ impl Pass {
     /// The same with a fault.
     pub fn sabotaged(mut self, sabotage: Option<Sabotage>) -> Self {
         self.sabotage = sabotage;
+        self
+    }
+
+    /// The same, following which token is in which cell from what is known of it.
+    pub fn following(mut self, cells: Option<Cells>) -> Self {
+        self.observed.cells = cells;
         self
     }
 
@@ -197,6 +209,7 @@ impl Pass {
                 true
             }
         };
+        wanted |= self.see_cells_and_masks(index, node)?;
         let role = self.role(index);
         self.follower.take(&self.anatomy.edges, node, role)?;
         // The last node is waited for so that the graph can be put back in order.
@@ -287,6 +300,7 @@ impl Pass {
 
     fn end_evaluation(&mut self) {
         self.follower.begin_anew();
+        self.hiding.begin_anew();
         self.offset += self.n_rows;
     }
 

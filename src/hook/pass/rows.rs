@@ -6,7 +6,7 @@ use crate::hook::sabotage::Sabotage;
 use crate::hook::{HookFault, Row, Tensor};
 
 impl Pass {
-    fn micro_batch(&self) -> Result<&[Row], HookFault> {
+    pub(super) fn micro_batch(&self) -> Result<&[Row], HookFault> {
         self.rows
             .get(self.offset..self.offset + self.n_rows)
             .ok_or(HookFault::RowTotal {
@@ -120,6 +120,7 @@ mod tests {
             inputs: Vec::new(),
             output: None,
             attention: Vec::new(),
+            masks: Vec::new(),
             reads_cache: Vec::new(),
             keys: Vec::new(),
             values: Vec::new(),

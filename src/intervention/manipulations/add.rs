@@ -1,7 +1,7 @@
 //! Steering: Turner et al. 2023, Zou et al. 2023.
 
 use super::super::{
-    Known, Manipulation, Missed, Needs, Parameter, Place, RowEdit, Site, Values, length,
+    Kind, Known, Manipulation, Missed, Needs, Parameter, Place, RowEdit, Site, Values, length,
 };
 
 pub struct Add;
@@ -54,6 +54,10 @@ impl Manipulation for Add {
 
     fn parameters(&self) -> &'static [Parameter] {
         PARAMETERS
+    }
+
+    fn beside(&self, kind: Kind) -> Option<Kind> {
+        Some(Kind::AddRandom.with_parameters_of(kind))
     }
 
     fn needs(&self) -> Needs {

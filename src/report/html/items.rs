@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use serde::Serialize;
 
 use super::{View, in_script};
+use crate::experiment::Treatment;
 use crate::store::ResultRow;
-use crate::sweep::Treatment;
 use crate::tasks::{Metric, TaskSpec};
 
 /// Everything the browser shows. Texts are stored once and meant by their number.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{LeftOut, Spec};
-use crate::intervention::{Kind, SecondWay, Site};
+use crate::intervention::{Action, Kind, Site};
 use crate::tasks::{Task, TaskName};
 
 /// What is done to a prompt.
@@ -209,8 +209,8 @@ fn left_out(out: &LeftOut, sites: &[Site]) -> String {
     let layers: Vec<String> = out.layers.iter().map(ToString::to_string).collect();
     let (layers, kind) = (layers.join(", "), out.manipulation);
     let why = match kind {
-        _ if kind.manipulation().second_way() == Some(SecondWay::SilentWeights) => {
-            "this model has no attention there that could be skipped"
+        _ if matches!(kind.action(0, None), Action::SkipAttention | Action::Hide) => {
+            "this model has no attention there, or none that could be told apart"
         }
         _ if sites.contains(&Site::Residual) => {
             "layers from there up read keys and values of layers below, which stay as they are"
@@ -236,7 +236,7 @@ impl Grid {
     }
 
     /// The number of a task's first cell, and its cells; none of a task that does not run.
-    pub(super) fn of_task(&self, task: TaskName) -> (usize, &[Cell]) {
+    pub(crate) fn of_task(&self, task: TaskName) -> (usize, &[Cell]) {
         let mut first = 0;
         for (of, cells) in &self.tasks {
             if *of == task {

@@ -1,0 +1,118 @@
+//! What manipulations need besides the prompts, read: directions, means over texts.
+
+use std::cell::OnceCell;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::SweepError;
+use crate::directions::read_directions;
+use crate::engine::{
+    DonorStates, Engine, EngineError, Means, Prompt, filler_states, read_texts, scaffold_states,
+};
+use crate::experiment::{Outside, OutsideError};
+use crate::files::Held;
+use crate::intervention::{Kind, Needs, Site, States};
+use crate::runtime::Token;
+use crate::tasks::DataSource;
+
+/// What was read of the files.
+#[derive(Debug, Default)]
+pub struct Given {
+    directions: Option<Arc<States>>,
+    texts: Vec<Prompt>,
+    means: OnceCell<Means>,
+    scaffold: Option<Prompt>,
+}
+
+impl Given {
+    /// Reads the files of a specification.
+    ///
+    /// # Errors
+    /// [`SweepError`]; a file that is another one than at the beginning of a run is one.
+    pub fn read(of: &Outside, engine: &dyn Engine) -> Result<Self, SweepError> {
+        let mut given = Self::default();
+        if let Some(source) = &of.direction {
+            let held = Held::open(&source.path)?;
+            held.expect(&source.sha256)?;
+            let facts = engine.facts();
+            let directions = read_directions(&source.path, facts.n_embd, facts.n_layer);
+            given.directions = Some(Arc::new(directions.map_err(OutsideError::from)?));
+            held.check_path()?;
+        }
+        let texts = read(of.mean_of.as_ref(), "--mean-of", read_texts)?;
+        let prompts = texts.iter().flatten().map(|text| engine.prompt(text));
+        given.texts = prompts.collect::<Result<_, _>>()?;
+        let scaffold = read(of.scaffold.as_ref(), "--scaffold", |path| {
+            std::fs::read_to_string(path)
+        })?;
+        let scaffold = scaffold.map(|text| engine.prompt(text.trim_end()));
+        given.scaffold = scaffold.transpose()?;
+        Ok(given)
+    }
+
+    /// The states that a manipulation puts in place of a prompt's own at sites that have some of
+    /// their own; `None` for those that need no text.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn spliced(
+        &self,
+        kind: Kind,
+        prompt: &Prompt,
+        sites: &[Site],
+        engine: &mut dyn Engine,
+    ) -> Result<Option<DonorStates>, EngineError> {
+        match (kind.manipulation().needs(), &self.scaffold) {
+            (Needs::Filler, _) => filler_states(engine, prompt, sites).map(Some),
+            (Needs::Scaffold, Some(text)) => scaffold_states(engine, text, prompt, sites).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The states that a manipulation of a text needs; `None` for those that need none of these.
+    ///
+    /// # Errors
+    /// The engine's, which computes means once.
+    pub fn states(
+        &self,
+        kind: Kind,
+        tokens: &[Token],
+        engine: &mut dyn Engine,
+    ) -> Result<Option<Arc<States>>, EngineError> {
+        match kind.manipulation().needs() {
+            Needs::Direction => Ok(self.directions.clone()),
+            Needs::Mean => {
+                let means = match self.means.get() {
+                    Some(means) => means,
+                    None => {
+                        let means = Means::over(engine, &self.texts)?;
+                        self.means.get_or_init(|| means)
+                    }
+                };
+                means.states(tokens, kind.is_word("by", "token")).map(Some)
+            }
+            Needs::Nothing | Needs::Donor | Needs::Filler | Needs::Scaffold => Ok(None),
+        }
+    }
+}
+
+/// What is in a file, which must be the one that the run was begun with.
+fn read<T>(
+    of: Option<&DataSource>,
+    option: &'static str,
+    read: impl Fn(&Path) -> io::Result<T>,
+) -> Result<Option<T>, SweepError> {
+    let Some((path, of)) = of.and_then(|of| Some((of.path.as_deref()?, of))) else {
+        return Ok(None);
+    };
+    let held = Held::open(path)?;
+    held.expect(of.sha256.as_deref().unwrap_or(held.sha256()))?;
+    let found = read(path).map_err(|source| OutsideError::Texts {
+        path: path.into(),
+        option,
+        source,
+    })?;
+    held.check_path()?;
+    Ok(Some(found))
+}
