@@ -226,7 +226,7 @@ impl Kind {
     }
 
     /// The same manipulation with the parameters of one that has the same.
-    pub(super) fn with_parameters_of(self, other: Self) -> Self {
+    fn with_parameters_of(self, other: Self) -> Self {
         Self {
             given: other.given,
             ..self
@@ -239,7 +239,9 @@ impl Kind {
         let mut all = Vec::new();
         for &kind in kinds {
             all.push(kind);
-            let control = kind.manipulation().beside(kind);
+            let is_control = |of: &Self| of.manipulation().is_control_of(kind.manipulation());
+            let control = Self::ALL.into_iter().find(is_control);
+            let control = control.map(|control| control.with_parameters_of(kind));
             all.extend(control.filter(|control| !kinds.contains(control)));
         }
         all

@@ -99,9 +99,10 @@ pub trait Manipulation: Sync {
         false
     }
 
-    /// The control that a sweep runs beside it, with the same parameters as `_kind`.
-    fn beside(&self, _kind: Kind) -> Option<Kind> {
-        None
+    /// Whether it is the control of a manipulation, which has the same parameters: sweeps run it
+    /// beside that.
+    fn is_control_of(&self, _other: &dyn Manipulation) -> bool {
+        false
     }
 
     /// Whether it is what corrupts a prompt whose states are restored one by one.

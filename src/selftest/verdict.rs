@@ -217,6 +217,7 @@ pub(super) fn failed(error: &EngineError) -> Verdict {
             error,
             RuntimeError::Hook(
                 HookFault::NoAttention(_)
+                    | HookFault::NoMask(_)
                     | HookFault::NoCache(..)
                     | HookFault::Joined(..)
                     | HookFault::Borrowed { .. }

@@ -1,7 +1,7 @@
 //! Steering: Turner et al. 2023, Zou et al. 2023.
 
 use super::super::{
-    Kind, Known, Manipulation, Missed, Needs, Parameter, Place, RowEdit, Site, Values, length,
+    Known, Manipulation, Missed, Needs, Parameter, Place, RowEdit, Site, Values, length,
 };
 
 pub struct Add;
@@ -54,10 +54,6 @@ impl Manipulation for Add {
 
     fn parameters(&self) -> &'static [Parameter] {
         PARAMETERS
-    }
-
-    fn beside(&self, kind: Kind) -> Option<Kind> {
-        Some(Kind::AddRandom.with_parameters_of(kind))
     }
 
     fn needs(&self) -> Needs {

@@ -38,6 +38,11 @@ impl Manipulation for AddRandom {
         true
     }
 
+    /// Of all else that adds a direction.
+    fn is_control_of(&self, other: &dyn Manipulation) -> bool {
+        std::ptr::eq(other.parameters(), PARAMETERS) && other.name() != self.name()
+    }
+
     fn needs(&self) -> Needs {
         Needs::Direction
     }
