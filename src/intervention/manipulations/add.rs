@@ -6,8 +6,8 @@ use super::super::{
 
 pub struct Add;
 
-/// The parameters of all that add a direction.
-pub(super) const PARAMETERS: &[Parameter] = &[
+/// The parameters of all that add a direction: they are told by having these.
+pub(super) static PARAMETERS: [Parameter; 2] = [
     Parameter {
         name: "scale",
         sentence: "how much of the direction is added; 0 changes nothing",
@@ -53,7 +53,7 @@ impl Manipulation for Add {
     }
 
     fn parameters(&self) -> &'static [Parameter] {
-        PARAMETERS
+        &PARAMETERS
     }
 
     fn needs(&self) -> Needs {

@@ -31,7 +31,7 @@ impl Manipulation for AddRandom {
     }
 
     fn parameters(&self) -> &'static [Parameter] {
-        PARAMETERS
+        &PARAMETERS
     }
 
     fn has_seed(&self) -> bool {
@@ -40,7 +40,7 @@ impl Manipulation for AddRandom {
 
     /// Of all else that adds a direction.
     fn is_control_of(&self, other: &dyn Manipulation) -> bool {
-        std::ptr::eq(other.parameters(), PARAMETERS) && other.name() != self.name()
+        std::ptr::eq(other.parameters(), &PARAMETERS) && other.name() != self.name()
     }
 
     fn needs(&self) -> Needs {
