@@ -33,6 +33,7 @@
 //!
 //! `ARCHITECTURE.md` says how the parts fit together.
 
+mod cli;
 pub mod directions;
 pub mod engine;
 pub mod experiment;
@@ -53,6 +54,8 @@ pub mod stats;
 pub mod store;
 pub mod sweep;
 pub mod tasks;
+
+pub use cli::{SPIN, SPIN_SET, program};
 
 /// The revision that this was built from, with `+changes` where the tree had any.
 pub const REVISION: &str = env!("MIDLAYER_REVISION");

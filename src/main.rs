@@ -1,18 +1,13 @@
 //! The program `midlayer`.
 
-mod cli;
+use midlayer::{SPIN, SPIN_SET};
 
 fn main() -> std::process::ExitCode {
     midlayer::runtime::explain_illegal_instructions();
     #[cfg(target_os = "linux")]
     spin_briefly();
-    cli::main()
+    midlayer::program(std::env::args_os()).into()
 }
-
-/// What OpenMP's runtime takes its spinning from.
-pub const SPIN: &str = "GOMP_SPINCOUNT";
-/// Says that it was set here and not by the user.
-pub const SPIN_SET: &str = "MIDLAYER_SPIN_SET";
 
 /// Threads that wait for each other spin. OpenMP's runtime lets them spin so long that a busy
 /// neighbour on the same cores makes a forward pass five times slower (`midlayer bench

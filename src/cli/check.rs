@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 
 use super::args::CheckModelArgs;
 use super::output::{print, say};
-use midlayer::engine::{Engine, EngineError, Request, Straightforward};
-use midlayer::intervention::Intervention;
-use midlayer::models::{ModelFiles, Remember, cache_folder};
-use midlayer::runtime::{
+use crate::engine::{Engine, EngineError, Request, Straightforward};
+use crate::intervention::Intervention;
+use crate::models::{ModelFiles, Remember, cache_folder};
+use crate::runtime::{
     ChatDate, ContextOptions, Model, ModelOptions, Text, Token, llama_cpp_version,
 };
 
@@ -95,7 +95,7 @@ impl Stamp {
             files.sha256(),
             &json(settings),
             &llama_cpp_version(),
-            midlayer::REVISION,
+            crate::REVISION,
         ]
         .join("\n");
         let name: String = Sha256::digest(&text)

@@ -6,10 +6,10 @@ use super::Usage;
 use super::args::DirectionArgs;
 use super::output::{print, say, table};
 use super::setup::load;
-use midlayer::directions::{Found, Method, between, write_directions};
-use midlayer::engine::{Engine, Straightforward, read_texts};
-use midlayer::intervention::{States, Target};
-use midlayer::report::Column;
+use crate::directions::{Found, Method, between, write_directions};
+use crate::engine::{Engine, Straightforward, read_texts};
+use crate::intervention::{States, Target};
+use crate::report::Column;
 
 pub fn run(args: DirectionArgs) -> anyhow::Result<()> {
     let read = |path: &Path, option: &str| {

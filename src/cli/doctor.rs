@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::output::print;
-use midlayer::models::{Entry, Manifest, Pip, cache_folder, requantized_copies};
-use midlayer::runtime::{cpu_features, devices, llama_cpp_version};
+use crate::models::{Entry, Manifest, Pip, cache_folder, requantized_copies};
+use crate::runtime::{cpu_features, devices, llama_cpp_version};
 
 pub fn run() -> anyhow::Result<()> {
     let mut text = String::new();
@@ -13,7 +13,7 @@ pub fn run() -> anyhow::Result<()> {
         text,
         "midlayer {} ({})",
         env!("CARGO_PKG_VERSION"),
-        midlayer::REVISION
+        crate::REVISION
     )?;
     writeln!(text, "llama.cpp {}", llama_cpp_version())?;
     writeln!(text, "\nCPU kernels built for: {}", features.join(" "))?;

@@ -10,10 +10,10 @@ use clap::ValueEnum;
 use super::Usage;
 use super::args::{ExportArgs, ExportFormat};
 use super::output::{print, print_by, say};
-use midlayer::export::{
+use crate::export::{
     Csv, Exporter, JsonLines, Markdown, Parquet, Prompts, Sql, records, schema_text, write_file,
 };
-use midlayer::store::{DATABASE, StoredRun};
+use crate::store::{DATABASE, StoredRun};
 
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     if args.schema {

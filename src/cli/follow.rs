@@ -13,12 +13,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::output::{say, say_progress};
-use midlayer::experiment::Amount;
-use midlayer::models::{HeldError, ModelFiles};
-use midlayer::runtime::is_ignored;
-use midlayer::shown::visible;
-use midlayer::sweep::Progress;
-use midlayer::tasks::TaskName;
+use crate::experiment::Amount;
+use crate::models::{HeldError, ModelFiles};
+use crate::runtime::is_ignored;
+use crate::shown::visible;
+use crate::sweep::Progress;
+use crate::tasks::TaskName;
 
 /// The user stopped the program.
 #[derive(Debug, thiserror::Error)]

@@ -29,36 +29,42 @@ mod tokens;
 mod try_prompt;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
+use crate::engine::{EngineError, PromptError};
+use crate::experiment::GridError;
+use crate::intervention::{LayerListError, PlanError};
+use crate::models::ModelError;
+use crate::runtime::set_verbose;
+use crate::store::tell_waits;
+use crate::sweep::SweepError;
+use crate::tasks::data::PARQUET_THREAD;
 use args::{Arguments, Command};
 use follow::Stopped;
-use midlayer::engine::{EngineError, PromptError};
-use midlayer::experiment::GridError;
-use midlayer::intervention::{LayerListError, PlanError};
-use midlayer::models::ModelError;
-use midlayer::runtime::set_verbose;
-use midlayer::store::tell_waits;
-use midlayer::sweep::SweepError;
-use midlayer::tasks::data::PARQUET_THREAD;
+
+/// What OpenMP's runtime takes its spinning from.
+pub const SPIN: &str = "GOMP_SPINCOUNT";
+/// The variable that says that `SPIN` was set by the program and not by the user.
+pub const SPIN_SET: &str = "MIDLAYER_SPIN_SET";
 
 /// Wrong usage that clap could not see.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Parses, runs, and turns errors into one line on stderr and an exit code: 2 for wrong usage,
-/// 1 for a failed run, 130 on interrupt.
-pub fn main() -> ExitCode {
+/// The program `midlayer`: parses `arguments`, whose first is the program's name, runs the
+/// command, prints its results to stdout and what else there is to say to stderr. Returns the
+/// exit code: 0, 2 for wrong usage, 1 for a failed run, 130 on interrupt. Where only a text was
+/// asked for (`--help`) or the arguments are none, it ends the process itself.
+pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
     keep_quiet_about_parquet();
-    let arguments = match config::with_file(args::long_names(std::env::args_os())) {
+    let arguments = match config::with_file(args::long_names(arguments)) {
         Ok(arguments) => parsed(arguments),
         Err(error) => {
             output::say(&error.to_string());
-            return ExitCode::from(exit_code(&error));
+            return exit_code(&error);
         }
     };
     set_verbose(arguments.verbose);
@@ -85,13 +91,13 @@ pub fn main() -> ExitCode {
         Command::CheckModel(args) => check::run(args),
     };
     let Err(error) = result else {
-        return ExitCode::SUCCESS;
+        return 0;
     };
     if error.is::<output::Closed>() {
-        return ExitCode::SUCCESS;
+        return 0;
     }
     output::say(&error.to_string());
-    ExitCode::from(exit_code(&error))
+    exit_code(&error)
 }
 
 /// Parses, or ends the program with what is wrong.

@@ -1,10 +1,10 @@
 //! What to know of a sweep before it runs.
 
 use super::output::say;
-use midlayer::experiment::Spec;
-use midlayer::intervention::Kind;
-use midlayer::stats::{Expected, FEWEST_ITEMS, normal_quantile, tango_bound, wilson};
-use midlayer::sweep::{Prepared, PreparedTask};
+use crate::experiment::Spec;
+use crate::intervention::Kind;
+use crate::stats::{Expected, FEWEST_ITEMS, normal_quantile, tango_bound, wilson};
+use crate::sweep::{Prepared, PreparedTask};
 
 /// What to know of a variant before it runs.
 pub fn notes(prepared: &Prepared) -> Vec<String> {

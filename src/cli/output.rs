@@ -3,9 +3,9 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 
+use crate::report::{Column, fit};
+use crate::shown::visible;
 use indicatif::{ProgressBar, ProgressStyle};
-use midlayer::report::{Column, fit};
-use midlayer::shown::visible;
 
 /// Nobody reads stdout any more (`midlayer ... | head`): a reason to stop, and to say nothing.
 #[derive(Debug, thiserror::Error)]

@@ -6,8 +6,8 @@ use super::Usage;
 use super::args::PullArgs;
 use super::output::{print, say, spinner};
 use super::setup::check_caches;
-use midlayer::hub::{DATASETS, Hub, HubOptions, dataset_file};
-use midlayer::models::{Manifest, Part, Pip, cache_folder, pull};
+use crate::hub::{DATASETS, Hub, HubOptions, dataset_file};
+use crate::models::{Manifest, Part, Pip, cache_folder, pull};
 
 pub fn run(args: PullArgs) -> anyhow::Result<()> {
     let manifest = Manifest::builtin();

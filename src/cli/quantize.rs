@@ -8,11 +8,9 @@ use super::args::QuantizeArgs;
 use super::check::{Settings, check};
 use super::output::{print, say, table, tensor_bar};
 use super::setup::{check_caches, find};
-use midlayer::models::{ModelFiles, Remember, requantize};
-use midlayer::report::Column::{Numbers, Words};
-use midlayer::runtime::{
-    ContextOptions, Facts, Model, ModelOptions, model_name, quantize_progress,
-};
+use crate::models::{ModelFiles, Remember, requantize};
+use crate::report::Column::{Numbers, Words};
+use crate::runtime::{ContextOptions, Facts, Model, ModelOptions, model_name, quantize_progress};
 
 pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
     check_caches()?;

@@ -2,8 +2,8 @@
 
 use super::args::ReportArgs;
 use super::output::{print, say, width};
-use midlayer::report::{self, Report};
-use midlayer::store::StoredRun;
+use crate::report::{self, Report};
+use crate::store::StoredRun;
 
 pub fn run(args: ReportArgs) -> anyhow::Result<()> {
     let options = args.verdicts.options();

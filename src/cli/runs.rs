@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::Usage;
 use super::args::RunsArgs;
 use super::output::{print, say, table};
-use midlayer::report::Column::{self, Numbers, Words};
-use midlayer::store::{DATABASE, StoreError, StoredRun, StoredVariant};
+use crate::report::Column::{self, Numbers, Words};
+use crate::store::{DATABASE, StoreError, StoredRun, StoredVariant};
 
 const HEAD: [&str; 8] = [
     "run",

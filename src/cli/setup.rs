@@ -8,15 +8,15 @@ use super::Usage;
 use super::args::ModelArgs;
 use super::check::{Settings, check};
 use super::output::{say, spinner};
-use midlayer::engine::{Engine, Planned, Straightforward, Strategy};
-use midlayer::hook::Anatomy;
-use midlayer::hub::{Hub, HubOptions, model_file};
-use midlayer::intervention::{Kind, Needs};
-use midlayer::models::{
+use crate::engine::{Engine, Planned, Straightforward, Strategy};
+use crate::hook::Anatomy;
+use crate::hub::{Hub, HubOptions, model_file};
+use crate::intervention::{Kind, Needs};
+use crate::models::{
     CACHE_VARIABLE, HubModel, Manifest, ModelFiles, Remember, cache_folder, requantized_copy,
     resolve, source,
 };
-use midlayer::runtime::{Context, ContextOptions, Level, Model, ModelOptions};
+use crate::runtime::{Context, ContextOptions, Level, Model, ModelOptions};
 
 /// A loaded model and where it came from.
 pub struct Loaded {

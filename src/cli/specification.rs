@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use super::args::{ChatArg, SweepArgs, TaskArg, YesNo};
 use super::pull::pulled_dataset;
 use super::setup::Loaded;
-use midlayer::engine::Strategy;
-use midlayer::experiment::{ModelIdentity, Outside, Spec};
-use midlayer::hub::Origin;
-use midlayer::intervention::Kind;
-use midlayer::models::{Held, Remember, cache_folder};
-use midlayer::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
-use midlayer::tasks::own::Definition;
-use midlayer::tasks::{DataSource, Task, TaskError, TaskName, TaskSpec};
+use crate::engine::Strategy;
+use crate::experiment::{ModelIdentity, Outside, Spec};
+use crate::hub::Origin;
+use crate::intervention::Kind;
+use crate::models::{Held, Remember, cache_folder};
+use crate::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
+use crate::tasks::own::Definition;
+use crate::tasks::{DataSource, Task, TaskError, TaskName, TaskSpec};
 
 /// The cache types to compare, as (K, V).
 pub fn cache_types(args: &SweepArgs) -> Vec<(CacheType, CacheType)> {

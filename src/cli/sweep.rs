@@ -10,12 +10,12 @@ use super::output::{print, say, width};
 use super::selftest::{Wishes, before_sweep};
 use super::setup::{Loaded, load_file, model_files};
 use super::specification::{cache_types, specification};
-use midlayer::experiment::{Comparison, Spec, Variant, alike, labels};
-use midlayer::models::Remember;
-use midlayer::report::{self, Report};
-use midlayer::store::{Part, Store, StoredRun};
-use midlayer::sweep;
-use midlayer::sweep::{Prepared, Summary, SweepError};
+use crate::experiment::{Comparison, Spec, Variant, alike, labels};
+use crate::models::Remember;
+use crate::report::{self, Report};
+use crate::store::{Part, Store, StoredRun};
+use crate::sweep;
+use crate::sweep::{Prepared, Summary, SweepError};
 
 pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     args.outside.check(args.manipulate.iter().copied())?;
@@ -52,7 +52,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     if let Some(notice) = store.notice() {
         say(&notice);
     }
-    store.begin_session(midlayer::REVISION, std::env::consts::ARCH)?;
+    store.begin_session(crate::REVISION, std::env::consts::ARCH)?;
     store.note_command(&command_line(std::env::args_os().skip(1)))?;
     for (n, prepared) in prepared.iter().enumerate() {
         prepared.note(&mut store.part(n))?;
@@ -131,7 +131,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
     say(&format!("wrote {}", page.display()));
     say(&format!(
         "results are in {}",
-        out.join(midlayer::store::DATABASE).display()
+        out.join(crate::store::DATABASE).display()
     ));
     printed
 }

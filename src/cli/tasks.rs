@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::args::TasksArgs;
 use super::output::print;
-use midlayer::tasks::own::{Definition, ENDINGS};
-use midlayer::tasks::{TASKS, Task, TaskName};
+use crate::tasks::own::{Definition, ENDINGS};
+use crate::tasks::{TASKS, Task, TaskName};
 
 pub fn run(args: &TasksArgs) -> anyhow::Result<()> {
     match &args.file {

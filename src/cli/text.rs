@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::Usage;
-use midlayer::engine::{TextPart, TokenSelector};
+use crate::engine::{TextPart, TokenSelector};
 
 /// The text that an argument stands for: `\n` is a line end, `\t` a tab, `\\` a backslash; any
 /// other backslash is itself.

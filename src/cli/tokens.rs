@@ -8,11 +8,11 @@ use super::args::{Format, PromptArgs, TokensArgs};
 use super::output::{print, table};
 use super::setup::load;
 use super::text::{plain, shown};
-use midlayer::engine::{Engine, Prompt};
-use midlayer::intervention::PositionSet;
-use midlayer::report::Column::{Numbers, Words};
-use midlayer::runtime::Model;
-use midlayer::shown::json;
+use crate::engine::{Engine, Prompt};
+use crate::intervention::PositionSet;
+use crate::report::Column::{Numbers, Words};
+use crate::runtime::Model;
+use crate::shown::json;
 
 /// What `--help` says of the lines.
 pub const FIELDS: &str = "\

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::{Format, ModelArgs};
 use crate::cli::Usage;
-use midlayer::engine::Planned;
+use crate::engine::Planned;
 
 #[derive(Args)]
 pub struct BenchArgs {

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::ModelArgs;
 use crate::cli::Usage;
-use midlayer::directions::Method;
-use midlayer::experiment::Files;
-use midlayer::intervention::{Kind, Needs, Values};
+use crate::directions::Method;
+use crate::experiment::Files;
+use crate::intervention::{Kind, Needs, Values};
 
 /// The manipulations of `midlayer try`.
 pub const WHAT_TO_DO: &str = "What to do: a comma separates runs, + stacks manipulations in one run, @ fixes a layer (freeze,random or inject@8+freeze@20)";

@@ -8,8 +8,8 @@ use super::{
     Format, KvArg, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, SiteArg, all_manipulations,
     manipulations, seeds, text,
 };
-use midlayer::engine::TokenSelector;
-use midlayer::intervention::{Extent, Kind, LayerList};
+use crate::engine::TokenSelector;
+use crate::intervention::{Extent, Kind, LayerList};
 
 const EXAMPLES: &str = "\
 Examples:

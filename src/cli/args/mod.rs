@@ -23,10 +23,10 @@ pub use sweep::*;
 pub use wording::*;
 
 use super::text;
-use midlayer::engine::{TextPart, TokenSelector};
-use midlayer::hook::Sabotage;
-use midlayer::intervention::{Kind, LayerList};
-use midlayer::runtime::{Architecture, Level};
+use crate::engine::{TextPart, TokenSelector};
+use crate::hook::Sabotage;
+use crate::intervention::{Kind, LayerList};
+use crate::runtime::{Architecture, Level};
 
 /// Rewrite what prior tokens leave for later ones, layer by layer, in quantized GGUF models
 #[derive(Parser)]
@@ -383,8 +383,8 @@ pub fn long_names(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::CacheType;
     use clap::CommandFactory;
-    use midlayer::runtime::CacheType;
 
     #[test]
     fn the_arguments_are_well_formed() {

@@ -4,9 +4,9 @@ use clap::{Args, ValueEnum};
 
 use super::super::text;
 use super::extents;
-use midlayer::engine::TokenSelector;
-use midlayer::intervention::{Extent, Site};
-use midlayer::runtime::{CacheType, FlashAttention};
+use crate::engine::TokenSelector;
+use crate::intervention::{Extent, Site};
+use crate::runtime::{CacheType, FlashAttention};
 
 /// How a model is loaded and run, spelled as llama.cpp's tools do.
 #[derive(Args, Clone)]

@@ -9,12 +9,12 @@ use super::{
     GenerationArgs, ModelArgs, OutsideArgs, PlaceArgs, WordingArgs, all_manipulations,
     manipulations, seeds,
 };
-use midlayer::engine::{Planned, Strategy};
-use midlayer::intervention::{Kind, LayerList};
-use midlayer::report::Options;
-use midlayer::runtime::CacheType;
-use midlayer::stats::{Margin, Until};
-use midlayer::tasks::{TASKS, TaskName};
+use crate::engine::{Planned, Strategy};
+use crate::intervention::{Kind, LayerList};
+use crate::report::Options;
+use crate::runtime::CacheType;
+use crate::stats::{Margin, Until};
+use crate::tasks::{TASKS, TaskName};
 
 #[derive(Args)]
 pub struct SweepArgs {

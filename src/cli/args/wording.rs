@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::YesNo;
-use midlayer::engine::Wording;
-use midlayer::runtime::ChatDate;
+use crate::engine::Wording;
+use crate::runtime::ChatDate;
 
 /// How texts become prompts.
 #[derive(Args, Clone)]

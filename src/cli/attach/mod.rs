@@ -18,7 +18,7 @@ use rustix::fs::{Access, access};
 use super::Usage;
 use super::args::AttachArgs;
 use super::output::print;
-use midlayer::plan::Plan;
+use crate::plan::Plan;
 use obstacle::obstacle;
 
 /// What the system's loader loads before a program's own libraries.
@@ -45,8 +45,10 @@ pub fn run(args: AttachArgs) -> anyhow::Result<()> {
     let mut command = Command::new(&program);
     command.args(arguments).env(PRELOAD, preload(&library)?);
     // What was set for this program alone (main.rs).
-    if env::var_os(crate::SPIN_SET).is_some() {
-        command.env_remove(crate::SPIN).env_remove(crate::SPIN_SET);
+    if env::var_os(crate::cli::SPIN_SET).is_some() {
+        command
+            .env_remove(crate::cli::SPIN)
+            .env_remove(crate::SPIN_SET);
     }
     if args.check {
         return check::run(command, &program, Duration::from_secs(args.seconds));

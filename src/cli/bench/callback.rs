@@ -9,9 +9,9 @@ use super::super::args::{BenchCallbackArgs, Format};
 use super::super::output::{print, spinner};
 use super::super::setup::{Loaded, load};
 use super::{median, prompt_rows};
-use midlayer::hook::Row;
-use midlayer::intervention::{Action, Editor, Intervention, LayerSpan};
-use midlayer::runtime::{Context, RuntimeError};
+use crate::hook::Row;
+use crate::intervention::{Action, Editor, Intervention, LayerSpan};
+use crate::runtime::{Context, RuntimeError};
 
 /// What is measured.
 const VARIANTS: [&str; 4] = [

@@ -6,8 +6,8 @@ use super::super::args::{BenchGenerationArgs, Format};
 use super::super::output::{print, spinner};
 use super::super::setup::load;
 use super::{Line, Sense, median, prompt_tokens};
-use midlayer::engine::{Engine, Request, Rerun, argmax};
-use midlayer::intervention::Intervention;
+use crate::engine::{Engine, Request, Rerun, argmax};
+use crate::intervention::Intervention;
 
 /// What is measured: one way of generating to another.
 const ROWS: [&str; 2] = ["freeze to clean", "rerun to freeze"];

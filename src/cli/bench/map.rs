@@ -11,11 +11,11 @@ use super::super::output::{print, spinner};
 use super::super::setup::{Loaded, load};
 use super::super::try_prompt::engine;
 use super::{Line, Sense, median, prompt_tokens, timed};
-use midlayer::engine::{Decode, Engine, Planned, Prompt, Request, Straightforward, Work};
-use midlayer::hook::{Anatomy, Cut, Row, Start};
-use midlayer::intervention::{Extent, Kind, PositionSet, Site, States};
-use midlayer::maps::{Followed, Lens, Measure, Question, draw, first_picture};
-use midlayer::runtime::{Context, Token};
+use crate::engine::{Decode, Engine, Planned, Prompt, Request, Straightforward, Work};
+use crate::hook::{Anatomy, Cut, Row, Start};
+use crate::intervention::{Extent, Kind, PositionSet, Site, States};
+use crate::maps::{Followed, Lens, Measure, Question, draw, first_picture};
+use crate::runtime::{Context, Token};
 
 const MAP: &str = "effect map, all tokens and layers";
 const SHARE: &str = "effect map, share of what arithmetic allows";

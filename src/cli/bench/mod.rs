@@ -18,10 +18,10 @@ use serde_json::json;
 use super::args::{BenchArgs, BenchCommand, Format};
 use super::output::print;
 use super::setup::Loaded;
-use midlayer::engine::{Engine, EngineError, Request};
-use midlayer::hook::Row;
-use midlayer::intervention::{Extent, Kind, PositionSet};
-use midlayer::runtime::Token;
+use crate::engine::{Engine, EngineError, Request};
+use crate::hook::Row;
+use crate::intervention::{Extent, Kind, PositionSet};
+use crate::runtime::Token;
 
 pub fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.what {

@@ -10,8 +10,8 @@ use super::super::args::{BenchNeighboursArgs, Format};
 use super::super::output::{print, spinner};
 use super::super::setup::{Loaded, load};
 use super::{median, prompt_rows};
-use midlayer::hook::Row;
-use midlayer::runtime::{Context, ContextOptions};
+use crate::hook::Row;
+use crate::runtime::{Context, ContextOptions};
 
 /// How many other processes compute all the time.
 const NEIGHBOURS: [usize; 3] = [0, 1, 3];

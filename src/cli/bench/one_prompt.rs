@@ -9,8 +9,8 @@ use super::super::output::{print, spinner};
 use super::super::setup::load;
 use super::super::try_prompt::engine;
 use super::{Line, Sense, cells, median, prompt_tokens, timed};
-use midlayer::engine::{Engine, EngineError, Request};
-use midlayer::intervention::Kind;
+use crate::engine::{Engine, EngineError, Request};
+use crate::intervention::Kind;
 
 /// What is asked of the ratio. One prompt under `random` allows no more than 2 L / (L + 1): with
 /// the manipulation at layer k, what is above it must be computed.

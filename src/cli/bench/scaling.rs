@@ -6,9 +6,9 @@ use super::super::args::BenchScalingArgs;
 use super::super::output::{print, say, spinner};
 use super::super::setup::{Loaded, load};
 use super::{cells, median, prompt_tokens, timed};
-use midlayer::engine::{Request, Strategy};
-use midlayer::intervention::Kind;
-use midlayer::report::{ScalingLine, ScalingPanel, scaling_svg};
+use crate::engine::{Request, Strategy};
+use crate::intervention::Kind;
+use crate::report::{ScalingLine, ScalingPanel, scaling_svg};
 
 const KINDS: [Kind; 2] = [Kind::Freeze, Kind::Random];
 /// Prompt lengths, and the length where the number of layers varies.

@@ -3,7 +3,7 @@
 
 use super::super::args::BenchStatisticsArgs;
 use super::super::output::{print, say, spinner};
-use midlayer::stats::simulation::study::{Line, Study, exact_size, run as simulate};
+use crate::stats::simulation::study::{Line, Study, exact_size, run as simulate};
 
 pub fn run(args: &BenchStatisticsArgs) -> anyhow::Result<()> {
     let sets = args.sets as usize;

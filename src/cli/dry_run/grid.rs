@@ -1,11 +1,11 @@
 //! The grid as a table: what runs of each task, at which layers, with which seeds.
 
 use crate::cli::output::table;
-use midlayer::experiment::Treatment;
-use midlayer::intervention::Kind;
-use midlayer::report::Column;
-use midlayer::sweep::Prepared;
-use midlayer::tasks::Item;
+use crate::experiment::Treatment;
+use crate::intervention::Kind;
+use crate::report::Column;
+use crate::sweep::Prepared;
+use crate::tasks::Item;
 
 /// Every kind of cell of a variant by task, with its items and results.
 pub fn of(prepared: &Prepared) -> String {
@@ -87,7 +87,7 @@ fn spans(layers: &[u32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use midlayer::intervention::LayerList;
+    use crate::intervention::LayerList;
 
     #[test]
     fn layers_are_written_as_they_are_read() {

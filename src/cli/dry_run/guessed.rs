@@ -1,10 +1,10 @@
 //! Models that are not here: what they take, by their size.
 
-use midlayer::engine::{Cost, Decode, Planned, Request, Shape};
-use midlayer::experiment::Variant;
-use midlayer::models::HubModel;
-use midlayer::runtime::Facts;
-use midlayer::sweep::{Prices, Speed, layer_weights};
+use crate::engine::{Cost, Decode, Planned, Request, Shape};
+use crate::experiment::Variant;
+use crate::models::HubModel;
+use crate::runtime::Facts;
+use crate::sweep::{Prices, Speed, layer_weights};
 
 /// The share of a layer's products that keys and values take: a guess between models with many
 /// and with few heads for them.

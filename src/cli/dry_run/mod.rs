@@ -14,15 +14,15 @@ use super::output::{print, say, say_progress, spinner, table, width};
 use super::selftest::seconds_before;
 use super::setup::{Loaded, Named, load_unnoted, named_models};
 use super::specification::{cache_types, specification};
+use crate::engine::{Planned, Strategy};
+use crate::experiment::{Spec, Variant, alike, labels};
+use crate::models::{Manifest, Remember, cache_folder};
+use crate::report::{Column, wrap};
+use crate::runtime::CacheType;
+use crate::stats::{Expected, Margin};
+use crate::sweep::{Effort, Measured, Pilot, Prepared, Prices, Speed, estimate, pilot};
+use crate::tasks::TaskName;
 use guessed::{Guessed, buffers_of, facts_of};
-use midlayer::engine::{Planned, Strategy};
-use midlayer::experiment::{Spec, Variant, alike, labels};
-use midlayer::models::{Manifest, Remember, cache_folder};
-use midlayer::report::{Column, wrap};
-use midlayer::runtime::CacheType;
-use midlayer::stats::{Expected, Margin};
-use midlayer::sweep::{Effort, Measured, Pilot, Prepared, Prices, Speed, estimate, pilot};
-use midlayer::tasks::TaskName;
 
 /// How long each of three measures of this machine's speed may take.
 const MEASURING: Duration = Duration::from_millis(800);

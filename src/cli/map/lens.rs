@@ -13,9 +13,9 @@ use crate::cli::setup::{Loaded, load};
 use crate::cli::text::{plain, shown};
 use crate::cli::tokens::read;
 use crate::cli::try_prompt::{answer_tokens, engine};
-use midlayer::engine::{Engine, Planned, Prompt};
-use midlayer::maps::{Form, Lens, LensPicture};
-use midlayer::runtime::Token;
+use crate::engine::{Engine, Planned, Prompt};
+use crate::maps::{Form, Lens, LensPicture};
+use crate::runtime::Token;
 
 pub fn run(args: &MapArgs) -> anyhow::Result<()> {
     check_files(args)?;

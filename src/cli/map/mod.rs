@@ -14,15 +14,13 @@ use super::setup::{Loaded, load};
 use super::text::{plain, shown};
 use super::tokens::read;
 use super::try_prompt::engine;
-use midlayer::engine::{
-    DonorStates, Engine, Planned, Prompt, Request, TokenSelector, donor_states,
-};
-use midlayer::experiment::Outside;
-use midlayer::intervention::{Kind, Needs, PositionSet};
-use midlayer::maps::{
+use crate::engine::{DonorStates, Engine, Planned, Prompt, Request, TokenSelector, donor_states};
+use crate::experiment::Outside;
+use crate::intervention::{Kind, Needs, PositionSet};
+use crate::maps::{
     Corruption, Followed, Form, Map, Measure, Picture, Question, draw, first_picture,
 };
-use midlayer::sweep::Given;
+use crate::sweep::Given;
 use terminal::Paint;
 
 /// So many times a map is shown while it grows.

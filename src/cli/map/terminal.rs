@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::io::IsTerminal;
 
-use midlayer::maps::{Picture, colour};
-use midlayer::shown::visible;
+use crate::maps::{Picture, colour};
+use crate::shown::visible;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How a cell is painted.
@@ -199,7 +199,7 @@ pub fn bare(painted: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use midlayer::maps::Map;
+    use crate::maps::Map;
 
     fn map() -> Map {
         Map {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::super::args::ModelArgs;
 use super::super::setup::context_options;
-use midlayer::engine::Strategy;
-use midlayer::hook::Sabotage;
-use midlayer::intervention::{Kind, Site};
-use midlayer::runtime::{Architecture, Context, ContextOptions, Facts, Synthetic};
-use midlayer::selftest::{self, Scope, SelfTest, Silent, Subject, Verdict, Watch};
+use crate::engine::Strategy;
+use crate::hook::Sabotage;
+use crate::intervention::{Kind, Site};
+use crate::runtime::{Architecture, Context, ContextOptions, Facts, Synthetic};
+use crate::selftest::{self, Scope, SelfTest, Silent, Subject, Verdict, Watch};
 
 const HEAD: &str = "# Architectures
 

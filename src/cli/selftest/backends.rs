@@ -9,9 +9,9 @@ use super::follow::Follow;
 use super::{Wrong, architectures, examine};
 use crate::cli::Usage;
 use crate::cli::output::print;
-use midlayer::engine::Strategy;
-use midlayer::runtime::{Architecture, Device, Synthetic, cpu_features, devices};
-use midlayer::selftest::{Scope, SelfTest, worst};
+use crate::engine::Strategy;
+use crate::runtime::{Architecture, Device, Synthetic, cpu_features, devices};
+use crate::selftest::{Scope, SelfTest, worst};
 
 /// Layers at which manipulations are carried out.
 const LAYERS: u32 = 3;

@@ -7,11 +7,11 @@ use super::super::setup::Loaded;
 use super::follow::Follow;
 use super::kept::Kept;
 use super::{Wrong, examine};
-use midlayer::engine::{Engine, Strategy};
-use midlayer::experiment::Spec;
-use midlayer::selftest::{Scope, SelfTest};
-use midlayer::store::Part;
-use midlayer::sweep::{Measured, Prepared, Prices, Speed, estimate};
+use crate::engine::{Engine, Strategy};
+use crate::experiment::Spec;
+use crate::selftest::{Scope, SelfTest};
+use crate::store::Part;
+use crate::sweep::{Measured, Prepared, Prices, Speed, estimate};
 
 /// Layers at which it is made at most: the first, the middle and the last one of the sweep.
 const LAYERS: usize = 3;
@@ -44,7 +44,7 @@ pub fn before_sweep(
     wishes: Wishes,
 ) -> anyhow::Result<()> {
     let spec = &prepared.variant().spec;
-    let known = part.selftest(midlayer::REVISION)?;
+    let known = part.selftest(crate::REVISION)?;
     if let Some(found) = known.filter(|found| !found.left_out) {
         return judge(&found, spec, wishes.force);
     }
@@ -53,7 +53,7 @@ pub fn before_sweep(
             left_out: true,
             ..SelfTest::default()
         };
-        part.put_selftest(midlayer::REVISION, &left_out)?;
+        part.put_selftest(crate::REVISION, &left_out)?;
         say("the self-test is left out (--no-selftest); reports say so");
         return Ok(());
     }
@@ -77,7 +77,7 @@ pub fn before_sweep(
             }
         }
     };
-    part.put_selftest(midlayer::REVISION, &found)?;
+    part.put_selftest(crate::REVISION, &found)?;
     judge(&found, spec, wishes.force)
 }
 
@@ -222,7 +222,7 @@ fn doubts(found: &SelfTest, spec: &Spec) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use midlayer::engine::{Cost, Decode, Request};
+    use crate::engine::{Cost, Decode, Request};
 
     #[test]
     fn every_manipulation_has_a_layer() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::output::say_progress;
-use midlayer::selftest::Watch;
+use crate::selftest::Watch;
 
 /// Lines on what is no terminal are at least so far apart.
 const APART: Duration = Duration::from_secs(5);

@@ -6,9 +6,9 @@ use std::time::UNIX_EPOCH;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use midlayer::experiment::Spec;
-use midlayer::models::cache_folder;
-use midlayer::selftest::{Scope, SelfTest};
+use crate::experiment::Spec;
+use crate::models::cache_folder;
+use crate::selftest::{Scope, SelfTest};
 
 /// The examinations of one model under one set of settings by this very program.
 pub struct Kept {
@@ -28,7 +28,7 @@ impl Kept {
             spec.gpu_layers,
             spec.devices,
             spec.llama_cpp,
-            midlayer::REVISION,
+            crate::REVISION,
             program(),
         ]);
         let key = Sha256::digest(key.to_string());

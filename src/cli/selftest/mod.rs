@@ -13,10 +13,10 @@ use serde_json::json;
 use super::args::{Format, SelftestArgs};
 use super::output::{print, table, width};
 use super::setup::{Loaded, load};
-use midlayer::engine::Strategy;
-use midlayer::report::{Column, wrap};
-use midlayer::runtime::{Architecture, ContextOptions, Facts, Model, ModelOptions, RuntimeError};
-use midlayer::selftest::{self, Check, Scope, SelfTest, Silent, Subject, Verdict, Watch};
+use crate::engine::Strategy;
+use crate::report::{Column, wrap};
+use crate::runtime::{Architecture, ContextOptions, Facts, Model, ModelOptions, RuntimeError};
+use crate::selftest::{self, Check, Scope, SelfTest, Silent, Subject, Verdict, Watch};
 
 pub use before::{Wishes, before_sweep, seconds_before};
 use follow::Follow;

@@ -2,8 +2,8 @@
 
 use crate::cli::Usage;
 use crate::cli::text::shown;
-use midlayer::engine::{Engine, Outcome, Prompt, Request, log_softmax, rank};
-use midlayer::runtime::{Model, Token};
+use crate::engine::{Engine, Outcome, Prompt, Request, log_softmax, rank};
+use crate::runtime::{Model, Token};
 
 /// An answer and its tokens: those of prompt and answer together, after the prompt's own.
 pub struct Answer {

@@ -6,10 +6,10 @@ use super::answers::Answer;
 use super::runs::Run;
 use crate::cli::text::plain;
 use crate::cli::tokens::Listed;
-use midlayer::engine::{Outcome, Prompt, argmax, kl, log_softmax, top};
-use midlayer::hook::Touched;
-use midlayer::runtime::{Model, Token};
-use midlayer::shown;
+use crate::engine::{Outcome, Prompt, argmax, kl, log_softmax, top};
+use crate::hook::Touched;
+use crate::runtime::{Model, Token};
+use crate::shown;
 
 /// What `--help` says of the lines.
 pub const FIELDS: &str = "\

@@ -19,12 +19,12 @@ use super::output::{print, run_bar, say, width};
 use super::setup::{Loaded, load};
 use super::text::plain;
 use super::tokens::{listed, read};
+use crate::engine::{Ending, Engine, Outcome, Planned, Prompt, Request};
+use crate::plan::{Plan, Shape};
+use crate::runtime::Model;
 pub use answers::answer_tokens;
 use answers::{Answer, follow};
 use json::Line;
-use midlayer::engine::{Ending, Engine, Outcome, Planned, Prompt, Request};
-use midlayer::plan::{Plan, Shape};
-use midlayer::runtime::Model;
 use rows::{Layout, Row};
 use runs::Run;
 

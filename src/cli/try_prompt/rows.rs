@@ -5,9 +5,9 @@ use std::fmt::Write;
 use super::answers::{Answer, Chance};
 use super::runs::Run;
 use crate::cli::text::{cut, padded, shown};
-use midlayer::engine::{Outcome, kl};
-use midlayer::report::wrap;
-use midlayer::runtime::Model;
+use crate::engine::{Outcome, kl};
+use crate::report::wrap;
+use crate::runtime::Model;
 
 /// What a line shows.
 pub struct Row {

@@ -6,11 +6,11 @@ use crate::cli::Usage;
 use crate::cli::args::{TryArgs, YesNo};
 use crate::cli::output::say;
 use crate::cli::setup::Stack;
-use midlayer::engine::{DonorStates, Engine, Prompt, PromptError, Request, TextPart, donor_states};
-use midlayer::experiment::Outside;
-use midlayer::hook::{Anatomy, HookFault};
-use midlayer::intervention::{Kind, Needs, PositionSet, Site};
-use midlayer::sweep::Given;
+use crate::engine::{DonorStates, Engine, Prompt, PromptError, Request, TextPart, donor_states};
+use crate::experiment::Outside;
+use crate::hook::{Anatomy, HookFault};
+use crate::intervention::{Kind, Needs, PositionSet, Site};
+use crate::sweep::Given;
 
 /// One run to show.
 pub struct Run {

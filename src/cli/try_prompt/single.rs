@@ -7,11 +7,11 @@ use super::answers::{Answer, percent};
 use super::runs::Run;
 use crate::cli::output::{table, width};
 use crate::cli::text::shown;
-use midlayer::engine::{Outcome, kl, log_softmax, top};
-use midlayer::hook::Touched;
-use midlayer::report::Column::{Numbers, Words};
-use midlayer::report::wrap;
-use midlayer::runtime::Model;
+use crate::engine::{Outcome, kl, log_softmax, top};
+use crate::hook::Touched;
+use crate::report::Column::{Numbers, Words};
+use crate::report::wrap;
+use crate::runtime::Model;
 
 /// How many of the likeliest tokens are shown.
 const SHOWN: usize = 10;

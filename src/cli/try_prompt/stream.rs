@@ -3,8 +3,8 @@
 use super::runs::Run;
 use crate::cli::output::{print, width};
 use crate::cli::text::{cut, padded, shown};
-use midlayer::engine::{Engine, Request, Session, argmax};
-use midlayer::runtime::{Model, Token};
+use crate::engine::{Engine, Request, Session, argmax};
+use crate::runtime::{Model, Token};
 
 /// A text being continued token by token.
 struct Stream<'e> {

@@ -1,11 +1,11 @@
 //! What is timed, and the least that each case needs.
 
 use super::{Bench, LONG};
-use midlayer::engine::{Cost, Decode, Engine, Request, Straightforward, Wording, donor_states};
-use midlayer::hook::CacheFill;
-use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Site};
-use midlayer::sweep::ITEMS_TOGETHER;
-use midlayer::tasks::{Capitals, Item, Room};
+use crate::engine::{Cost, Decode, Engine, Request, Straightforward, Wording, donor_states};
+use crate::hook::CacheFill;
+use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site};
+use crate::sweep::ITEMS_TOGETHER;
+use crate::tasks::{Capitals, Item, Room};
 
 const CAPITALS: usize = 40;
 /// One of so many capitals is run the straightforward way.

@@ -11,10 +11,10 @@ use crate::cli::Usage;
 use crate::cli::args::{BenchSweepArgs, Format};
 use crate::cli::output::{print, spinner};
 use crate::cli::setup::{Loaded, load};
-use midlayer::engine::{Engine, Planned, Request, Rerun, Straightforward, Work};
-use midlayer::hook::Row;
-use midlayer::intervention::{Intervention, Kind};
-use midlayer::runtime::Context;
+use crate::engine::{Engine, Planned, Request, Rerun, Straightforward, Work};
+use crate::hook::Row;
+use crate::intervention::{Intervention, Kind};
+use crate::runtime::Context;
 
 /// Prompts of this many tokens, as many as the targets speak of.
 const LONG: u32 = 250;

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::super::terminal::{ABOVE, Paint, background, label_width, quoted};
 use crate::cli::text::{cut, padded};
-use midlayer::maps::{LensPicture, Said, written};
-use midlayer::shown::visible;
+use crate::maps::{LensPicture, Said, written};
+use crate::shown::visible;
 
 /// Columns of a cell that shows a token, the mark before it included, and of one that shows how
 /// probable the answer is.
@@ -157,8 +157,8 @@ impl Told<'_> {
 mod tests {
     use super::super::super::terminal::bare;
     use super::*;
-    use midlayer::maps::{Lens, Standing};
-    use midlayer::runtime::Token;
+    use crate::maps::{Lens, Standing};
+    use crate::runtime::Token;
     use unicode_width::UnicodeWidthStr;
 
     const TEXTS: [&str; 3] = [" Paris", "日本日本日本\u{1b}", "\n"];
