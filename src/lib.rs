@@ -43,8 +43,10 @@ mod ggml;
 pub mod hook;
 pub mod hub;
 pub mod intervention;
+pub mod loading;
 pub mod maps;
 pub mod models;
+pub mod own;
 pub mod plan;
 pub mod report;
 pub mod runtime;
@@ -54,6 +56,7 @@ pub mod stats;
 pub mod store;
 pub mod sweep;
 pub mod tasks;
+pub mod trial;
 
 pub use cli::{SPIN, SPIN_SET, program};
 

@@ -3,6 +3,33 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+/// A token's text in quotes, as people read it: control characters escaped, and bytes that are
+/// no text on their own as `<E3>`.
+pub fn shown(bytes: &[u8]) -> String {
+    let mut text = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        let quoted = format!("{:?}", chunk.valid());
+        text.push_str(&quoted[1..quoted.len() - 1]);
+        for byte in chunk.invalid() {
+            write!(text, "<{byte:02X}>").expect("a String takes any text");
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// The text of tokens in JSON: bytes that are no text on their own as `<E3>`.
+pub fn plain(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            write!(text, "<{byte:02X}>").expect("a String takes any text");
+        }
+    }
+    text
+}
+
 /// What a terminal would obey, or what turns the direction of writing, made visible: `␛` for an
 /// escape, `<U+202E>` for what has no picture. Line breaks and tabs stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -71,6 +98,17 @@ pub fn markdown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_told_apart() {
+        assert_eq!(shown("日".as_bytes()), "\"日\"");
+        assert_eq!(shown(&[0xe3]), "\"<E3>\"");
+        assert_eq!(
+            shown(b" a\n\x1b[31m\xe3\x81"),
+            "\" a\\n\\u{1b}[31m<E3><81>\""
+        );
+        assert_eq!(plain(b"a\n\xe3"), "a\n<E3>");
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_seen() {

@@ -3,7 +3,6 @@
 mod args;
 mod attach;
 mod bench;
-mod check;
 mod command_line;
 mod config;
 mod direction;
@@ -36,12 +35,14 @@ use clap::{CommandFactory, Parser};
 use crate::engine::{EngineError, PromptError};
 use crate::experiment::GridError;
 use crate::intervention::{LayerListError, PlanError};
+use crate::loading::{self, LoadError};
 use crate::models::ModelError;
 use crate::runtime::set_verbose;
 use crate::store::tell_waits;
 use crate::sweep::SweepError;
 use crate::tasks::data::PARQUET_THREAD;
-use args::{Arguments, Command};
+use crate::trial::TrialError;
+use args::{Arguments, CheckModelArgs, Command};
 use follow::Stopped;
 
 /// What OpenMP's runtime takes its spinning from.
@@ -88,7 +89,7 @@ pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
         Command::Bench(args) => bench::run(args),
-        Command::CheckModel(args) => check::run(args),
+        Command::CheckModel(args) => check_model(&args),
     };
     let Err(error) = result else {
         return 0;
@@ -98,6 +99,11 @@ pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
     }
     output::say(&error.to_string());
     exit_code(&error)
+}
+
+/// Says whether a file loads.
+fn check_model(args: &CheckModelArgs) -> anyhow::Result<()> {
+    output::print(&loading::tried(&args.file, &args.settings)?)
 }
 
 /// Parses, or ends the program with what is wrong.
@@ -165,6 +171,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             error.downcast_ref(),
             Some(SweepError::Tokens(_) | SweepError::Grid(_))
         )
+        || error.downcast_ref().is_some_and(TrialError::is_usage)
+        || error.downcast_ref().is_some_and(LoadError::is_usage)
         || error.downcast_ref().is_some_and(in_plan);
     if usage { 2 } else { 1 }
 }

@@ -5,9 +5,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use super::args::QuantizeArgs;
-use super::check::{Settings, check};
 use super::output::{print, say, table, tensor_bar};
 use super::setup::{check_caches, find};
+use crate::loading::{Settings, check};
 use crate::models::{ModelFiles, Remember, requantize};
 use crate::report::Column::{Numbers, Words};
 use crate::runtime::{ContextOptions, Facts, Model, ModelOptions, model_name, quantize_progress};
@@ -16,7 +16,10 @@ pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
     check_caches()?;
     let source = find(&args.model)?;
     let files = ModelFiles::open(&source)?;
-    check(&source, &files, &Settings::default(), Remember::Hash)?;
+    let settings = Settings::default();
+    check(&source, &files, &settings, Remember::Hash, &mut |text| {
+        say(text)
+    })?;
     std::fs::create_dir_all(&args.out)
         .map_err(|e| anyhow::anyhow!("{} cannot be made: {e} (--out)", args.out.display()))?;
     let stem = model_name(&source);

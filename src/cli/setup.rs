@@ -1,22 +1,20 @@
-//! From arguments to a loaded model, and the syntax of stacked manipulations.
+//! From arguments to a loaded model.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Usage;
 use super::args::ModelArgs;
-use super::check::{Settings, check};
 use super::output::{say, spinner};
 use crate::engine::{Engine, Planned, Straightforward, Strategy};
 use crate::hook::Anatomy;
 use crate::hub::{Hub, HubOptions, model_file};
-use crate::intervention::{Kind, Needs};
+use crate::loading::{self, Settings};
 use crate::models::{
     CACHE_VARIABLE, HubModel, Manifest, ModelFiles, Remember, cache_folder, requantized_copy,
-    resolve, source,
+    source,
 };
-use crate::runtime::{Context, ContextOptions, Level, Model, ModelOptions};
+use crate::runtime::{Context, ContextOptions, Level, Model};
 
 /// A loaded model and where it came from.
 pub struct Loaded {
@@ -191,26 +189,17 @@ fn load_by(path: PathBuf, args: &ModelArgs, keep: Remember) -> anyhow::Result<Lo
 }
 
 fn load_checked(path: PathBuf, args: &ModelArgs, keep: Remember) -> anyhow::Result<Loaded> {
-    let gpu_layers = args.n_gpu_layers;
-    let context = context_options(args);
-    let files = ModelFiles::open_in(&path, &cache_folder(), keep)?;
     let settings = Settings {
-        gpu_layers,
-        context: context.clone(),
+        gpu_layers: args.n_gpu_layers,
+        context: context_options(args),
     };
-    check(&path, &files, &settings, keep)?;
-    let options = ModelOptions {
-        gpu_layers,
-        ..ModelOptions::default()
-    };
-    let model = Model::load(&path, &options)?;
-    files.check_paths()?;
+    let tried = loading::load(&path, &settings, keep, &mut |text| say(text))?;
     Ok(Loaded {
-        model: Arc::new(model),
-        files: Arc::new(files),
+        model: tried.model,
+        files: tried.files,
         path,
-        options: context,
-        gpu_layers,
+        options: settings.context,
+        gpu_layers: settings.gpu_layers,
     })
 }
 
@@ -229,11 +218,7 @@ fn from_hub(repo: &str) -> anyhow::Result<PathBuf> {
 
 /// Finds a model's file, requantizing where the name asks for it.
 pub fn find(name: &str) -> anyhow::Result<PathBuf> {
-    if let (file, Some(_)) = source(name)? {
-        let files = ModelFiles::open(&file)?;
-        check(&file, &files, &Settings::default(), Remember::Hash)?;
-    }
-    Ok(resolve(name, &mut say)?)
+    Ok(loading::find(name, &mut |text| say(text))?)
 }
 
 pub fn context_options(args: &ModelArgs) -> ContextOptions {
@@ -247,89 +232,5 @@ pub fn context_options(args: &ModelArgs) -> ContextOptions {
         cache_k: args.cache_type_k,
         cache_v: args.cache_type_v,
         ..defaults
-    }
-}
-
-/// Manipulations of one run: `inject@8+freeze`. Those without a layer move with `--layers`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stack(pub Vec<(Kind, Option<u32>)>);
-
-impl FromStr for Stack {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let one = |part: &str| match part.split_once('@') {
-            None => Ok((part.parse()?, None)),
-            Some((kind, layer)) => match layer.parse() {
-                Ok(layer) => Ok((kind.parse()?, Some(layer))),
-                Err(_) => Err(format!("'{layer}' after @ is not a layer")),
-            },
-        };
-        text.split('+')
-            .map(one)
-            .collect::<Result<_, String>>()
-            .map(Stack)
-    }
-}
-
-impl Stack {
-    /// Whether every manipulation has its layer.
-    pub fn is_fixed(&self) -> bool {
-        self.0.iter().all(|(_, layer)| layer.is_some())
-    }
-
-    /// The layer at which a run with the moving layer at `layer` is listed; none where the name
-    /// holds all of several.
-    pub fn layer(&self, layer: u32) -> Option<u32> {
-        match &self.0[..] {
-            [(_, Some(fixed))] => Some(*fixed),
-            _ if self.is_fixed() => None,
-            _ => Some(layer),
-        }
-    }
-
-    pub fn has_seed(&self) -> bool {
-        self.0.iter().any(|(kind, _)| kind.has_seed())
-    }
-
-    /// Whether one of its manipulations needs this.
-    pub fn needs(&self, needs: Needs) -> bool {
-        let mut kinds = self.0.iter().map(|(kind, _)| kind.manipulation());
-        kinds.any(|of| of.needs() == needs)
-    }
-
-    /// Where all moving manipulations are defined.
-    pub fn is_defined(&self, layer: u32, of: &dyn Fn(Kind, u32) -> bool) -> bool {
-        let mut moving = self.0.iter().filter(|(_, fixed)| fixed.is_none());
-        moving.all(|(kind, _)| of(*kind, layer))
-    }
-
-    pub fn name(&self) -> String {
-        let parts: Vec<String> = self
-            .0
-            .iter()
-            .map(|(kind, layer)| match layer {
-                Some(layer) if self.0.len() > 1 => format!("{kind}@{layer}"),
-                _ => kind.to_string(),
-            })
-            .collect();
-        parts.join("+")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stacks() {
-        let stack: Stack = "inject@8+freeze".parse().unwrap();
-        assert_eq!(stack.0, [(Kind::Inject, Some(8)), (Kind::Freeze, None)]);
-        assert!(!stack.is_fixed());
-        let of = |kind: Kind, layer| kind.is_defined(layer, 4);
-        assert!(stack.is_defined(1, &of) && !stack.is_defined(0, &of));
-        assert_eq!(stack.name(), "inject@8+freeze");
-        assert!("freeze@x".parse::<Stack>().is_err());
-        assert!("melt".parse::<Stack>().unwrap_err().contains("choose from"));
     }
 }

@@ -1,7 +1,6 @@
 //! Texts on the command line, and tokens on the terminal.
 
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::io::Read;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -106,33 +105,6 @@ impl Source {
     }
 }
 
-/// A token's text in quotes, as people read it: control characters escaped, and bytes that are
-/// no text on their own as `<E3>`.
-pub fn shown(bytes: &[u8]) -> String {
-    let mut text = String::from("\"");
-    for chunk in bytes.utf8_chunks() {
-        let quoted = format!("{:?}", chunk.valid());
-        text.push_str(&quoted[1..quoted.len() - 1]);
-        for byte in chunk.invalid() {
-            write!(text, "<{byte:02X}>").expect("a String takes any text");
-        }
-    }
-    text.push('"');
-    text
-}
-
-/// The text of tokens in JSON: bytes that are no text on their own as `<E3>`.
-pub fn plain(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            write!(text, "<{byte:02X}>").expect("a String takes any text");
-        }
-    }
-    text
-}
-
 /// The text cut to so many columns, with an ellipsis where something is missing.
 pub fn cut(text: &str, columns: usize) -> String {
     use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -188,17 +160,6 @@ mod tests {
         assert_eq!(source(r"\-1"), text(r"\-1"));
         assert_eq!(source("a@b"), text("a@b"));
         assert_eq!(source(r"Q\nA"), text("Q\nA"));
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_told_apart() {
-        assert_eq!(shown("日".as_bytes()), "\"日\"");
-        assert_eq!(shown(&[0xe3]), "\"<E3>\"");
-        assert_eq!(
-            shown(b" a\n\x1b[31m\xe3\x81"),
-            "\" a\\n\\u{1b}[31m<E3><81>\""
-        );
-        assert_eq!(plain(b"a\n\xe3"), "a\n<E3>");
     }
 
     #[test]

@@ -2,34 +2,19 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
-
 use super::args::{Format, PromptArgs, TokensArgs};
 use super::output::{print, table};
 use super::setup::load;
-use super::text::{plain, shown};
 use crate::engine::{Engine, Prompt};
-use crate::intervention::PositionSet;
 use crate::report::Column::{Numbers, Words};
-use crate::runtime::Model;
-use crate::shown::json;
+use crate::shown::{json, shown};
+use crate::trial::listed;
 
 /// What `--help` says of the lines.
 pub const FIELDS: &str = "\
 Fields of -o json, one object a line: position, id, text (bytes that are no text on their own as
 <E3>), prior (whether manipulations act on it: all tokens but the last are), selected (whether
 --tokens takes it).";
-
-/// A token of a prompt.
-#[derive(Serialize)]
-pub struct Listed {
-    position: usize,
-    id: i32,
-    text: String,
-    prior: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    selected: Option<bool>,
-}
 
 pub fn run(args: TokensArgs) -> anyhow::Result<()> {
     let text = args.prompt.prompt.read("-p")?;
@@ -74,19 +59,4 @@ pub fn run(args: TokensArgs) -> anyhow::Result<()> {
 pub fn read(engine: &dyn Engine, args: &PromptArgs, text: &str) -> anyhow::Result<Prompt> {
     let wording = args.wording.of_argument(args.chat);
     Ok(wording.prompt(engine.tokenizer(), text)?)
-}
-
-/// The prompt's tokens, and which of them a selector takes.
-pub fn listed(model: &Model, prompt: &Prompt, selected: Option<&PositionSet>) -> Vec<Listed> {
-    let last = prompt.tokens.len() - 1;
-    let tokens = prompt.tokens.iter().enumerate();
-    tokens
-        .map(|(position, token)| Listed {
-            position,
-            id: token.0,
-            text: plain(&model.piece(*token)),
-            prior: position < last,
-            selected: selected.map(|set| position < last && set.contains(position as u32)),
-        })
-        .collect()
 }

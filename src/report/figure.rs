@@ -11,7 +11,7 @@ use super::table::sample_mark;
 use crate::intervention::Kind;
 
 /// The manipulation's colour; darker or lighter where it has other parameters than its defaults.
-pub(super) fn colour(kind: Kind) -> RGBColor {
+pub(crate) fn colour(kind: Kind) -> RGBColor {
     let (r, g, b) = kind.manipulation().colour();
     let tint = kind.tint();
     let towards = if tint < 0.0 { 0.0 } else { 255.0 };
@@ -26,9 +26,9 @@ pub(super) fn hex(kind: Kind) -> String {
 }
 
 /// Drawing into a string cannot fail.
-pub(super) const INFALLIBLE: &str = "an SVG string takes any drawing";
+pub(crate) const INFALLIBLE: &str = "an SVG string takes any drawing";
 
-pub(super) fn on_svg(
+pub(crate) fn on_svg(
     (width, height): (u32, u32),
     draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>),
 ) -> String {
@@ -78,10 +78,10 @@ pub(super) fn ceiling(task: &TaskSeries) -> f64 {
 }
 
 /// A panel with layers along the bottom and a score, up to `ceiling`, along the side.
-pub(super) type Panel<'r, 's> =
+pub(crate) type Panel<'r, 's> =
     ChartContext<'r, SVGBackend<'s>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-pub(super) fn axes<'r, 's: 'r>(
+pub(crate) fn axes<'r, 's: 'r>(
     root: &'r DrawingArea<SVGBackend<'s>, Shift>,
     title: String,
     last_layer: f64,
@@ -113,7 +113,7 @@ pub(super) fn axes<'r, 's: 'r>(
 }
 
 /// Draws the names of what was drawn.
-pub(super) fn legend<'r, 's: 'r>(chart: &mut Panel<'r, 's>) {
+pub(crate) fn legend<'r, 's: 'r>(chart: &mut Panel<'r, 's>) {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)

@@ -17,6 +17,7 @@ mod verdicts;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use figure::{INFALLIBLE, axes, colour, legend, on_svg};
 pub use figure::{injection_svg, panels_svg, score_svg};
 pub use findings::{DifferenceRow, Finding, Options, Report};
 pub use fit::{Column, STYLE, fit, wrap};

@@ -31,7 +31,7 @@ fn load_modules() {
             let name = name.to_string_lossy();
             name.starts_with("libggml-cpu-") || name.starts_with("ggml-cpu-")
         };
-        let beside = std::env::current_exe().ok().and_then(|exe| {
+        let beside = crate::own::file().ok().and_then(|exe| {
             let folder = exe.parent()?.to_path_buf();
             let mut files = folder.read_dir().ok()?.flatten();
             files

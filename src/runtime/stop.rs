@@ -9,9 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asks to stop, for good. Returns whether this had been asked before.
+    /// Asks to stop, until that is [withdrawn](Self::withdraw). Returns whether this had been asked before.
     pub fn ask(&self) -> bool {
         self.0.swap(true, Ordering::SeqCst)
+    }
+
+    /// Lets what comes next run.
+    pub fn withdraw(&self) {
+        self.0.store(false, Ordering::SeqCst);
     }
 
     /// Whether to stop.

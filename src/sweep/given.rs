@@ -26,6 +26,34 @@ pub struct Given {
 }
 
 impl Given {
+    /// Of what is in memory: directions by layer, as states at (layer, 0); texts over which means
+    /// are taken; a scaffold.
+    pub fn of(directions: Option<States>, texts: Vec<Prompt>, scaffold: Option<Prompt>) -> Self {
+        Self {
+            directions: directions.map(Arc::new),
+            texts,
+            means: OnceCell::new(),
+            scaffold,
+        }
+    }
+
+    /// What a manipulation needs and is not given, as the option that gives it.
+    pub fn lacks(&self, kind: Kind) -> Option<&'static str> {
+        match kind.manipulation().needs() {
+            Needs::Direction if self.directions.is_none() => Some("--direction FILE"),
+            Needs::Mean if self.texts.is_empty() => Some("--mean-of FILE"),
+            Needs::Scaffold if self.scaffold.is_none() => Some("--scaffold FILE"),
+            _ => None,
+        }
+    }
+
+    /// Whether a manipulation has what it needs at a layer.
+    pub fn has(&self, kind: Kind, layer: u32) -> bool {
+        let directions = self.directions.as_ref();
+        kind.manipulation().needs() != Needs::Direction
+            || directions.is_some_and(|of| of.get(layer, 0).is_some())
+    }
+
     /// Reads the files of a specification.
     ///
     /// # Errors

@@ -161,7 +161,7 @@ pub struct TryArgs {
         help = manipulations(WHAT_TO_DO),
         long_help = all_manipulations(WHAT_TO_DO)
     )]
-    pub manipulate: Vec<super::setup::Stack>,
+    pub manipulate: Vec<crate::trial::Stack>,
     /// Layers k for the manipulations without @: all, 15, 0,5,10, 0-29, 0-29+3
     #[arg(long, value_name = "LAYERS", default_value = "all")]
     pub layers: LayerList,

@@ -70,7 +70,7 @@ fn not_started(program: &Path, error: &std::io::Error) -> anyhow::Error {
 fn library(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let name = format!("{DLL_PREFIX}midlayer_plugin{DLL_SUFFIX}");
     let named = named.or_else(|| env::var_os("MIDLAYER_LIBRARY").map(PathBuf::from));
-    let own = env::current_exe()?;
+    let own = crate::own::file()?;
     let folder = own.parent().unwrap_or(Path::new("."));
     let places = match named {
         Some(named) => vec![named],

@@ -1,7 +1,7 @@
 //! `midlayer bench neighbours`: what is left of the speed when other processes are busy.
 
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use serde_json::json;
@@ -21,7 +21,7 @@ struct Neighbour(Child);
 
 impl Neighbour {
     fn new() -> anyhow::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = crate::own::command()?;
         command.args(["bench", "busy"]).stdin(Stdio::piped());
         Ok(Self(command.spawn()?))
     }

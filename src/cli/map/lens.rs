@@ -10,12 +10,13 @@ use crate::cli::Usage;
 use crate::cli::args::{Format, MapArgs};
 use crate::cli::output::{layer_bar, print, print_painted, say, width};
 use crate::cli::setup::{Loaded, load};
-use crate::cli::text::{plain, shown};
 use crate::cli::tokens::read;
-use crate::cli::try_prompt::{answer_tokens, engine};
+use crate::cli::try_prompt::engine;
 use crate::engine::{Engine, Planned, Prompt};
 use crate::maps::{Form, Lens, LensPicture};
 use crate::runtime::Token;
+use crate::shown::{plain, shown};
+use crate::trial::answer_tokens;
 
 pub fn run(args: &MapArgs) -> anyhow::Result<()> {
     check_files(args)?;

@@ -6,21 +6,21 @@ mod terminal;
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::Usage;
 use super::args::{Format, MapArgs};
 use super::output::{picture_bar, print, print_painted, say, width};
 use super::setup::{Loaded, load};
-use super::text::{plain, shown};
 use super::tokens::read;
 use super::try_prompt::engine;
-use crate::engine::{DonorStates, Engine, Planned, Prompt, Request, TokenSelector, donor_states};
+use crate::engine::{Engine, Planned, Prompt, TokenSelector};
 use crate::experiment::Outside;
-use crate::intervention::{Kind, Needs, PositionSet};
-use crate::maps::{
-    Corruption, Followed, Form, Map, Measure, Picture, Question, draw, first_picture,
-};
+use crate::intervention::{Extent, Kind, Needs, PositionSet};
+use crate::maps::{Corruption, Form, Map, Measure, Picture, Question, draw, first_picture};
+use crate::shown::{plain, shown};
 use crate::sweep::Given;
+use crate::trial::{self, Donor, Part, Place};
 use terminal::Paint;
 
 /// So many times a map is shown while it grows.
@@ -144,40 +144,43 @@ fn question<'q>(
     prompt: &'q Prompt,
     from: Option<&str>,
 ) -> anyhow::Result<Question<'q>> {
-    let n_layer = engine.facts().n_layer;
-    let prior = prompt.tokens.len() as u32 - 1;
-    if prior == 0 {
-        return Err(
-            Usage("the prompt has one token, and all but the last are mapped (-p)".into()).into(),
-        );
-    }
-    let kind = kind(args);
-    let chosen = args.tokens.positions(prompt)?;
-    let positions: Vec<u32> = (0..prior).filter(|at| chosen.contains(*at)).collect();
-    let mut seeds = args.seed.clone();
-    seeds.sort_unstable();
-    seeds.dedup();
-    let corrupted = match &args.corrupt {
-        None => None,
-        Some(selector) => Some(Corruption {
+    let outside = Outside::of(args.outside.files(), engine.facts())?;
+    let donor = match (from, &args.corrupt) {
+        (Some(from), _) => {
+            let wording = args.prompt.wording.of_argument(args.prompt.chat);
+            Some(wording.prompt(engine.tokenizer(), from)?)
+        }
+        // What is restored is the prompt's own.
+        (None, Some(_)) => Some(prompt.clone()),
+        (None, None) => None,
+    };
+    let part = Part {
+        kind: kind(args),
+        layer: None,
+        place: Place {
+            tokens: args.tokens.clone(),
+            extent: Extent::Only,
+            sites: args.place().sites(),
+        },
+        donor: donor.map(|prompt| Donor {
+            prompt,
+            at: None,
+            from_at: None,
+        }),
+        given: Rc::new(Given::read(&outside, engine)?),
+    };
+    let measure = measure(args, engine, prompt)?;
+    let mut question = trial::question(&part, &args.layers, &args.seed, measure, engine, prompt)?;
+    if let Some(selector) = &args.corrupt {
+        let prior = prompt.tokens.len() as u32 - 1;
+        let positions = to_corrupt(selector, prompt)?;
+        question.corrupted = Some(Corruption {
             kind: args.corrupt_by,
             layer: 0,
-            positions: args
-                .corrupt_by
-                .places(seeds[0], &to_corrupt(selector, prompt)?, prior),
-        }),
-    };
-    Ok(Question {
-        states: states(args, kind, engine, prompt, from)?,
-        prompt,
-        kind,
-        sites: args.place().sites(),
-        seeds,
-        layers: args.layers.resolve(n_layer)?,
-        positions,
-        corrupted,
-        measure: measure(args, engine, prompt)?,
-    })
+            positions: args.corrupt_by.places(question.seeds[0], &positions, prior),
+        });
+    }
+    Ok(question)
 }
 
 /// The tokens to corrupt; what is wrong with them is wrong with their own option.
@@ -186,91 +189,21 @@ fn to_corrupt(selector: &TokenSelector, prompt: &Prompt) -> Result<PositionSet, 
     found.map_err(|error| Usage(error.to_string().replace("--tokens", "--corrupt")))
 }
 
-/// The states that the manipulation puts in place of the prompt's own.
-fn states(
-    args: &MapArgs,
-    kind: Kind,
-    engine: &mut Planned,
-    prompt: &Prompt,
-    from: Option<&str>,
-) -> anyhow::Result<Option<DonorStates>> {
-    let sites = args.place().sites();
-    let n = prompt.tokens.len();
-    Ok(match kind.manipulation().needs() {
-        Needs::Nothing => None,
-        Needs::Donor => {
-            let wording = args.prompt.wording.of_argument(args.prompt.chat);
-            let donor = match from {
-                Some(from) => wording.prompt(engine.tokenizer(), from)?,
-                None => prompt.clone(),
-            };
-            if donor.tokens.len() != n {
-                return Err(Usage(format!(
-                    "the donor prompt has {} tokens and the prompt {n}: states are put at the same positions, so give a donor of as many; midlayer tokens lists them (--from)",
-                    donor.tokens.len()
-                ))
-                .into());
-            }
-            let moves: Vec<(u32, u32)> = (0..n as u32 - 1).map(|at| (at, at)).collect();
-            Some(donor_states(engine, &donor, &moves, &sites)?)
-        }
-        _ => {
-            let outside = Outside::of(args.outside.files(), engine.facts())?;
-            let given = Given::read(&outside, engine)?;
-            match given.spliced(kind, prompt, &sites, engine)? {
-                Some(states) => Some(states),
-                None => {
-                    let inputs = given.states(kind, &prompt.tokens, engine)?;
-                    inputs.map(|inputs| DonorStates {
-                        inputs,
-                        ..DonorStates::default()
-                    })
-                }
-            }
-        }
-    })
-}
-
 fn measure(args: &MapArgs, engine: &mut Planned, prompt: &Prompt) -> anyhow::Result<Measure> {
     if args.kl {
         return Ok(Measure::Kl);
     }
-    let answer = match &args.answer {
-        Some(text) => followed(engine, prompt, text, "--answer")?,
-        None => {
-            let clean = engine.run(&Request::new(prompt))?;
-            let token = clean.argmax();
-            say(&format!(
-                "the answer is the clean run's likeliest token, {} (--answer)",
-                shown(&engine.tokenizer().piece(token).into_bytes())
-            ));
-            Followed(vec![token])
-        }
-    };
-    let Some(foil) = &args.foil else {
-        return Ok(Measure::LogProbability(answer));
-    };
-    let other = followed(engine, prompt, foil, "--foil")?;
-    if !answer.differs(&other) {
-        return Err(Usage(format!(
-            "{foil:?} begins as the answer does, so that no token tells the two apart (--foil)"
-        ))
-        .into());
+    let (answer, foil) = (args.answer.as_deref(), args.foil.as_deref());
+    let measure = trial::measure(engine, prompt, answer, foil)?;
+    if let (None, Measure::LogProbability(of) | Measure::LogitDifference(of, _)) =
+        (answer, &measure)
+    {
+        say(&format!(
+            "the answer is the clean run's likeliest token, {} (--answer)",
+            shown(&engine.tokenizer().piece(of.0[0]).into_bytes())
+        ));
     }
-    Ok(Measure::LogitDifference(answer, other))
-}
-
-fn followed(
-    engine: &dyn Engine,
-    prompt: &Prompt,
-    text: &str,
-    option: &str,
-) -> anyhow::Result<Followed> {
-    let tokens = super::try_prompt::answer_tokens(engine, prompt, text, option)?;
-    match tokens.is_empty() {
-        true => Err(Usage(format!("{text:?} has no tokens ({option})")).into()),
-        false => Ok(Followed(tokens)),
-    }
+    Ok(measure)
 }
 
 fn title(loaded: &Loaded, question: &Question<'_>) -> String {

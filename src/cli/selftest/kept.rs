@@ -71,7 +71,7 @@ impl Kept {
 /// The program's file by size and time: a revision is the same for all builds of changed
 /// sources.
 fn program() -> Option<(u64, u128)> {
-    let about = std::env::current_exe().ok()?.metadata().ok()?;
+    let about = crate::own::file().ok()?.metadata().ok()?;
     let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some((about.len(), changed.as_nanos()))
 }

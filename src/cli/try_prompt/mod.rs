@@ -1,9 +1,7 @@
 //! `midlayer try`.
 
-mod answers;
-mod json;
+mod asked;
 mod rows;
-mod runs;
 mod single;
 mod stream;
 
@@ -17,25 +15,22 @@ use super::Usage;
 use super::args::{Format, TryArgs, YesNo};
 use super::output::{print, run_bar, say, width};
 use super::setup::{Loaded, load};
-use super::text::plain;
-use super::tokens::{listed, read};
+use super::tokens::read;
 use crate::engine::{Ending, Engine, Outcome, Planned, Prompt, Request};
 use crate::plan::{Plan, Shape};
 use crate::runtime::Model;
-pub use answers::answer_tokens;
-use answers::{Answer, follow};
-use json::Line;
+use crate::shown::plain;
+use crate::trial::{Answer, Line, Run, continued, follow, listed, runs};
 use rows::{Layout, Row};
-use runs::Run;
 
-pub use json::FIELDS;
+pub use crate::trial::FIELDS;
 
 /// Sequences at once: a small wave and what follows its texts.
 const PARALLEL: u32 = 16;
 
 pub fn run(args: TryArgs) -> anyhow::Result<()> {
     // Before the model is loaded: what can be known to be wrong without it.
-    runs::check(&args)?;
+    asked::check(&args)?;
     let text = args.prompt.prompt.read("-p")?;
     let donor = args.inject_from.as_ref();
     let donor = donor.map(|from| from.read("--inject-from")).transpose()?;
@@ -56,7 +51,10 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
             positions.min(loaded.options.n_ctx),
         )?;
     }
-    let runs = runs::runs(&args, &mut engine, &anatomy, &prompt, donor.as_deref())?;
+    let trials = asked::trials(&args, &engine, donor.as_deref())?;
+    let runs = runs(&trials, &mut engine, &anatomy, &prompt, &mut |text| {
+        say(text)
+    })?;
     if let Some(path) = &args.save_plan {
         save_plan(path, &engine, &runs)?;
     }
@@ -190,7 +188,7 @@ impl Show<'_> {
                 let selected = self.args.place.tokens.positions(self.prompt)?;
                 let tokens = listed(self.model, self.prompt, Some(&selected));
                 let line = self.line(None, &clean, &clean);
-                line.with_prompt(self.prompt, tokens).text()?
+                line.with_prompt(self.prompt, tokens).text()
             }
             (Format::Text, [_]) => String::new(),
             (Format::Text, _) => layout.head(&self.answers, &self.row(&clean, &clean)),
@@ -204,7 +202,7 @@ impl Show<'_> {
         let (clean, layout) = self.clean.as_ref().expect("the clean run comes first");
         let (model, answers) = (self.model, &self.answers);
         match (self.args.output, self.runs) {
-            (Format::Json, _) => self.line(Some(run), clean, outcome).text(),
+            (Format::Json, _) => Ok(self.line(Some(run), clean, outcome).text()),
             (Format::Text, [_]) if self.args.generate.is_some() => {
                 Ok(single::findings(run, answers, clean, outcome) + "\n")
             }
@@ -235,10 +233,7 @@ impl Show<'_> {
         let line = Line::new(self.model, run, &self.answers, clean, outcome);
         match self.args.generate {
             None => line,
-            Some(_) => {
-                let bytes = continued(self.model, outcome);
-                line.with_generated(self.model, plain(&bytes), outcome)
-            }
+            Some(_) => line.with_generated(self.model, outcome),
         }
     }
 
@@ -261,11 +256,4 @@ impl Show<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// The bytes of what was generated, without an end token.
-fn continued(model: &Model, outcome: &Outcome) -> Vec<u8> {
-    let spoken = outcome.generated.iter();
-    let spoken = spoken.filter(|token| !model.ends_generation(**token));
-    spoken.flat_map(|token| model.piece(*token)).collect()
 }

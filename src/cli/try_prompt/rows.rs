@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::answers::{Answer, Chance};
-use super::runs::Run;
-use crate::cli::text::{cut, padded, shown};
+use crate::cli::text::{cut, padded};
 use crate::engine::{Outcome, kl};
 use crate::report::wrap;
 use crate::runtime::Model;
+use crate::shown::shown;
+use crate::trial::{Answer, Chance, Run};
 
 /// What a line shows.
 pub struct Row {

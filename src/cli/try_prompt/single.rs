@@ -3,15 +3,14 @@
 
 use std::fmt::Write;
 
-use super::answers::{Answer, percent};
-use super::runs::Run;
 use crate::cli::output::{table, width};
-use crate::cli::text::shown;
 use crate::engine::{Outcome, kl, log_softmax, top};
 use crate::hook::Touched;
 use crate::report::Column::{Numbers, Words};
 use crate::report::wrap;
 use crate::runtime::Model;
+use crate::shown::shown;
+use crate::trial::{Answer, Run, percent};
 
 /// How many of the likeliest tokens are shown.
 const SHOWN: usize = 10;

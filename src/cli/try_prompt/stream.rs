@@ -1,10 +1,11 @@
 //! `midlayer try --generate` with a single run: both texts side by side, as they come.
 
-use super::runs::Run;
 use crate::cli::output::{print, width};
-use crate::cli::text::{cut, padded, shown};
+use crate::cli::text::{cut, padded};
 use crate::engine::{Engine, Request, Session, argmax};
 use crate::runtime::{Model, Token};
+use crate::shown::shown;
+use crate::trial::Run;
 
 /// A text being continued token by token.
 struct Stream<'e> {

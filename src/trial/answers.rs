@@ -1,13 +1,16 @@
-//! The answers that `midlayer try` follows, and how probable a run makes them.
+//! The answers that a trial follows, and how probable a run makes them.
 
-use crate::cli::Usage;
-use crate::cli::text::shown;
+use super::TrialError;
 use crate::engine::{Engine, Outcome, Prompt, Request, log_softmax, rank};
 use crate::runtime::{Model, Token};
+use crate::shown::{plain, shown};
 
+#[derive(Clone, Debug)]
 /// An answer and its tokens: those of prompt and answer together, after the prompt's own.
 pub struct Answer {
+    /// The text.
     pub text: String,
+    /// Its tokens.
     pub tokens: Vec<Token>,
     /// In quotes, for people.
     pub shown: String,
@@ -49,7 +52,7 @@ impl Answer {
         let token = clean.argmax();
         let bytes = model.piece(token);
         Self {
-            text: crate::cli::text::plain(&bytes),
+            text: plain(&bytes),
             tokens: vec![token],
             shown: shown(&bytes),
             branch: None,
@@ -57,17 +60,22 @@ impl Answer {
     }
 
     /// The answers asked about, and the tokens to be appended so that they can be followed.
+    ///
+    /// # Errors
+    /// [`TrialError::Usage`] for an answer without tokens, or one that the prompt's end merges with.
     pub fn of(
         engine: &dyn Engine,
         prompt: &Prompt,
         texts: &[String],
-    ) -> anyhow::Result<(Vec<Self>, Vec<Vec<Token>>)> {
+    ) -> Result<(Vec<Self>, Vec<Vec<Token>>), TrialError> {
         let mut continuations: Vec<Vec<Token>> = Vec::new();
         let mut answers = Vec::new();
         for text in texts {
             let tokens = answer_tokens(engine, prompt, text, "--answer")?;
             let [before @ .., _] = &tokens[..] else {
-                return Err(Usage(format!("{text:?} has no tokens (--answer)")).into());
+                return Err(TrialError::Usage(format!(
+                    "{text:?} has no tokens (--answer)"
+                )));
             };
             let branch = (!before.is_empty()).then_some(continuations.len());
             if branch.is_some() {
@@ -103,20 +111,22 @@ pub fn follow(mut request: Request, continuations: &[Vec<Token>]) -> Request {
 }
 
 /// The tokens that an answer adds to a prompt; `option` is what an error names.
+///
+/// # Errors
+/// [`TrialError::Usage`] where the answer's first token would be one with the prompt's end.
 pub fn answer_tokens(
     engine: &dyn Engine,
     prompt: &Prompt,
     answer: &str,
     option: &str,
-) -> anyhow::Result<Vec<Token>> {
+) -> Result<Vec<Token>, TrialError> {
     let whole = engine.tokenized(&prompt.source().clone().with_markup(answer))?;
     match whole.tokens.strip_prefix(&prompt.tokens[..]) {
         Some(tokens) => Ok(tokens.to_vec()),
-        None => Err(Usage(format!(
+        None => Err(TrialError::Usage(format!(
             "the first token of {answer:?} would be one with the end of the prompt; where the prompt ends with a space, begin the answer with it instead ({option} ' {}', -p)",
             answer.trim_start()
-        ))
-        .into()),
+        ))),
     }
 }
 

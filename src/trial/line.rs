@@ -1,15 +1,12 @@
-//! The lines of `try -o json`.
+//! A run as JSON: the lines of `midlayer try -o json`.
 
 use serde::Serialize;
 
-use super::answers::Answer;
-use super::runs::Run;
-use crate::cli::text::plain;
-use crate::cli::tokens::Listed;
+use super::{Answer, Listed, Run};
 use crate::engine::{Outcome, Prompt, argmax, kl, log_softmax, top};
 use crate::hook::Touched;
 use crate::runtime::{Model, Token};
-use crate::shown;
+use crate::shown::{json, plain};
 
 /// What `--help` says of the lines.
 pub const FIELDS: &str = "\
@@ -159,7 +156,8 @@ impl Line {
     }
 
     /// The same with what was generated.
-    pub fn with_generated(mut self, model: &Model, text: String, outcome: &Outcome) -> Self {
+    pub fn with_generated(mut self, model: &Model, outcome: &Outcome) -> Self {
+        let text = plain(&continued(model, outcome));
         let steps = outcome.generated.iter().zip(&outcome.margins);
         let tokens = steps.map(|(token, margin)| Step {
             id: token.0,
@@ -174,7 +172,15 @@ impl Line {
     }
 
     /// The line as JSON.
-    pub fn text(&self) -> anyhow::Result<String> {
-        Ok(format!("{}\n", shown::json(&serde_json::to_string(self)?)))
+    pub fn text(&self) -> String {
+        let text = serde_json::to_string(self).expect("plain data");
+        format!("{}\n", json(&text))
     }
+}
+
+/// The bytes of what was generated, without an end token.
+pub fn continued(model: &Model, outcome: &Outcome) -> Vec<u8> {
+    let spoken = outcome.generated.iter();
+    let spoken = spoken.filter(|token| !model.ends_generation(**token));
+    spoken.flat_map(|token| model.piece(*token)).collect()
 }

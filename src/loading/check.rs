@@ -11,8 +11,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::args::CheckModelArgs;
-use super::output::{print, say};
 use crate::engine::{Engine, EngineError, Request, Straightforward};
 use crate::intervention::Intervention;
 use crate::models::{ModelFiles, Remember, cache_folder};
@@ -23,18 +21,35 @@ use crate::runtime::{
 /// Why a file is not loaded. Refusals of the loader are among them, in its own words.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
+    /// llama.cpp ended the process.
     #[error(
         "{path} crashes llama.cpp ({how}): it is damaged, or this version does not support it with these settings; fetch it again, or give another (-m)"
     )]
-    Crash { path: PathBuf, how: String },
+    Crash {
+        /// The file.
+        path: PathBuf,
+        /// By what.
+        how: String,
+    },
+    /// The system ended the process.
     #[error(
         "{path} needs more memory to load than there is, or is damaged: its loading was killed; give a smaller model or context (-m, -c)"
     )]
-    Killed { path: PathBuf },
+    Killed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It did not end.
     #[error(
         "{path} was not loaded within {seconds} seconds: it is damaged, or its disk is very slow; fetch it again, or repeat the command (-m)"
     )]
-    Hang { path: PathBuf, seconds: u64 },
+    Hang {
+        /// The file.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The loader refuses it.
     #[error("{0}")]
     Refused(String),
 }
@@ -42,7 +57,9 @@ pub enum CheckError {
 /// How a file is to be loaded and run.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Settings {
+    /// Layers put on a GPU; without a number llama.cpp's default.
     pub gpu_layers: Option<u32>,
+    /// The context.
     pub context: ContextOptions,
 }
 
@@ -59,15 +76,15 @@ pub fn check(
     files: &ModelFiles,
     settings: &Settings,
     keep: Remember,
+    say: &mut dyn FnMut(&str),
 ) -> Result<(), CheckError> {
     let stamp = Stamp::of(files, settings);
     if stamp.is_there() {
         return Ok(());
     }
-    let Ok(program) = std::env::current_exe() else {
+    let Ok(mut command) = crate::own::command() else {
         return Ok(());
     };
-    let mut command = Command::new(program);
     command
         .arg("check-model")
         .arg(path)
@@ -76,7 +93,7 @@ pub fn check(
         .env("GGML_NO_BACKTRACE", "1");
     // A slow disk gives 20 MB a second.
     let limit = Duration::from_secs(60 + files.bytes() / 20_000_000);
-    let loads = loads(path, &mut command, limit)?;
+    let loads = loads(path, &mut command, limit, say)?;
     if keep == Remember::Hash && loads && files.check_paths().is_ok() {
         stamp.leave();
     }
@@ -125,7 +142,12 @@ fn json(settings: &Settings) -> String {
 }
 
 /// Whether the process says that the file loads; `false` where it could not be asked.
-fn loads(path: &Path, command: &mut Command, limit: Duration) -> Result<bool, CheckError> {
+fn loads(
+    path: &Path,
+    command: &mut Command,
+    limit: Duration,
+    say: &mut dyn FnMut(&str),
+) -> Result<bool, CheckError> {
     command
         // The process ends itself when this pipe closes: also if this program is killed.
         .stdin(Stdio::piped())
@@ -213,25 +235,29 @@ fn signal(_: ExitStatus) -> Option<i32> {
     None
 }
 
-/// The process itself: loads the file and does, in small, what other commands do with it.
-pub fn run(args: CheckModelArgs) -> anyhow::Result<()> {
+/// What the process itself does: loads the file and does, in small, what other commands do with
+/// it. Returns what it is to print. The process ends when its stdin does.
+///
+/// # Errors
+/// Settings that are none.
+pub fn tried(file: &Path, settings: &str) -> Result<String, serde_json::Error> {
     std::thread::spawn(|| {
         // Comes to its end when the program that waits for the answer does.
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(1);
     });
-    let settings: Settings = serde_json::from_str(&args.settings)?;
+    let settings: Settings = serde_json::from_str(settings)?;
     let options = ModelOptions {
         gpu_layers: settings.gpu_layers,
         ..ModelOptions::default()
     };
-    let model = match Model::load(&args.file, &options) {
+    let model = match Model::load(file, &options) {
         Ok(model) => model,
-        Err(error) => return print(&error.to_string()),
+        Err(error) => return Ok(error.to_string()),
     };
     // Errors from here on are left to the command, which gives its own.
     let _ = exercise(model, &settings.context);
-    print(LOADS)
+    Ok(LOADS.into())
 }
 
 /// Every token to text, text of every kind to tokens, and a short prompt clean and frozen.
@@ -278,7 +304,8 @@ mod tests {
     fn told(script: &str, limit: Duration) -> Result<bool, String> {
         let mut shell = Command::new("sh");
         shell.args(["-c", script]);
-        loads(Path::new("x.gguf"), &mut shell, limit).map_err(|error| error.to_string())
+        loads(Path::new("x.gguf"), &mut shell, limit, &mut |_| {})
+            .map_err(|error| error.to_string())
     }
 
     const LONG: Duration = Duration::from_secs(60);

@@ -1,0 +1,118 @@
+//! What a map of a prompt asks: one manipulation, at each state by itself.
+
+use super::{Part, TrialError, answer_tokens};
+use crate::engine::{DonorStates, Engine, Prompt, Request, donor_states};
+use crate::intervention::{LayerList, Needs};
+use crate::maps::{Followed, Measure, Question};
+
+/// The question of a part at each of its tokens and of `layers`. A donor's states go to the
+/// positions that they come from, so it has as many tokens as the prompt.
+///
+/// # Errors
+/// [`TrialError`]; a prompt without prior tokens, a donor of another length.
+pub fn question<'q>(
+    part: &Part,
+    layers: &LayerList,
+    seeds: &[u64],
+    measure: Measure,
+    engine: &mut dyn Engine,
+    prompt: &'q Prompt,
+) -> Result<Question<'q>, TrialError> {
+    let n_layer = engine.facts().n_layer;
+    let prior = prompt.tokens.len() as u32 - 1;
+    if prior == 0 {
+        return Err(TrialError::Usage(
+            "the prompt has one token, and all but the last are mapped (-p)".into(),
+        ));
+    }
+    let chosen = part.place.tokens.positions(prompt)?;
+    let mut seeds = seeds.to_vec();
+    seeds.sort_unstable();
+    seeds.dedup();
+    Ok(Question {
+        states: states(part, engine, prompt)?,
+        prompt,
+        kind: part.kind,
+        sites: part.place.sites.clone(),
+        seeds,
+        layers: layers.resolve(n_layer)?,
+        positions: (0..prior).filter(|at| chosen.contains(*at)).collect(),
+        corrupted: None,
+        measure,
+    })
+}
+
+/// The states that the manipulation puts in place of the prompt's own.
+fn states(
+    part: &Part,
+    engine: &mut dyn Engine,
+    prompt: &Prompt,
+) -> Result<Option<DonorStates>, TrialError> {
+    let sites = &part.place.sites[..];
+    let n = prompt.tokens.len();
+    let needs = part.kind.manipulation().needs();
+    if needs == Needs::Nothing {
+        return Ok(None);
+    }
+    if let Some(donor) = &part.donor {
+        let donor = &donor.prompt;
+        if donor.tokens.len() != n {
+            return Err(TrialError::Usage(format!(
+                "the donor prompt has {} tokens and the prompt {n}: states are put at the same positions, so give a donor of as many; midlayer tokens lists them (--from)",
+                donor.tokens.len()
+            )));
+        }
+        let moves: Vec<(u32, u32)> = (0..n as u32 - 1).map(|at| (at, at)).collect();
+        return Ok(Some(donor_states(engine, donor, &moves, sites)?));
+    }
+    if let Some(states) = part.given.spliced(part.kind, prompt, sites, engine)? {
+        return Ok(Some(states));
+    }
+    let inputs = part.given.states(part.kind, &prompt.tokens, engine)?;
+    Ok(inputs.map(|inputs| DonorStates {
+        inputs,
+        ..DonorStates::default()
+    }))
+}
+
+/// What a map measures: how probable an answer is, or by how much its logit exceeds a foil's.
+/// Without an answer it is the clean run's likeliest token.
+///
+/// # Errors
+/// [`TrialError`]; texts without tokens, a foil that begins as the answer does.
+pub fn measure(
+    engine: &mut dyn Engine,
+    prompt: &Prompt,
+    answer: Option<&str>,
+    foil: Option<&str>,
+) -> Result<Measure, TrialError> {
+    let answer = match answer {
+        Some(text) => followed(engine, prompt, text, "--answer")?,
+        None => Followed(vec![engine.run(&Request::new(prompt))?.argmax()]),
+    };
+    let Some(foil) = foil else {
+        return Ok(Measure::LogProbability(answer));
+    };
+    let other = followed(engine, prompt, foil, "--foil")?;
+    if !answer.differs(&other) {
+        return Err(TrialError::Usage(format!(
+            "{foil:?} begins as the answer does, so that no token tells the two apart (--foil)"
+        )));
+    }
+    Ok(Measure::LogitDifference(answer, other))
+}
+
+fn followed(
+    engine: &dyn Engine,
+    prompt: &Prompt,
+    text: &str,
+    option: &str,
+) -> Result<Followed, TrialError> {
+    let tokens = answer_tokens(engine, prompt, text, option)?;
+    match tokens.is_empty() {
+        true => Err(TrialError::Usage(format!(
+            "{text:?} has no tokens ({option})"
+        ))),
+        false => Ok(Followed(tokens)),
+    }
+}
