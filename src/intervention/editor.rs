@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::{Action, Intervention, Place, PositionSet, States, Target};
+use super::{Action, Intervention, Place, PositionSet, RowsFunction, States, Target};
 
 /// One sequence's interventions, the states they have saved, and which rows they have touched.
 ///
@@ -30,6 +30,17 @@ pub struct Met {
     pub prior: bool,
     /// Whether its logits were asked for.
     pub output: bool,
+}
+
+/// A row that an editor is shown.
+#[derive(Debug)]
+pub struct Shown<'r> {
+    /// Its position.
+    pub position: u32,
+    /// Whether it is a prior token's.
+    pub prior: bool,
+    /// Its values.
+    pub values: &'r mut [f32],
 }
 
 /// An intervention that did not touch what it should have.
@@ -71,6 +82,9 @@ pub enum Missed {
         /// Values needed.
         width: usize,
     },
+    /// The caller's own function of rows failed.
+    #[error("a function of rows failed: {0}")]
+    Function(String),
     /// Freeze met a row whose lower state had not been seen.
     #[error("freeze has no saved state for position {position} at layer {layer}")]
     NotSaved {
@@ -131,57 +145,77 @@ impl Editor {
         }
     }
 
-    /// Rewrites one row of a layer, made of parts of `part` values each (heads; the whole row
-    /// for the residual stream). `prior` is false for the text's last token. Returns whether
-    /// the row was written.
+    /// Rewrites rows of a layer, made of parts of `part` values each (heads; the whole row for the
+    /// residual stream). Returns of each whether it was written.
     ///
     /// # Errors
-    /// [`Missed`] when a state that should be written is not there.
+    /// [`Missed`] when a state that should be written is not there, or the caller's own function
+    /// fails.
     pub fn edit(
         &mut self,
         target: Target,
         layer: u32,
-        (position, prior): (u32, bool),
         part: usize,
-        row: &mut [f32],
-    ) -> Result<bool, Missed> {
-        let mut written = false;
+        rows: &mut [Shown<'_>],
+    ) -> Result<Vec<bool>, Missed> {
+        let mut written = vec![false; rows.len()];
         for (n, intervention) in self.plan.iter().enumerate() {
-            if intervention.target() != target
-                || !intervention.layers.contains(layer)
-                || !intervention.tokens.contains(position)
-                || !(prior || intervention.action.touches_last())
-            {
+            if intervention.target() != target || !intervention.layers.contains(layer) {
                 continue;
             }
-            let saved = self.saved[n].get(&position);
-            let place = Place {
-                target,
-                layer,
-                position,
-                part,
+            let named = |row: &Shown<'_>| {
+                intervention.tokens.contains(row.position)
+                    && (row.prior || intervention.action.touches_last())
             };
-            rewrite(&intervention.action, saved, &place, row)?;
-            *self.touched[n].entry(layer).or_default() += 1;
-            written = true;
+            let named: Vec<usize> = (0..rows.len()).filter(|at| named(&rows[*at])).collect();
+            if let Action::CustomRows(f) = &intervention.action {
+                all_at_once(&**f, layer, &named, rows)?;
+            }
+            for &at in &named {
+                let row = &mut rows[at];
+                let place = Place {
+                    target,
+                    layer,
+                    position: row.position,
+                    part,
+                };
+                let saved = self.saved[n].get(&row.position);
+                rewrite(&intervention.action, saved, &place, row.values)?;
+                written[at] = true;
+            }
+            if !named.is_empty() {
+                *self.touched[n].entry(layer).or_default() += named.len();
+            }
         }
-        if target != Target::Input || !prior {
-            return Ok(written);
+        if target == Target::Input {
+            for (row, written) in rows.iter_mut().zip(&mut written) {
+                *written |= self.hold_and_save(layer, row);
+            }
         }
+        Ok(written)
+    }
+
+    /// After all rewriting at a layer: holds a prior token's own state, and keeps it where a freeze
+    /// needs "the state that entered layer k - 1". Returns whether it was held.
+    fn hold_and_save(&mut self, layer: u32, row: &mut Shown<'_>) -> bool {
+        if !row.prior {
+            return false;
+        }
+        let position = row.position;
+        let mut held = false;
         if let Some((first, states)) = &self.pins
             && layer > *first
             && let Some(own) = states.get(layer, position)
         {
-            row.copy_from_slice(own);
-            written = true;
+            row.values.copy_from_slice(own);
+            held = true;
         }
-        // Saved after all rewriting at this layer: "the state that entered layer k - 1".
         for (n, intervention) in self.plan.iter().enumerate() {
             if saves_at(intervention, layer) && intervention.tokens.contains(position) {
-                self.saved[n].insert(position, row.to_vec());
+                self.saved[n].insert(position, row.values.to_vec());
             }
         }
-        Ok(written)
+        held
     }
 
     /// The positions that the token at `position` must not see in a layer; `None` where nothing
@@ -247,6 +281,28 @@ impl Editor {
     }
 }
 
+/// Has a function rewrite the rows that are named, in one piece.
+fn all_at_once(
+    f: &RowsFunction,
+    layer: u32,
+    named: &[usize],
+    rows: &mut [Shown<'_>],
+) -> Result<(), Missed> {
+    let Some(width) = named.first().map(|first| rows[*first].values.len()) else {
+        return Ok(());
+    };
+    let positions: Vec<u32> = named.iter().map(|at| rows[*at].position).collect();
+    let mut values = Vec::with_capacity(width * named.len());
+    named
+        .iter()
+        .for_each(|at| values.extend_from_slice(rows[*at].values));
+    f(layer, &positions, &mut values).map_err(Missed::Function)?;
+    for (at, values) in named.iter().zip(values.chunks_exact(width)) {
+        rows[*at].values.copy_from_slice(values);
+    }
+    Ok(())
+}
+
 fn saves_at(intervention: &Intervention, layer: u32) -> bool {
     intervention.target() == Target::Input
         && matches!(intervention.action, Action::Freeze)
@@ -264,7 +320,8 @@ fn rewrite(
     } = *place;
     match action {
         Action::SkipAttention => row.fill(0.0),
-        Action::Hide => {} // nothing is written to rows
+        // Nothing is written to rows, or it is written already.
+        Action::Hide | Action::CustomRows(_) => {}
         Action::Freeze => row.copy_from_slice(saved.ok_or(Missed::NotSaved { layer, position })?),
         Action::Row(edit) => edit.kind.manipulation().rewrite(edit, place, row)?,
         Action::Given(states) => row.copy_from_slice(states.fitting(layer, position, row.len())?),
@@ -298,8 +355,67 @@ mod tests {
         prior: bool,
         row: &mut [f32],
     ) -> Result<bool, Missed> {
-        let part = row.len();
-        editor.edit(Target::Input, layer, (position, prior), part, row)
+        edit(
+            editor,
+            Target::Input,
+            layer,
+            (position, prior),
+            row.len(),
+            row,
+        )
+    }
+
+    fn edit(
+        editor: &mut Editor,
+        target: Target,
+        layer: u32,
+        (position, prior): (u32, bool),
+        part: usize,
+        values: &mut [f32],
+    ) -> Result<bool, Missed> {
+        let row = Shown {
+            position,
+            prior,
+            values,
+        };
+        let written = editor.edit(target, layer, part, &mut [row])?;
+        Ok(written[0])
+    }
+
+    #[test]
+    fn a_function_of_rows_gets_all_that_it_names_at_once_and_freeze_saves_what_it_left() {
+        let double = |layer: u32, positions: &[u32], rows: &mut [f32]| {
+            assert_eq!((layer, positions), (1, &[0, 2][..]));
+            assert_eq!(rows, [1.0, 2.0, 5.0, 6.0]);
+            rows.iter_mut().for_each(|x| *x *= 2.0);
+            Ok(())
+        };
+        let rows = Intervention::custom_rows(1, double);
+        let some = PositionSet::ranges([0..1, 2..9]);
+        let mut editor = editor(vec![Intervention::freeze(2), rows.at(some)]);
+        let mut values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        let mut shown: Vec<Shown<'_>> = (0u32..)
+            .zip(values.chunks_mut(2))
+            .map(|(position, values)| Shown {
+                position,
+                prior: position < 3,
+                values,
+            })
+            .collect();
+        let written = editor.edit(Target::Input, 1, 2, &mut shown).unwrap();
+        assert_eq!(written, [true, false, true, false]);
+        assert_eq!(values, [2.0, 4.0, 3.0, 4.0, 10.0, 12.0, 7.0, 8.0]);
+        let mut row = [9.0, 9.0];
+        assert!(input(&mut editor, 2, 2, true, &mut row).unwrap());
+        assert_eq!(row, [10.0, 12.0]);
+    }
+
+    #[test]
+    fn a_function_of_rows_that_fails_stops_the_run() {
+        let fails = |_, _: &[u32], _: &mut [f32]| Err("no".to_string());
+        let mut editor = editor(vec![Intervention::custom_rows(1, fails)]);
+        let error = input(&mut editor, 1, 0, true, &mut [1.0]).unwrap_err();
+        assert_eq!(error, Missed::Function("no".into()));
     }
 
     #[test]
@@ -361,7 +477,7 @@ mod tests {
         let mut editor = editor(vec![Intervention::skip_attention(3)]);
         assert!(editor.needs(Target::Attention, 3) && !editor.needs(Target::Attention, 2));
         let mut row = [1.0];
-        let edited = editor.edit(Target::Attention, 3, (1, false), 1, &mut row);
+        let edited = edit(&mut editor, Target::Attention, 3, (1, false), 1, &mut row);
         assert!(edited.unwrap());
         assert_eq!(row, [0.0]);
         assert_eq!(editor.settle(&met()), Ok(()));
@@ -383,7 +499,7 @@ mod tests {
                     &[(0, true), (1, false)]
                 };
                 for at in shown {
-                    let edited = editor.edit(Target::Attention, layer, *at, 1, &mut [1.0]);
+                    let edited = edit(&mut editor, Target::Attention, layer, *at, 1, &mut [1.0]);
                     assert!(edited.unwrap());
                 }
             }
@@ -425,7 +541,7 @@ mod tests {
         assert!(editor.needs(Target::Keys, 1) && !editor.needs(Target::Values, 1));
         assert!(!editor.needs(Target::Input, 1) && editor.needs(Target::Input, 2));
         let mut row = [3.0, 4.0, 0.0, 0.0];
-        let edited = editor.edit(Target::Keys, 1, (0, true), 2, &mut row);
+        let edited = edit(&mut editor, Target::Keys, 1, (0, true), 2, &mut row);
         assert!(edited.unwrap());
         assert!(
             (row[0].hypot(row[1]) - 5.0).abs() < 1e-5,

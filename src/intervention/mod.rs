@@ -18,7 +18,7 @@ use std::fmt;
 use std::mem::discriminant;
 use std::sync::Arc;
 
-pub use editor::{Editor, Met, Missed};
+pub use editor::{Editor, Met, Missed, Shown};
 pub use kind::{Extent, Kind, Value};
 pub use layers::{LayerList, LayerListError, LayerSpan};
 pub use noise::{Part, length, permutation, random_row, shuffle_row};
@@ -28,6 +28,11 @@ pub use tokens::PositionSet;
 /// A function on one hidden state: `|layer, position, row|`, where `row` is the state of the
 /// token at `position` entering `layer` (as many values as the model is wide).
 pub type RowFunction = dyn Fn(u32, u32, &mut [f32]) + Send + Sync;
+
+/// A function on the hidden states of many tokens at once: `|layer, positions, rows|`, where `rows`
+/// holds a state for each of `positions`, one after the other. It is called once for the rows of a
+/// text that are computed together; its error, a text, stops the run.
+pub type RowsFunction = dyn Fn(u32, &[u32], &mut [f32]) -> Result<(), String> + Send + Sync;
 
 /// Hidden states by (layer, position), each as wide as the model.
 #[derive(Clone, Default, Debug, PartialEq)]
@@ -77,6 +82,23 @@ impl States {
     /// Takes over another's states; they win where both have one.
     pub fn extend(&mut self, other: Self) {
         self.rows.extend(other.rows);
+    }
+
+    /// The states at `layers` of the first `positions` tokens in one array, by layer, then by
+    /// token, and their width.
+    ///
+    /// # Errors
+    /// [`Missed`] for the first that is not held, or is of another width than the first.
+    pub fn stacked(&self, layers: &[u32], positions: u32) -> Result<(Vec<f32>, usize), Missed> {
+        let first = layers.first().and_then(|layer| self.get(*layer, 0));
+        let width = first.map_or(0, <[f32]>::len);
+        let mut all = Vec::with_capacity(layers.len() * positions as usize * width);
+        for &layer in layers {
+            for position in 0..positions {
+                all.extend_from_slice(self.fitting(layer, position, width)?);
+            }
+        }
+        Ok((all, width))
     }
 
     /// How many states are held.
@@ -180,6 +202,8 @@ pub enum Action {
     Row(RowEdit),
     /// The caller's own function.
     Custom(Arc<RowFunction>),
+    /// The caller's own function of all rows of a layer at once.
+    CustomRows(Arc<RowsFunction>),
 }
 
 impl Action {
@@ -212,7 +236,7 @@ impl fmt::Debug for Action {
                 let kind = self.kind().expect("actions of the table");
                 write!(f, "{kind}")
             }
-            Action::Custom(_) => write!(f, "custom"),
+            Action::Custom(_) | Action::CustomRows(_) => write!(f, "custom"),
         }
     }
 }
@@ -277,6 +301,15 @@ impl Intervention {
         Self::new(Action::Custom(Arc::new(f)), LayerSpan::only(k))
     }
 
+    /// Applies a function of the caller to all prior tokens' states entering layer `k`, all of
+    /// those that are computed together at once.
+    pub fn custom_rows(
+        k: u32,
+        f: impl Fn(u32, &[u32], &mut [f32]) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(Action::CustomRows(Arc::new(f)), LayerSpan::only(k))
+    }
+
     /// The lowest layer of which it must see the state that enters it.
     pub fn first_seen(&self) -> u32 {
         match self.action {
@@ -294,6 +327,7 @@ impl Intervention {
             (Action::Row(a), Action::Row(b)) => a.is_same(b),
             (Action::Given(a), Action::Given(b)) => Arc::ptr_eq(a, b),
             (Action::Custom(a), Action::Custom(b)) => Arc::ptr_eq(a, b),
+            (Action::CustomRows(a), Action::CustomRows(b)) => Arc::ptr_eq(a, b),
             _ => false,
         };
         same_action

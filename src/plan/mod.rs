@@ -285,9 +285,11 @@ impl Step {
                     states.map(|states| given(states, in_span)),
                 )
             }
-            Action::Freeze | Action::SkipAttention | Action::Hide | Action::Custom(_) => {
-                (None, None)
-            }
+            Action::Freeze
+            | Action::SkipAttention
+            | Action::Hide
+            | Action::Custom(_)
+            | Action::CustomRows(_) => (None, None),
         };
         let span = intervention.layers;
         let tokens = (intervention.tokens != PositionSet::all()).then(|| {

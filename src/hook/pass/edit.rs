@@ -8,7 +8,7 @@ use crate::hook::graph::Role;
 use crate::hook::node::Node;
 use crate::hook::sabotage::Sabotage;
 use crate::hook::{HookFault, Row};
-use crate::intervention::Target;
+use crate::intervention::{Shown, Target};
 
 impl Pass {
     /// Rewrites the rows of a part of a layer, which the node with ask index `index` holds.
@@ -36,28 +36,43 @@ impl Pass {
             .map(|cache| cache.head);
         let mut written = vec![given; rows.len()];
         let mut manipulated: BTreeMap<u32, usize> = BTreeMap::new();
-        for (n, (in_batch, row)) in rows.iter().enumerate() {
-            let values = &mut buffer[n * width..(n + 1) * width];
-            let mut held = Held::default();
-            if self.resume.is_some() {
-                held = self.hold(place, given, (*in_batch, row), values)?;
+        let mut changed = vec![false; rows.len()];
+        if self.resume.is_some() {
+            for (n, (in_batch, row)) in rows.iter().enumerate() {
+                let values = &mut buffer[n * width..(n + 1) * width];
+                let held = self.hold(place, given, (*in_batch, row), values)?;
+                written[n] |= held.written;
+                changed[n] = held.manipulated;
             }
-            written[n] |= held.written;
-            if layer < self.n_layer()
-                && let Some(editor) = self.observed.editors.get_mut(&row.sequence)
-            {
-                let at = (row.position, row.prior);
-                let edited = editor.edit(target, layer, at, head.unwrap_or(width), values)?;
-                written[n] |= edited;
-                held.manipulated |= edited;
+        }
+        if layer < self.n_layer() && width > 0 {
+            for (sequence, editor) in &mut self.observed.editors {
+                let of_sequence = |n: &usize| rows[*n].1.sequence == *sequence;
+                let at: Vec<usize> = (0..rows.len()).filter(of_sequence).collect();
+                let values = buffer.chunks_exact_mut(width).zip(&rows);
+                let shown = values.filter(|(_, (_, row))| row.sequence == *sequence);
+                let shown = shown.map(|(values, (_, row))| Shown {
+                    position: row.position,
+                    prior: row.prior,
+                    values,
+                });
+                let mut shown: Vec<Shown<'_>> = shown.collect();
+                let edited = editor.edit(target, layer, head.unwrap_or(width), &mut shown)?;
+                for (n, edited) in at.into_iter().zip(edited) {
+                    written[n] |= edited;
+                    changed[n] |= edited;
+                }
             }
+        }
+        for (n, (_, row)) in rows.iter().enumerate() {
             if let Some(capture) = &self.capture
                 && capture.wants(target, layer)
             {
                 let states = self.observed.states.entry(row.sequence).or_default();
-                states.of(target).insert(layer, row.position, &*values);
+                let values = &buffer[n * width..(n + 1) * width];
+                states.of(target).insert(layer, row.position, values);
             }
-            if held.manipulated {
+            if changed[n] {
                 *manipulated.entry(row.sequence).or_default() += 1;
             }
         }
