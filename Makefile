@@ -5,6 +5,8 @@
 # make sanitize   the tests under AddressSanitizer and UBSan, llama.cpp included (Linux, nightly Rust)
 # make miri   the unit tests of what is pure Rust under Miri (nightly Rust)
 # make docs   the documentation as a book (mdBook), and that of the library
+# make wheel   the Python package, for the processor at hand (RUSTFLAGS= for others, too)
+# make test-python   the same, installed into an environment of its own and tested there
 # make install   the program onto your path
 # make bench  what the callback and generation cost on this machine
 
@@ -25,7 +27,7 @@ endif
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-runtimes test-prebuilt sanitize miri plugin build install setup format lint api docs bench clean-demo
+.PHONY: demo test test-python wheel test-runtimes test-prebuilt sanitize miri plugin build install setup format lint api docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -54,6 +56,13 @@ test: setup format lint api plugin
 	cargo $(NEXTEST) --release --locked --lib --bins --tests
 	cargo $(NEXTEST) --release --locked -p midlayer-plugin --tests
 	cargo test --release --locked --doc
+	scripts/test-python
+
+wheel: setup
+	scripts/wheel
+
+test-python: setup
+	scripts/test-python
 
 test-runtimes: build plugin
 	scripts/test-runtimes
@@ -74,6 +83,7 @@ format:
 lint:
 	cargo clippy --release --locked --all-targets -- -D warnings
 	cargo clippy --release --locked -p midlayer-plugin --lib --tests -- -D warnings
+	cargo clippy --release --locked -p midlayer-python --lib -- -D warnings
 
 api:
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --lib

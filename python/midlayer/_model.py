@@ -1,0 +1,208 @@
+"""Models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ._load import native
+from ._results import Results
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Hook = Callable[[int, npt.NDArray[np.int64], npt.NDArray[np.float32]], Any]
+
+Lens = native.Lens
+Map = native.Map
+Prompt = native.Prompt
+
+
+@contextmanager
+def _progress(show: bool | None, what: str) -> Iterator[Any]:
+    """tqdm's bar, where it is installed and wanted; else nothing."""
+    bar = None
+    if show is not False:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            if show:
+                raise
+        else:
+            bar = tqdm(desc=what, leave=False, delay=1.0)
+    if bar is None:
+        yield None
+        return
+
+    def done(n: int, total: int) -> None:
+        bar.total = total
+        bar.update(n - bar.n)
+
+    with bar:
+        yield done
+
+
+class Model(native.Model):
+    """A GGUF model and its engine.
+
+    name: a file, an alias of a pulled model, or either with a level (`smollm2-135m:q8_0`); with
+        hub=True a model of the Hugging Face hub, `user/repo[@revision][:quant]`.
+    threads: threads that compute (default: all cores).
+    gpu_layers: layers to put on a GPU.
+    ctx_size, batch_size, ubatch_size: positions, rows in one decode, rows computed at once.
+    flash_attn: "auto", "on" or "off".
+    cache_type_k, cache_type_v: "f16", "f32", "q8_0", ...
+    engine: "planned" computes only what differs from the clean run; "straightforward" computes
+        every run whole.
+
+    The engine has a thread of its own. Calls from several threads come one after the other, and
+    the GIL is free while it computes. A fork cannot use it (EngineError); spawned processes load
+    their own.
+
+    Raises LoadError where there is no such model, or its file does not load.
+    """
+
+    def run(
+        self,
+        prompt: Prompt | str,
+        manipulations: Any = (),
+        *,
+        hooks: Mapping[int, Hook] | None = None,
+        answers: Iterable[str] | str = (),
+        generate: int | None = None,
+        manipulate_generated: bool = True,
+        from_step: int = 0,
+        progress: bool | None = None,
+    ) -> Results:
+        """Runs a prompt, clean and manipulated.
+
+        manipulations: a manipulation, or several that run apart; each at all of its layers.
+        hooks: a function for each layer, called as f(layer, positions, rows) with the states that
+            enter the layer: `rows` is a writable float32 array [tokens, width] of the prior tokens
+            that are computed together, `positions` an int64 array [tokens]. What it returns takes
+            their place; where it returns None, what it left in `rows` does. Hooks act in every
+            run, after the manipulations, or make a run of their own where there are none.
+        answers: texts whose probability is followed, the space before them included (" Paris");
+            without any, the clean run's likeliest token.
+        generate: continue the text greedily by so many tokens.
+        manipulate_generated, from_step: whether tokens after the prompt are manipulated too, and
+            from which step on.
+        progress: True for tqdm's bar, False for none; by default where tqdm is installed.
+
+        Raises UsageError for what cannot be meant, HookError for what a hook gives that is no
+        state, the hook's own exception where it raises one, EngineError where llama.cpp fails.
+        """
+        text = self.prompt(prompt) if isinstance(prompt, str) else prompt
+        one = isinstance(manipulations, native.Manipulation)
+        several = [manipulations] if one else list(manipulations)
+        texts = [answers] if isinstance(answers, str) else list(answers)
+        with _progress(progress, "runs") as done:
+            made = self._run(
+                text,
+                several,
+                list((hooks or {}).items()),
+                texts,
+                generate,
+                manipulate_generated,
+                from_step,
+                done,
+            )
+        return Results(made)
+
+    def plan(self, prompt: Prompt | str, manipulation: native.Manipulation) -> str:
+        """What a manipulation does to a prompt, as the JSON that `midlayer try --save-plan` writes
+        and `midlayer attach` carries out. The manipulation is one run: it has a single layer.
+        """
+        text = self.prompt(prompt) if isinstance(prompt, str) else prompt
+        return self._plan(text, manipulation)
+
+    def capture(
+        self,
+        prompt: Prompt | str,
+        layers: Iterable[int] | int | None = None,
+        sites: Iterable[str] | str = "resid_pre",
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """What a clean run of the prompt computes: for each site a float32 array [layers, tokens,
+        width], which other libraries take without a copy (DLPack: `torch.from_dlpack`).
+
+        layers: the layers, in the order of the arrays (default: all).
+        sites: "resid_pre" (the state entering a layer), "attn_out" (what attention adds; in the
+            last layer it is computed of the last token alone, so that layer is an error), "k", "v"
+            (keys after rotary embedding and values, all heads in a row).
+
+        Raises UsageError for a layer or site that the model does not have.
+        """
+        text = self.prompt(prompt) if isinstance(prompt, str) else prompt
+        names = [sites] if isinstance(sites, str) else list(sites)
+        every = range(self.n_layer) if layers is None else layers
+        at = [every] if isinstance(every, int) else list(every)
+        return dict(zip(names, self._capture(text, at, names), strict=True))
+
+    def lens(
+        self,
+        prompt: Prompt | str,
+        layers: Iterable[int] | None = None,
+        *,
+        answer: str | None = None,
+    ) -> Lens:
+        """The logit lens: what the model's own final norm and head say of each token's state where
+        it enters each layer, and where it leaves the last one.
+
+        layers: the layers (default: all).
+        answer: a text of one token to follow.
+
+        Raises UsageError for an answer of several tokens, EngineError with the straightforward
+        engine.
+        """
+        text = self.prompt(prompt) if isinstance(prompt, str) else prompt
+        return self._lens(text, None if layers is None else list(layers), answer)
+
+    def map(
+        self,
+        prompt: Prompt | str,
+        manipulation: native.Manipulation,
+        *,
+        answer: str | None = None,
+        foil: str | None = None,
+        kl: bool = False,
+        progress: bool | None = None,
+    ) -> Map:
+        """What each state is worth: the manipulation is applied to one token's state at one layer
+        at a time, and a cell is how much that changes the answer's log-probability (nats), with
+        `foil` the answer's logit less the foil's, with kl=True the KL divergence from the clean
+        run.
+
+        answer: the answer (default: the clean run's likeliest token).
+
+        Raises UsageError for what cannot be meant.
+        """
+        text = self.prompt(prompt) if isinstance(prompt, str) else prompt
+        with _progress(progress, "cells") as done:
+            return self._map(text, manipulation, answer, foil, kl, done)
+
+    def generate(
+        self,
+        prompt: Prompt | str,
+        manipulation: native.Manipulation | None = None,
+        *,
+        max_tokens: int = 40,
+        manipulate_generated: bool = True,
+        from_step: int = 0,
+    ) -> str:
+        """Continues a prompt greedily by up to `max_tokens` tokens, clean or manipulated. The
+        manipulation is one run: it has a single layer.
+        """
+        made = self.run(
+            prompt,
+            () if manipulation is None else manipulation,
+            generate=max_tokens,
+            manipulate_generated=manipulate_generated,
+            from_step=from_step,
+        )
+        if manipulation is not None and len(made) != 1:
+            text = f"give the manipulation a single layer: these are {len(made)} runs"
+            raise native.UsageError(text)
+        line = made.clean if manipulation is None else made[0]
+        return line["generated"]["text"]

@@ -1,0 +1,483 @@
+//! Models.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use midlayer::engine::{self, Engine, Request, Wording};
+use midlayer::hub::{Hub, model_file};
+use midlayer::intervention::{PlanError, Target};
+use midlayer::loading::{self, LoadError, Settings};
+use midlayer::maps::{Measure, draw};
+use midlayer::models::Remember;
+use midlayer::plan::{Plan, Shape};
+use midlayer::runtime::{ChatDate, ContextOptions, FlashAttention, Model as Loaded};
+use midlayer::trial::{self, Run};
+use numpy::{IntoPyArray, PyArray3, PyArrayMethods};
+use pyo3::prelude::*;
+
+use crate::errors::{of_engine, of_loading, of_runtime, of_trial, usage};
+use crate::hooks::{self, Raised};
+use crate::lens::{self, Lens};
+use crate::manipulation::Manipulation;
+use crate::map::Map;
+use crate::prompt::Prompt;
+use crate::results::Results;
+use crate::worker::{Bench, Worker, check_process};
+
+/// A loaded model with its engine. The engine has a thread of its own: calls from several threads
+/// come one after the other, and the GIL is free while it computes.
+#[pyclass(frozen, subclass, module = "midlayer")]
+pub struct Model {
+    model: Arc<Loaded>,
+    worker: Worker,
+    name: String,
+    sha256: String,
+    options: ContextOptions,
+    gpu_layers: Option<u32>,
+}
+
+/// Says something through Python's warnings, which users can show, hide or raise.
+fn tell(py: Python<'_>, texts: &[String]) -> PyResult<()> {
+    let warn = py.import("warnings")?.getattr("warn")?;
+    for text in texts {
+        warn.call1((text, py.get_type::<pyo3::exceptions::PyUserWarning>(), 2))?;
+    }
+    Ok(())
+}
+
+/// Adds hooks to every run, or makes a run of them where there is none.
+fn hook(
+    runs: &mut Vec<Run>,
+    hooks: Vec<(u32, Py<PyAny>)>,
+    raised: &Raised,
+    engine: &dyn Engine,
+    prompt: &engine::Prompt,
+) -> PyResult<()> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    if runs.is_empty() {
+        runs.push(Run {
+            stack: 0,
+            name: "hooks".into(),
+            layer: match &hooks[..] {
+                [(layer, _)] => Some(*layer),
+                _ => None,
+            },
+            seed: None,
+            request: Request::new(prompt),
+        });
+    }
+    for (layer, f) in hooks {
+        let hook = hooks::intervention(layer, f, raised.clone());
+        let n_layer = engine.facts().n_layer;
+        hook.check(n_layer)
+            .map_err(|error| usage(error.to_string()))?;
+        for run in &mut *runs {
+            run.request.plan.push(hook.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Tells Python how far something is; its exception stops it.
+fn tell_progress(
+    progress: Option<&Py<PyAny>>,
+    so_far: (usize, usize),
+    failed: &mut Option<PyErr>,
+) -> ControlFlow<()> {
+    let told = progress.map(|told| Python::attach(|py| told.call1(py, so_far)));
+    match told {
+        Some(Err(error)) => {
+            *failed = Some(error);
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+/// A site of a layer, by the field's name or the program's.
+fn target(site: &str) -> PyResult<Target> {
+    Ok(match site {
+        "resid_pre" | "residual" => Target::Input,
+        "attn_out" => Target::Attention,
+        "k" | "keys" => Target::Keys,
+        "v" | "values" => Target::Values,
+        other => {
+            return Err(usage(format!(
+                "'{other}' is not a site; choose resid_pre (the state entering a layer), attn_out, k or v"
+            )));
+        }
+    })
+}
+
+#[pymethods]
+impl Model {
+    #[new]
+    #[pyo3(signature = (name, *, hub=false, threads=None, gpu_layers=None, ctx_size=2048,
+        batch_size=2048, ubatch_size=512, flash_attn="auto", cache_type_k="f16",
+        cache_type_v="f16", engine="planned"))]
+    #[allow(clippy::too_many_arguments)] // keywords of Python
+    fn new(
+        py: Python<'_>,
+        name: &str,
+        hub: bool,
+        threads: Option<u32>,
+        gpu_layers: Option<u32>,
+        ctx_size: u32,
+        batch_size: u32,
+        ubatch_size: u32,
+        flash_attn: &str,
+        cache_type_k: &str,
+        cache_type_v: &str,
+        engine: &str,
+    ) -> PyResult<Self> {
+        check_process()?;
+        let defaults = ContextOptions::default();
+        let context = ContextOptions {
+            n_ctx: ctx_size,
+            n_batch: batch_size.min(ctx_size),
+            n_ubatch: ubatch_size.min(batch_size),
+            threads: threads.unwrap_or(defaults.threads),
+            flash_attention: match flash_attn {
+                "on" => FlashAttention::On,
+                "off" => FlashAttention::Off,
+                "auto" => FlashAttention::Auto,
+                other => {
+                    return Err(usage(format!(
+                        "flash_attn is on, off or auto, not '{other}'"
+                    )));
+                }
+            },
+            cache_k: cache_type_k.parse().map_err(usage)?,
+            cache_v: cache_type_v.parse().map_err(usage)?,
+            ..defaults
+        };
+        let planned = match engine {
+            "planned" => true,
+            "straightforward" => false,
+            other => {
+                return Err(usage(format!(
+                    "engine is planned or straightforward, not '{other}'"
+                )));
+            }
+        };
+        let settings = Settings {
+            gpu_layers,
+            context,
+        };
+        let mut said = Vec::new();
+        let tried = py.detach(|| {
+            let mut say = |text: &str| said.push(text.to_string());
+            let path = match hub {
+                true => model_file(&Hub::from_env()?, name)?,
+                false => loading::find(name, &mut say)?,
+            };
+            loading::load(Path::new(&path), &settings, Remember::Hash, &mut say)
+        });
+        let tried = tried.map_err(|error: LoadError| of_loading(error))?;
+        let facts = tried.model.facts();
+        let notices = [
+            facts.splitting_notice(),
+            facts.end_notice(),
+            facts.context_notice(ctx_size),
+        ];
+        said.extend(notices.into_iter().flatten());
+        tell(py, &said)?;
+        let model = tried.model;
+        let options = settings.context;
+        let worker = py.detach(|| Worker::start(model.clone(), options.clone(), planned));
+        Ok(Self {
+            model,
+            worker: worker.map_err(of_runtime)?,
+            name: name.into(),
+            sha256: tried.files.sha256().into(),
+            options,
+            gpu_layers,
+        })
+    }
+
+    /// The name that it was asked for by.
+    #[getter]
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The SHA-256 of its file.
+    #[getter]
+    fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Its options, as the program takes them.
+    #[getter]
+    fn options(&self) -> Vec<String> {
+        let of = &self.options;
+        let mut options = vec![
+            ("--threads", of.threads.to_string()),
+            ("--ctx-size", of.n_ctx.to_string()),
+            ("--batch-size", of.n_batch.to_string()),
+            ("--ubatch-size", of.n_ubatch.to_string()),
+            ("--cache-type-k", of.cache_k.to_string()),
+            ("--cache-type-v", of.cache_v.to_string()),
+        ];
+        let flash = match of.flash_attention {
+            FlashAttention::On => "on",
+            FlashAttention::Off => "off",
+            FlashAttention::Auto => "auto",
+        };
+        options.push(("--flash-attn", flash.into()));
+        options.extend(self.gpu_layers.map(|n| ("--n-gpu-layers", n.to_string())));
+        let options = options.into_iter();
+        options
+            .flat_map(|(name, value)| [name.to_string(), value])
+            .collect()
+    }
+
+    /// The number of layers.
+    #[getter]
+    fn n_layer(&self) -> u32 {
+        self.model.facts().n_layer
+    }
+
+    /// Values of a hidden state.
+    #[getter]
+    fn width(&self) -> u32 {
+        self.model.facts().n_embd
+    }
+
+    /// Tokens of the vocabulary.
+    #[getter]
+    fn n_vocab(&self) -> u32 {
+        self.model.facts().n_vocab
+    }
+
+    /// Threads that compute.
+    #[getter]
+    fn threads(&self) -> u32 {
+        self.options.threads
+    }
+
+    /// Tokenizes a text. `chat` puts it into the model's own chat template; `parse_special` says
+    /// whether special tokens that it spells out are these tokens (default: not in a chat).
+    ///
+    /// Raises PromptError for an empty text, or a model without a chat template.
+    #[pyo3(signature = (text, *, chat=false, parse_special=None, chat_date=None))]
+    fn prompt(
+        &self,
+        py: Python<'_>,
+        text: String,
+        chat: bool,
+        parse_special: Option<bool>,
+        chat_date: Option<&str>,
+    ) -> PyResult<Prompt> {
+        let date = chat_date.map(str::parse::<ChatDate>).transpose();
+        let date = date.map_err(usage)?.unwrap_or_default();
+        let wording = Wording {
+            chat: chat.then_some(date),
+            parse_special: parse_special.unwrap_or(!chat),
+        };
+        self.worker.ask(py, move |bench| {
+            let prompt = wording.prompt(bench.engine.get().tokenizer(), &text);
+            Ok(Prompt::new(prompt.map_err(of_engine)?, &bench.model))
+        })
+    }
+
+    #[pyo3(signature = (prompt, manipulations, hooks, answers, generate, manipulate_generated, from_step, progress))]
+    #[allow(clippy::too_many_arguments)] // as the program's options
+    fn _run(
+        &self,
+        py: Python<'_>,
+        prompt: &Prompt,
+        manipulations: Vec<Manipulation>,
+        hooks: Vec<(u32, Py<PyAny>)>,
+        answers: Vec<String>,
+        generate: Option<usize>,
+        manipulate_generated: bool,
+        from_step: usize,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Results> {
+        let prompt = prompt.prompt.clone();
+        let (results, said) = self.worker.ask(py, move |bench| {
+            let Bench {
+                engine,
+                model,
+                anatomy,
+            } = bench;
+            let engine = engine.get();
+            let trials = manipulations.iter().map(|manipulation| {
+                let generates = generate.is_some();
+                manipulation.trial(engine, generates, manipulate_generated, from_step)
+            });
+            let trials = trials.collect::<Result<Vec<_>, _>>().map_err(of_trial)?;
+            let mut said = Vec::new();
+            let mut say = |text: &str| said.push(text.to_string());
+            let runs = trial::runs(&trials, engine, anatomy, &prompt, &mut say);
+            let mut runs = runs.map_err(of_trial)?;
+            let raised = Raised::default();
+            hook(&mut runs, hooks, &raised, engine, &prompt)?;
+            let all = runs.len() + 1;
+            let mut failed = None;
+            let mut done = |n: usize| tell_progress(progress.as_ref(), (n, all), &mut failed);
+            let results =
+                trial::results(engine, model, &prompt, runs, &answers, generate, &mut done);
+            match failed.or_else(|| raised.take()) {
+                Some(error) => Err(error),
+                None => Ok((
+                    Results::new(results.map_err(of_trial)?, model.clone(), prompt),
+                    said,
+                )),
+            }
+        })?;
+        tell(py, &said)?;
+        Ok(results)
+    }
+
+    /// What a clean run of the prompt leaves at `layers`: an array [layers, tokens, width] of each
+    /// of `sites`.
+    fn _capture<'py>(
+        &self,
+        py: Python<'py>,
+        prompt: &Prompt,
+        layers: Vec<u32>,
+        sites: Vec<String>,
+    ) -> PyResult<Vec<Bound<'py, PyArray3<f32>>>> {
+        let targets = sites.iter().map(|site| target(site));
+        let targets = targets.collect::<PyResult<Vec<_>>>()?;
+        let (prompt, n) = (prompt.prompt.clone(), layers.len());
+        let tokens = prompt.tokens.len();
+        let arrays = self.worker.ask(py, move |bench| {
+            let n_layer = bench.engine.get().facts().n_layer;
+            if let Some(layer) = layers.iter().find(|layer| **layer >= n_layer) {
+                let last = n_layer - 1;
+                return Err(usage(PlanError::LayerOutOfRange {
+                    layer: *layer,
+                    last,
+                }));
+            }
+            let captured = bench.engine.get().captured(&prompt.tokens, 0, &targets);
+            let captured = captured.map_err(of_engine)?;
+            let stacked = targets.iter().zip(&sites).map(|(target, site)| {
+                let states = match target {
+                    Target::Keys => &captured.keys,
+                    Target::Values => &captured.values,
+                    Target::Attention | Target::Mask => &captured.attention,
+                    Target::Input => &captured.inputs,
+                };
+                let stacked = states.stacked(&layers, prompt.tokens.len() as u32);
+                stacked.map_err(|why| usage(format!("{site}: {why}")))
+            });
+            stacked.collect::<PyResult<Vec<_>>>()
+        })?;
+        let arrays = arrays
+            .into_iter()
+            .map(|(values, width)| values.into_pyarray(py).reshape([n, tokens, width]));
+        arrays.collect()
+    }
+
+    #[pyo3(signature = (prompt, layers, answer))]
+    fn _lens(
+        &self,
+        py: Python<'_>,
+        prompt: &Prompt,
+        layers: Option<Vec<u32>>,
+        answer: Option<String>,
+    ) -> PyResult<Lens> {
+        let prompt = prompt.prompt.clone();
+        self.worker.ask(py, move |bench| {
+            let engine = bench.engine.planned()?;
+            let n_layer = engine.facts().n_layer;
+            let layers = layers.unwrap_or_else(|| (0..n_layer).collect());
+            let positions: Vec<u32> = (0..prompt.tokens.len() as u32).collect();
+            let answer = answer.map(|text| lens::one_token(engine, &prompt, &text));
+            let answer = answer.transpose()?;
+            let mut told = |_, _| ControlFlow::Continue(());
+            let at = (&layers[..], &positions[..]);
+            let lens = midlayer::maps::Lens::of(engine, &prompt, at, answer, &mut told);
+            let lens = lens.map_err(of_engine)?;
+            Ok(Lens::new(lens, bench.model.clone(), prompt, answer))
+        })
+    }
+
+    #[pyo3(signature = (prompt, manipulation, answer, foil, kl, progress))]
+    #[allow(clippy::too_many_arguments)] // as the program's options
+    fn _map(
+        &self,
+        py: Python<'_>,
+        prompt: &Prompt,
+        manipulation: Manipulation,
+        answer: Option<String>,
+        foil: Option<String>,
+        kl: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Map> {
+        let prompt = prompt.prompt.clone();
+        self.worker.ask(py, move |bench| {
+            let Bench {
+                engine,
+                model,
+                anatomy,
+            } = bench;
+            let engine = engine.get();
+            let (part, layers, seeds) = manipulation.mapped(engine).map_err(of_trial)?;
+            let measure = match kl {
+                true => Ok(Measure::Kl),
+                false => trial::measure(engine, &prompt, answer.as_deref(), foil.as_deref()),
+            };
+            let measure = measure.map_err(of_trial)?;
+            let name = measure.name();
+            let question = trial::question(&part, &layers, &seeds, measure, engine, &prompt);
+            let question = question.map_err(of_trial)?;
+            let mut failed = None;
+            let drawn = draw(engine, anatomy, &question, &mut |_, done, all| {
+                tell_progress(progress.as_ref(), (done, all), &mut failed)
+            });
+            match failed {
+                Some(error) => Err(error),
+                None => Ok(Map::new(
+                    drawn.map_err(of_engine)?,
+                    model,
+                    &prompt,
+                    part.kind,
+                    name,
+                )),
+            }
+        })
+    }
+
+    fn _plan(
+        &self,
+        py: Python<'_>,
+        prompt: &Prompt,
+        manipulation: Manipulation,
+    ) -> PyResult<String> {
+        let prompt = prompt.prompt.clone();
+        self.worker.ask(py, move |bench| {
+            let trial = manipulation.trial(bench.engine.get(), false, true, 0);
+            let trial = trial.map_err(of_trial)?;
+            let engine = bench.engine.get();
+            let runs = trial::runs(&[trial], engine, &bench.anatomy, &prompt, &mut |_| {});
+            let [run] = &runs.map_err(of_trial)?[..] else {
+                return Err(usage(
+                    "a plan is one run: give the manipulation a single layer, and one seed",
+                ));
+            };
+            let facts = bench.engine.get().facts();
+            let shape = Shape {
+                layers: facts.n_layer,
+                width: facts.n_embd,
+            };
+            let plan = Plan::of(&run.request.plan, shape).and_then(|plan| plan.to_json());
+            plan.map_err(usage)
+        })
+    }
+
+    fn __repr__(&self) -> String {
+        let facts = self.model.facts();
+        format!(
+            "Model({:?}, {} layers of width {}, {} tokens, {} threads)",
+            self.name, facts.n_layer, facts.n_embd, facts.n_vocab, self.options.threads
+        )
+    }
+}

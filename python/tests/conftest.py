@@ -1,0 +1,29 @@
+"""Tiny models, made here."""
+
+import pytest
+
+import midlayer as ml
+from midlayer.testing import write_tiny_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """What midlayer keeps goes to a folder of the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIDLAYER_MODELS", str(tmp_path_factory.mktemp("models")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory, _own_cache):
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def model(model_file):
+    return ml.Model(str(model_file), ctx_size=256, threads=2)
+
+
+@pytest.fixture(scope="session")
+def prompt(model):
+    return model.prompt("The capital of France is")
