@@ -178,7 +178,7 @@ fn configurations() {
                 program.arg(path);
                 program
             })
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_secs(300))
             .output()
             .unwrap();
             let errors = String::from_utf8_lossy(&output.stderr);
