@@ -20,6 +20,9 @@ use super::{Address, Ask, Refusal, files, guard, openapi};
 /// What an answer is made of.
 pub type Answer = Response<BoxBody<Bytes, Infallible>>;
 
+/// How a body is read.
+type Read = fn(&[u8]) -> serde_json::Result<Ask>;
+
 /// Bytes of a request's body at most.
 const BODY: usize = 64 * 1024;
 /// A body's time to arrive.
@@ -56,9 +59,10 @@ async fn route(address: &Address, queue: &Arc<Queue>, request: Request<Incoming>
     if let Err((status, why)) = guard::admit(address, &method, request.headers(), private) {
         return refuse(status, "forbidden", why);
     }
-    let read: Option<fn(&[u8]) -> serde_json::Result<Ask>> = match &*path {
+    let read: Option<Read> = match &*path {
         "/v1/tokens" => Some(|body| serde_json::from_slice(body).map(Ask::Tokens)),
         "/v1/try" => Some(|body| serde_json::from_slice(body).map(Ask::Try)),
+        "/v1/generate" => Some(|body| serde_json::from_slice(body).map(Ask::Generate)),
         "/v1/map" => Some(|body| serde_json::from_slice(body).map(Ask::Map)),
         _ => None,
     };
@@ -83,11 +87,7 @@ async fn route(address: &Address, queue: &Arc<Queue>, request: Request<Incoming>
 
 /// Hands a request to the thread that computes. What is wrong with it is known before its first
 /// line and becomes the status.
-async fn ask(
-    queue: &Arc<Queue>,
-    request: Request<Incoming>,
-    read: fn(&[u8]) -> serde_json::Result<Ask>,
-) -> Answer {
+async fn ask(queue: &Arc<Queue>, request: Request<Incoming>, read: Read) -> Answer {
     let body = Limited::new(request.into_body(), BODY).collect();
     let body = match timeout(ARRIVAL, body).await {
         Ok(Ok(body)) => body.to_bytes(),

@@ -67,8 +67,8 @@ impl Probe {
         Ok(())
     }
 
-    /// What is asked, with its first line told.
-    fn begin(&mut self, ask: &TryAsk, hand_over: HandOver) -> anyhow::Result<Asked> {
+    /// What is asked, with its first line told. `alone`: it must be a single run.
+    fn begin(&mut self, ask: &TryAsk, alone: bool, hand_over: HandOver) -> anyhow::Result<Asked> {
         let args = self.try_args(ask)?;
         try_prompt::check(&args)?;
         let donor = ask.inject_from.as_deref();
@@ -76,6 +76,11 @@ impl Probe {
         if asked.runs.len() > RUNS {
             let runs = asked.runs.len();
             let text = format!("these are {runs} runs, and a request has at most {RUNS} (layers)");
+            return Err(Usage(text).into());
+        }
+        if alone && asked.runs.len() != 1 {
+            let runs = asked.runs.len();
+            let text = format!("one run is continued, and these are {runs}: name a layer (layers)");
             return Err(Usage(text).into());
         }
         let layers: Vec<Option<u32>> = asked.runs.iter().map(|run| run.layer).collect();
@@ -91,7 +96,7 @@ impl Probe {
     }
 
     fn run(&mut self, ask: &TryAsk, hand_over: HandOver) -> anyhow::Result<()> {
-        let mut asked = self.begin(ask, hand_over)?;
+        let mut asked = self.begin(ask, false, hand_over)?;
         let model = self.loaded.model.clone();
         let requests = asked.requests(ask.generate);
         let mut clean: Option<Outcome> = None;
@@ -121,12 +126,8 @@ impl Probe {
             generate: Some(max),
             ..ask.clone()
         };
-        let asked = self.begin(&ask, hand_over)?;
-        let [run] = &asked.runs[..] else {
-            let runs = asked.runs.len();
-            let text = format!("one run is continued, and these are {runs}: name a layer (layers)");
-            return Err(Usage(text).into());
-        };
+        let asked = self.begin(&ask, true, hand_over)?;
+        let run = &asked.runs[0];
         let model = &self.loaded.model;
         let mut clean: Vec<Token> = Vec::new();
         let mut same = true;

@@ -49,6 +49,8 @@ export class Layers {
     };
     if (!(event.key in to)) return;
     event.preventDefault();
+    // The pointer may rest on another slot.
+    preview = null;
     change({ layer: Math.min(Math.max(to[event.key], 0), this.count - 1) }, false);
     (this.slots.children[layerShown()!] as HTMLElement).focus();
   }

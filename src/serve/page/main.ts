@@ -26,7 +26,7 @@ const answer = el("input", {
   id: "answer", type: "text", dir: "auto", placeholder: "␣Paris: begin with a space", "aria-label": "another answer to follow",
   keydown: (event) => event.key === "Enter" && addAnswer(),
 });
-const command = el("code", { class: "command", tabindex: 0, "aria-label": "the command that prints these numbers" });
+const command = el("code", { id: "command", class: "command", tabindex: 0, "aria-label": "the command that prints these numbers" });
 const copied = el("span", { class: "quiet", role: "status" });
 const stack = new Stack();
 const layers = new Layers(show);
