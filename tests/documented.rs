@@ -25,11 +25,11 @@ fn commands(page: &str) -> Vec<Vec<String>> {
     commands.collect()
 }
 
-/// What is not run here: it is about other programs, other devices or all architectures, each of
-/// which has a test of its own.
+/// What is not run here: it is about other programs, other devices or all architectures, or does
+/// not end by itself. Each of these has a test of its own.
 fn is_elsewhere(words: &[String]) -> bool {
     let has = |word: &str| words.iter().any(|own| own == word);
-    has("attach") || has("--backends") || has("--architectures")
+    has("attach") || words[0] == "serve" || has("--backends") || has("--architectures")
 }
 
 /// The same command for a tiny model and a few items of the samples.

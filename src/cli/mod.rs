@@ -19,6 +19,7 @@ mod quantize;
 mod report;
 mod runs;
 mod selftest;
+mod serve;
 mod setup;
 mod specification;
 mod sweep;
@@ -75,6 +76,7 @@ pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Sweep(args) => sweep::run(args),
         Command::Try(args) => try_prompt::run(args),
         Command::Map(args) => map::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Tasks(args) => tasks::run(&args),
         Command::Tokens(args) => tokens::run(args),
         Command::Direction(args) => direction::run(args),

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asks to stop, until that is [withdrawn](Self::withdraw). Returns whether this had been asked before.
+    /// Asks to stop, until that is withdrawn. Returns whether this had been asked before.
     pub fn ask(&self) -> bool {
         self.0.swap(true, Ordering::SeqCst)
     }
 
-    /// Lets what comes next run.
+    /// Takes the wish back, for what comes next.
     pub fn withdraw(&self) {
         self.0.store(false, Ordering::SeqCst);
     }

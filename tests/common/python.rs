@@ -18,6 +18,11 @@ impl Python {
         Self::with("jinja2", "jinja2", &["jinja2>=3.1,<4"])
     }
 
+    /// With playwright, which drives a browser; none of its own is fetched.
+    pub fn with_playwright() -> Result<Self, String> {
+        Self::with("playwright", "playwright", &["playwright>=1.40"])
+    }
+
     /// The `python3` that is there if it can import the modules; else pip puts the packages into
     /// the target folder, once, under `name`. The error says why neither is possible.
     fn with(name: &str, modules: &str, packages: &[&str]) -> Result<Self, String> {

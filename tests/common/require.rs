@@ -13,7 +13,13 @@ pub const PANDAS: &str = "pandas";
 /// A Python with jinja2.
 pub const JINJA2: &str = "jinja2";
 
-const KNOWN: [&str; 4] = [DISKS, NETWORK_DISKS, PANDAS, JINJA2];
+/// Chromium, and a Python with playwright.
+pub const CHROMIUM: &str = "chromium";
+
+/// Node's npx, and a registry that has TypeScript.
+pub const NODE: &str = "node";
+
+const KNOWN: [&str; 6] = [DISKS, NETWORK_DISKS, PANDAS, JINJA2, CHROMIUM, NODE];
 
 /// Says that a test was not run, past the test harness, which keeps what passing tests print to
 /// itself.

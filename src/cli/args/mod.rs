@@ -6,6 +6,7 @@ mod documented;
 mod manipulation;
 mod map;
 mod model;
+mod serve;
 mod sweep;
 mod wording;
 
@@ -19,6 +20,7 @@ pub use bench::*;
 pub use manipulation::*;
 pub use map::*;
 pub use model::*;
+pub use serve::*;
 pub use sweep::*;
 pub use wording::*;
 
@@ -57,6 +59,8 @@ pub enum Command {
     Map(MapArgs),
     /// List the tasks with an example of each, and how to bring one of your own
     Tasks(TasksArgs),
+    /// A page in the browser: move a layer and watch the answer change
+    Serve(ServeArgs),
     /// List a prompt's tokens: position, id and text of each
     Tokens(TokensArgs),
     /// Find a direction in each layer from two sets of texts, for add, ablate and llama.cpp

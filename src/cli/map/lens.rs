@@ -27,21 +27,17 @@ pub fn run(args: &MapArgs) -> anyhow::Result<()> {
     if let Some(notice) = loaded.model.facts().length_notice(prompt.tokens.len()) {
         say(&notice);
     }
-    let answer = args.answer.as_ref();
-    let answer = answer.map(|text| one_token(&engine, &prompt, text));
-    let answer = answer.transpose()?;
-    let layers = args.layers.resolve(engine.facts().n_layer)?;
-    let positions = positions(args, &prompt)?;
-    let lens = look(&mut engine, &prompt, (&layers, &positions), answer)?;
-    let rows = tokens(&loaded, &prompt, &positions);
+    let bar = layer_bar();
+    let looked = Looked::of(args, &mut engine, &prompt, &mut |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        ControlFlow::Continue(())
+    });
+    bar.finish_and_clear();
+    let looked = looked?;
+    let rows = tokens(&loaded, &prompt, &looked.lens.positions);
     let text_of = |token: Token| plain(&loaded.model.piece(token));
-    let picture = LensPicture {
-        lens: &lens,
-        tokens: &rows,
-        title: title(&loaded),
-        answer: answer.map(text_of),
-        text_of: &text_of,
-    };
+    let picture = looked.picture(&loaded, &rows, &text_of);
     let printed = match args.output {
         Format::Text => print_painted(&terminal::text(&picture, width(), Paint::of_stdout())),
         Format::Json => print(&picture.text(Form::Jsonl)),
@@ -67,20 +63,57 @@ fn positions(args: &MapArgs, prompt: &Prompt) -> anyhow::Result<Vec<u32>> {
     Ok(positions)
 }
 
-fn look(
-    engine: &mut Planned,
-    prompt: &Prompt,
-    of: (&[u32], &[u32]),
+/// A lens and the answer that it follows.
+struct Looked {
+    lens: Lens,
     answer: Option<Token>,
-) -> anyhow::Result<Lens> {
-    let bar = layer_bar();
-    let lens = Lens::of(engine, prompt, of, answer, &mut |done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-        ControlFlow::Continue(())
-    });
-    bar.finish_and_clear();
-    Ok(lens?)
+}
+
+impl Looked {
+    fn of(
+        args: &MapArgs,
+        engine: &mut Planned,
+        prompt: &Prompt,
+        told: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> anyhow::Result<Self> {
+        let answer = args.answer.as_ref();
+        let answer = answer.map(|text| one_token(engine, prompt, text));
+        let answer = answer.transpose()?;
+        let layers = args.layers.resolve(engine.facts().n_layer)?;
+        let positions = positions(args, prompt)?;
+        let lens = Lens::of(engine, prompt, (&layers, &positions), answer, told)?;
+        Ok(Self { lens, answer })
+    }
+
+    fn picture<'l>(
+        &'l self,
+        loaded: &Loaded,
+        rows: &'l [(i32, String)],
+        text_of: &'l dyn Fn(Token) -> String,
+    ) -> LensPicture<'l> {
+        LensPicture {
+            lens: &self.lens,
+            tokens: rows,
+            title: title(loaded),
+            answer: self.answer.map(text_of),
+            text_of,
+        }
+    }
+}
+
+/// The lines of `-o json`, on an engine that is there.
+pub fn json_lines(
+    args: &MapArgs,
+    loaded: &Loaded,
+    engine: &mut Planned,
+    text: &str,
+    told: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> anyhow::Result<String> {
+    let prompt = read(engine, &args.prompt, text)?;
+    let looked = Looked::of(args, engine, &prompt, told)?;
+    let rows = tokens(loaded, &prompt, &looked.lens.positions);
+    let text_of = |token: Token| plain(&loaded.model.piece(token));
+    Ok(looked.picture(loaded, &rows, &text_of).text(Form::Jsonl))
 }
 
 /// The token of an answer, which must be a single one: the head says what token comes next.

@@ -62,14 +62,7 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
         ControlFlow::Continue(())
     });
     bar.finish_and_clear();
-    let map = drawn?;
-    if map.values.iter().flatten().all(Option::is_none) {
-        return Err(Usage(format!(
-            "{} has no place at any of the layers asked for (--layers)",
-            question.kind
-        ))
-        .into());
-    }
+    let map = placed(drawn?, question.kind)?;
     let picture = picture(&map, &tokens, &title, &question);
     let printed = match args.output {
         Format::Text => print_painted(&terminal::text(&picture, width(), paint)),
@@ -77,6 +70,42 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
     };
     write_files(&args, |file| picture.write(file))?;
     printed
+}
+
+/// The lines of `-o json`, on an engine that is there. `told` is given how many runs, or layers,
+/// are done, and of how many; it may stop the rest.
+pub fn json_lines(
+    args: &MapArgs,
+    loaded: &Loaded,
+    engine: &mut Planned,
+    text: &str,
+    told: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> anyhow::Result<String> {
+    if args.lens {
+        return lens::json_lines(args, loaded, engine, text, told);
+    }
+    check(args)?;
+    let prompt = read(engine, &args.prompt, text)?;
+    let anatomy = engine.inspect().anatomy();
+    let anatomy = anatomy.expect("engines have a callback").clone();
+    let question = question(args, engine, &prompt, None)?;
+    let drawn = draw(engine, &anatomy, &question, &mut |_, done, all| {
+        told(done, all)
+    })?;
+    let map = placed(drawn, question.kind)?;
+    let tokens = tokens(loaded, &prompt, &question.positions);
+    let title = title(loaded, &question);
+    Ok(picture(&map, &tokens, &title, &question).text(Form::Jsonl))
+}
+
+/// A map that has a cell.
+fn placed(map: Map, kind: Kind) -> Result<Map, Usage> {
+    match map.values.iter().flatten().all(Option::is_none) {
+        false => Ok(map),
+        true => Err(Usage(format!(
+            "{kind} has no place at any of the layers asked for (--layers)"
+        ))),
+    }
 }
 
 /// Writes what is to be written, and says so.

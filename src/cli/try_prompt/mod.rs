@@ -12,18 +12,19 @@ use std::path::Path;
 use indicatif::ProgressBar;
 
 use super::Usage;
-use super::args::{Format, TryArgs, YesNo};
+use super::args::{Format, TryArgs};
 use super::output::{print, run_bar, say, width};
 use super::setup::{Loaded, load};
-use super::tokens::read;
-use crate::engine::{Ending, Engine, Outcome, Planned, Prompt, Request};
+use crate::engine::{Engine, Outcome, Planned};
 use crate::plan::{Plan, Shape};
 use crate::runtime::Model;
 use crate::shown::plain;
-use crate::trial::{Answer, Line, Run, continued, follow, listed, runs};
+use crate::trial::{Run, continued};
+pub use asked::{Asked, check};
 use rows::{Layout, Row};
 
 pub use crate::trial::FIELDS;
+pub use stream::Stream;
 
 /// Sequences at once: a small wave and what follows its texts.
 const PARALLEL: u32 = 16;
@@ -36,55 +37,20 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
     let donor = donor.map(|from| from.read("--inject-from")).transpose()?;
     let loaded = load(&args.model)?;
     let mut engine = engine(&loaded)?;
-    let prompt = read(&engine, &args.prompt, &text)?;
-    let longest = prompt.tokens.len() + args.generate.unwrap_or(0) as usize;
-    if let Some(notice) = loaded.model.facts().length_notice(longest) {
-        say(&notice);
-    }
-    let anatomy = engine.inspect().anatomy();
-    let anatomy = anatomy.expect("engines have a callback").clone();
-    if let Some(max) = args.generate {
-        let positions = anatomy.learned_positions.unwrap_or(u32::MAX);
-        check_room(
-            prompt.tokens.len(),
-            max,
-            positions.min(loaded.options.n_ctx),
-        )?;
-    }
-    let trials = asked::trials(&args, &engine, donor.as_deref())?;
-    let runs = runs(&trials, &mut engine, &anatomy, &prompt, &mut |text| {
-        say(text)
-    })?;
+    let asked = Asked::of(&args, &loaded, &mut engine, &text, donor.as_deref())?;
     if let Some(path) = &args.save_plan {
-        save_plan(path, &engine, &runs)?;
+        save_plan(path, &engine, &asked.runs)?;
     }
-    let (asked, continuations) = Answer::of(&engine, &prompt, &args.answer)?;
-    let clean = Request {
-        manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
-        ..Request::new(&prompt)
-    };
-    let streams = args.generate.is_some() && args.output == Format::Text && runs.len() == 1;
-    let ending = args.generate.filter(|_| !streams).map(|max| Ending {
-        max_tokens: max as usize,
-        stop: String::new(),
-    });
-    let requests: Vec<Request> = std::iter::once(&clean)
-        .chain(runs.iter().map(|run| &run.request))
-        .map(|request| Request {
-            generate: ending.clone(),
-            ..follow(request.clone(), &continuations)
-        })
-        .collect();
+    let streams = args.generate.is_some() && args.output == Format::Text && asked.runs.len() == 1;
+    let requests = asked.requests(args.generate.filter(|_| !streams));
     let mut show = Show {
         args: &args,
         model: &loaded.model,
-        prompt: &prompt,
-        runs: &runs,
-        answers: asked,
+        bar: run_bar(asked.runs.len() as u64),
+        asked,
         clean: None,
         waiting: BTreeMap::new(),
         next: 0,
-        bar: run_bar(runs.len() as u64),
     };
     let mut failed = None;
     let result = engine.run_all(&requests, &mut |n, outcome| match show.take(n, outcome) {
@@ -100,10 +66,11 @@ pub fn run(args: TryArgs) -> anyhow::Result<()> {
         (None, result) => result?,
     }
     show.end()?;
+    let Asked { runs, clean, .. } = &show.asked;
     if let (true, [run], Some(max)) = (streams, &runs[..], args.generate) {
         drop(engine);
         let both = (&mut loaded.engine()?, &mut loaded.engine()?);
-        stream::stream(&loaded.model, both, &clean, run, max as usize)?;
+        stream::stream(&loaded.model, both, clean, run, max as usize)?;
     }
     Ok(())
 }
@@ -149,9 +116,7 @@ fn save_plan(path: &Path, engine: &dyn Engine, runs: &[Run]) -> anyhow::Result<(
 struct Show<'s> {
     args: &'s TryArgs,
     model: &'s Model,
-    prompt: &'s Prompt,
-    runs: &'s [Run],
-    answers: Vec<Answer>,
+    asked: Asked,
     /// The clean run's outcome, and where the columns of a list are.
     clean: Option<(Outcome, Layout)>,
     /// What came early, by its run.
@@ -177,32 +142,27 @@ impl Show<'_> {
     }
 
     fn begin(&mut self, clean: Outcome) -> anyhow::Result<()> {
-        if self.answers.is_empty() {
-            self.answers.push(Answer::likeliest(self.model, &clean));
-        }
+        self.asked.begin(self.model, &clean);
         self.tell_spaces(&clean);
         let n_vocab = self.model.facts().n_vocab;
-        let layout = Layout::new(self.runs, &self.answers, n_vocab, width());
-        let text = match (self.args.output, self.runs) {
-            (Format::Json, _) => {
-                let selected = self.args.place.tokens.positions(self.prompt)?;
-                let tokens = listed(self.model, self.prompt, Some(&selected));
-                let line = self.line(None, &clean, &clean);
-                line.with_prompt(self.prompt, tokens).text()
-            }
+        let Asked { runs, answers, .. } = &self.asked;
+        let layout = Layout::new(runs, answers, n_vocab, width());
+        let text = match (self.args.output, &runs[..]) {
+            (Format::Json, _) => self.asked.first_line(self.model, &clean).text(),
             (Format::Text, [_]) => String::new(),
-            (Format::Text, _) => layout.head(&self.answers, &self.row(&clean, &clean)),
+            (Format::Text, _) => layout.head(answers, &self.row(&clean, &clean)),
         };
         self.clean = Some((clean, layout));
         self.bar.suspend(|| print(&text))
     }
 
     fn of_run(&self, n: usize, outcome: &Outcome) -> anyhow::Result<String> {
-        let run = &self.runs[n];
+        let Asked { runs, answers, .. } = &self.asked;
+        let run = &runs[n];
         let (clean, layout) = self.clean.as_ref().expect("the clean run comes first");
-        let (model, answers) = (self.model, &self.answers);
-        match (self.args.output, self.runs) {
-            (Format::Json, _) => Ok(self.line(Some(run), clean, outcome).text()),
+        let model = self.model;
+        match (self.args.output, &runs[..]) {
+            (Format::Json, _) => Ok(self.asked.line(model, n, clean, outcome).text()),
             (Format::Text, [_]) if self.args.generate.is_some() => {
                 Ok(single::findings(run, answers, clean, outcome) + "\n")
             }
@@ -221,7 +181,7 @@ impl Show<'_> {
     }
 
     fn row(&self, clean: &Outcome, outcome: &Outcome) -> Row {
-        let row = Row::of(self.model, &self.answers, clean, outcome);
+        let row = Row::of(self.model, &self.asked.answers, clean, outcome);
         let generated = self.args.generate;
         Row {
             generated: generated.map(|_| continued(self.model, outcome)),
@@ -229,18 +189,11 @@ impl Show<'_> {
         }
     }
 
-    fn line(&self, run: Option<&Run>, clean: &Outcome, outcome: &Outcome) -> Line {
-        let line = Line::new(self.model, run, &self.answers, clean, outcome);
-        match self.args.generate {
-            None => line,
-            Some(_) => line.with_generated(self.model, outcome),
-        }
-    }
-
     /// An answer that lacks the space of the likeliest token is hardly what was meant.
     fn tell_spaces(&self, clean: &Outcome) {
         let likeliest = plain(&self.model.piece(clean.argmax()));
-        let mut texts = self.answers.iter().map(|answer| &answer.text);
+        let answers = self.asked.answers.iter();
+        let mut texts = answers.map(|answer| &answer.text);
         if let Some(text) = texts.find(|t| **t != likeliest && t.trim() == likeliest.trim()) {
             let text = format!(
                 "the likeliest token is {likeliest:?}, and {text:?} is another one (--answer)"
@@ -250,9 +203,9 @@ impl Show<'_> {
     }
 
     fn end(&self) -> anyhow::Result<()> {
-        let list = self.args.output == Format::Text && self.runs.len() != 1;
+        let list = self.args.output == Format::Text && self.asked.runs.len() != 1;
         match &self.clean {
-            Some((_, layout)) if list => print(&layout.end(&self.answers)),
+            Some((_, layout)) if list => print(&layout.end(&self.asked.answers)),
             _ => Ok(()),
         }
     }

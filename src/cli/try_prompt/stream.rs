@@ -8,14 +8,15 @@ use crate::shown::shown;
 use crate::trial::Run;
 
 /// A text being continued token by token.
-struct Stream<'e> {
+pub struct Stream<'e> {
     session: Box<dyn Session + 'e>,
     tokens: Vec<Token>,
     ended: bool,
 }
 
 impl<'e> Stream<'e> {
-    fn start(engine: &'e mut dyn Engine, request: &Request) -> anyhow::Result<Self> {
+    /// Runs the request's prompt.
+    pub fn start(engine: &'e mut dyn Engine, request: &Request) -> anyhow::Result<Self> {
         Ok(Self {
             session: engine.start(request)?,
             tokens: Vec::new(),
@@ -23,10 +24,10 @@ impl<'e> Stream<'e> {
         })
     }
 
-    /// The next token's text, or nothing once the model has ended the text.
-    fn next(&mut self, model: &Model, last: bool) -> anyhow::Result<String> {
+    /// The next token, or none once the model has ended the text.
+    pub fn next(&mut self, last: bool) -> anyhow::Result<Option<Token>> {
         if self.ended {
-            return Ok(String::new());
+            return Ok(None);
         }
         let token = argmax(self.session.logits());
         self.tokens.push(token);
@@ -34,7 +35,7 @@ impl<'e> Stream<'e> {
         if !self.ended && !last {
             self.session.advance(token)?;
         }
-        Ok(shown(&model.piece(token)))
+        Ok(Some(token))
     }
 }
 
@@ -55,9 +56,10 @@ pub fn stream<E: Engine>(
     let label = run.label();
     let room = width().map_or(TOKEN, |width| (width.saturating_sub(10) / 2).min(TOKEN));
     let column = |text: &str| padded(&cut(text, room), room);
+    let text = |token: Option<Token>| token.map_or(String::new(), |t| shown(&model.piece(t)));
     print(&format!("{:>4}  {}  {label}\n", "", column("clean")))?;
     for n in 1..=max {
-        let (a, b) = (left.next(model, n == max)?, right.next(model, n == max)?);
+        let (a, b) = (text(left.next(n == max)?), text(right.next(n == max)?));
         let same = if a == b { "" } else { "*" };
         let line = format!("{n:>4}  {}  {} {same}", column(&a), column(&b));
         print(&format!("{}\n", line.trim_end()))?;

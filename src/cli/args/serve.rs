@@ -1,0 +1,25 @@
+//! `midlayer serve`.
+
+use std::net::IpAddr;
+
+use clap::Args;
+
+use super::{ModelArgs, OutsideArgs};
+
+#[derive(Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub outside: OutsideArgs,
+    /// Address to listen on. Any but 127.0.0.1 and ::1 lets others connect, and then demands the
+    /// token that the printed address holds
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Port, 0 for any that is free [default: 7630, or any free one where that is taken]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Do not open the browser
+    #[arg(long)]
+    pub no_open: bool,
+}

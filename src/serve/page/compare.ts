@@ -1,0 +1,88 @@
+// Clean beside manipulated: the likeliest tokens, what rose and fell, the answers.
+
+import type { Cell, Likely } from "./api.js";
+import { el, percent, quoted, visible } from "./dom.js";
+import { isNoise, results } from "./results.js";
+
+const SHOWN = 10;
+
+function row(token: Likely, mark: [string, string] | null): HTMLElement {
+  const bar = el("i", { class: "bar" });
+  bar.style.width = `${100 * token.probability}%`;
+  return el("tr", {},
+    el("td", {}, quoted(token.text)),
+    el("td", { class: "number", title: `probability ${token.probability}`, "data-value": token.probability }, percent(token.probability)),
+    el("td", { class: "bars" }, bar),
+    el("td", { class: "mark", title: mark ? mark[1] : null }, mark ? mark[0] : ""),
+  );
+}
+
+function column(title: string, cell: Cell, other: Cell | null, noise: boolean): HTMLElement {
+  const rows = cell.top.slice(0, SHOWN).map((token, rank) => {
+    if (!other || noise) return row(token, null);
+    const before = other.top.findIndex((t) => t.text === token.text && t.id === token.id);
+    if (before < 0) return row(token, ["▲ new", `not among the clean run's ${other.top.length} likeliest`]);
+    const was = other.top[before].probability;
+    const arrow = token.probability > was ? "▲" : token.probability < was ? "▼" : "=";
+    const moved = before === rank ? arrow : `${arrow} from ${before + 1}`;
+    return row(token, [moved, `${percent(was)}% in the clean run`]);
+  });
+  return el("section", { class: "column" + (noise ? " noise" : "") },
+    el("h3", {}, title),
+    el("table", {},
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "next token"), el("th", { scope: "col", class: "number" }, "%"), el("th", {}), el("th", {}))),
+      el("tbody", {}, ...rows)));
+}
+
+function answers(clean: Cell, cell: Cell | null): HTMLElement {
+  const rows = clean.answers.map((answer, n) => {
+    const now = cell?.answers[n];
+    const value = (of: { probability: number; rank: number } | undefined) => of
+      ? [el("td", { class: "number", title: `probability ${of.probability}`, "data-value": of.probability }, percent(of.probability)), el("td", { class: "number" }, String(of.rank))]
+      : [el("td"), el("td")];
+    return el("tr", {}, el("th", { scope: "row" }, quoted(answer.text)), ...value(answer), ...value(now));
+  });
+  const head = ["answer", "clean %", "rank", "now %", "rank"];
+  return el("table", { class: "answers" },
+    el("thead", {}, el("tr", {}, ...head.map((text, n) => el("th", { scope: "col", class: n ? "number" : null }, text)))),
+    el("tbody", {}, ...rows));
+}
+
+/** What is shown of a layer's run. */
+export function compare(cell: Cell | null, name: string): { body: Node[]; sentence: string } {
+  const clean = results.clean;
+  if (!clean) return { body: [], sentence: "" };
+  const noise = isNoise(cell);
+  const before = visible(clean.top[0].text);
+  let sentence = `Clean, the next token is ${before} (${percent(clean.top[0].probability)}%).`;
+  if (cell) {
+    const after = visible(cell.top[0].text);
+    sentence = noise
+      ? `${name}: ≈ no difference beyond rounding (KL ${cell.kl.toFixed(4)} nats).`
+      : before === after
+        ? `${name}: the next token stays ${before} (KL ${cell.kl.toFixed(4)} nats).`
+        : `${name}: the next token becomes ${after} instead of ${before} (KL ${cell.kl.toFixed(4)} nats).`;
+  }
+  const body = [
+    answers(clean, cell),
+    el("div", { class: "columns" },
+      column("clean", clean, null, false),
+      cell ? column(noise ? `${name} ≈` : name, cell, clean, noise) : el("section", { class: "column empty" }, el("h3", {}, name || "…"), el("p", { class: "quiet" }, results.error ? "" : "computing …"))),
+  ];
+  return { body, sentence };
+}
+
+/** All cells as CSV: a line for each layer and answer. */
+export function csv(): string {
+  const text = (value: string) => `"${value.replace(/"/g, '""')}"`;
+  const lines = ["layer,kl,next_token,answer,probability,rank,within_noise"];
+  const all: [string, Cell][] = results.clean ? [["clean", results.clean]] : [];
+  if (results.fixed) all.push(["", results.fixed]);
+  for (const [layer, cell] of [...results.cells].sort((a, b) => a[0] - b[0])) all.push([String(layer), cell]);
+  for (const [layer, cell] of all) {
+    for (const answer of cell.answers) {
+      lines.push([layer, cell.kl, text(cell.argmax.text), text(answer.text), answer.probability, answer.rank, isNoise(cell)].join(","));
+    }
+  }
+  return lines.join("\n") + "\n";
+}

@@ -1,0 +1,56 @@
+// Elements. What comes from elsewhere is text, never markup.
+
+type Child = Node | string | null;
+type Attributes = Record<string, string | number | boolean | ((event: any) => void) | null>;
+
+function fill(element: Element, attributes: Attributes, children: Child[]): void {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value === null || value === false) element.removeAttribute(name);
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  for (const child of children) if (child !== null) element.append(child);
+}
+
+export function el<K extends keyof HTMLElementTagNameMap>(
+  name: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(name);
+  fill(element, attributes, children);
+  return element;
+}
+
+export function svg(name: string, attributes: Attributes = {}, ...children: Child[]): SVGElement {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  fill(element, attributes, children);
+  return element;
+}
+
+/** A token's text as people tell it apart from others: spaces and line ends have a mark. */
+export function visible(text: string): string {
+  return text.replace(/^ | $/g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥");
+}
+
+/** A probability in percent, as midlayer try prints it. */
+export function percent(probability: number): string {
+  const p = 100 * probability;
+  return p > 0 && p < 0.005 ? p.toExponential(0).replace("+", "") : p.toFixed(2);
+}
+
+/** Text in quotes that keeps its own direction. */
+export function quoted(text: string): HTMLElement {
+  return el("bdi", { class: "token" }, visible(text));
+}
+
+export function button(text: string, act: () => void, attributes: Attributes = {}): HTMLButtonElement {
+  return el("button", { type: "button", click: act, ...attributes }, text);
+}
+
+/** Saves text as a file. */
+export function save(name: string, type: string, text: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

@@ -1,0 +1,169 @@
+"""The page of `midlayer serve` in a browser: used as a reader would use it.
+
+page.py URL CHROMIUM FOLDER PROGRAM: PROGRAM is run in FOLDER to compare numbers.
+"""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from urllib.parse import parse_qs
+
+from playwright.sync_api import expect, sync_playwright
+
+url, chromium, folder, program = sys.argv[1:]
+
+
+def address(page):
+    return parse_qs(page.url.split("#", 1)[1], keep_blank_values=True)
+
+
+def command(page):
+    return page.get_by_label("the command that prints these numbers")
+
+
+def settled(page):
+    expect(page.locator("body")).not_to_have_class(re.compile("busy"), timeout=60_000)
+    expect(command(page)).not_to_be_empty()
+
+
+def printed(page):
+    """What the copied command prints: the clean line, and the others by their layer."""
+    words = shlex.split(command(page).inner_text())
+    assert words[:2] == ["midlayer", "try"], words
+    done = subprocess.run([program, *words[1:], "-o", "json"], cwd=folder, capture_output=True, check=True)
+    clean, *rest = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    return clean, {line["layer"]: line for line in rest}
+
+
+def numbers(locator):
+    return [float(value) for value in locator.evaluate_all("all => all.map(one => one.dataset.value)")]
+
+
+def same_numbers(page, layer):
+    clean, lines = printed(page)
+    line = lines[layer]
+    columns = page.locator(".column")
+    for column, expected in ((columns.nth(0), clean), (columns.nth(1), line)):
+        top = [token["probability"] for token in expected["top"][:10]]
+        assert numbers(column.locator("td[data-value]")) == top, (layer, top)
+    pairs = [of["answers"][n]["probability"] for n in range(len(clean["answers"])) for of in (clean, line)]
+    assert numbers(page.locator(".answers td[data-value]")) == pairs
+    assert f"KL {line['kl']:.4f} nats" in page.locator(".sentence").inner_text()
+
+
+def chip(page, group, n):
+    return page.locator(group).locator(f'[data-position="{n}"]')
+
+
+def drag(page, start, end):
+    start.hover()
+    page.mouse.down()
+    end.hover()
+    page.mouse.up()
+
+
+def main(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    wrong = []
+    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: request.url.startswith((url, "data:", "blob:")) or wrong.append(request.url))
+    page.goto(url)
+    expect(page.locator(".slot")).to_have_count(4, timeout=60_000)
+
+    # Another manipulation, a prompt typed key by key, an answer.
+    page.get_by_label("manipulation 1", exact=True).select_option("zero")
+    page.locator("#prompt").fill("")
+    page.locator("#prompt").press_sequentially("abcdefgh")
+    page.locator("#answer").fill("x")
+    page.locator("#answer").press("Enter")
+    settled(page)
+    assert address(page)["prompt"] == ["abcdefgh"] and address(page)["do"] == ["zero"]
+
+    # A layer is clicked, and left by the keyboard.
+    page.locator('[data-layer="2"]').click()
+    expect(page.locator(".sentence")).to_contain_text("zero at layer 2")
+    same_numbers(page, 2)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".sentence")).to_contain_text("zero at layer 3")
+    assert address(page)["layer"] == ["3"]
+    page.locator('[data-layer="0"]').hover()
+    expect(page.locator(".sentence")).to_contain_text("zero at layer 0")
+    assert address(page)["layer"] == ["3"], "hovering only looks"
+
+    # Tokens are dragged over, and taken back by the browser.
+    drag(page, chip(page, ".ask > .chips", 1), chip(page, ".ask > .chips", 3))
+    page.wait_for_function("location.hash.includes('tokens=1-3')")
+    settled(page)
+    assert "--tokens 1-3" in command(page).inner_text()
+    expect(page.locator(".ask > .chips .on")).to_have_count(3)
+    page.go_back()
+    page.wait_for_function("!location.hash.includes('tokens')")
+    page.go_forward()
+    page.wait_for_function("location.hash.includes('tokens=1-3')")
+    settled(page)
+    same_numbers(page, 3)
+
+    # The address alone gives the same in another browser.
+    other = browser.new_context().new_page()
+    other.goto(page.url)
+    settled(other)
+    assert other.locator(".sentence").inner_text() == page.locator(".sentence").inner_text()
+    other.close()
+
+    # Layers are dragged over: a window of them.
+    drag(page, page.locator('[data-layer="1"]'), page.locator('[data-layer="2"]'))
+    page.wait_for_function("location.hash.includes('extent=window')")
+    settled(page)
+    expect(page.locator(".sentence")).to_contain_text("layers 1 to 2")
+
+    # A token of a donor is dragged onto one of the prompt.
+    page.get_by_label("manipulation 1", exact=True).select_option("inject")
+    page.locator("#donor").fill("xyz")
+    donor = chip(page, ".donor .chips", 1)
+    expect(donor).to_be_visible()
+    donor.drag_to(chip(page, ".ask > .chips", 4))
+    page.wait_for_function("/at=/.test(location.hash) && /from=/.test(location.hash)")
+    settled(page)
+    page.locator('[data-layer="1"]').click()
+    same_numbers(page, 1)
+
+    # Off, and on again.
+    page.get_by_label("inject on").uncheck()
+    expect(page.locator(".problem")).to_contain_text("Switch a manipulation on")
+    page.get_by_label("inject on").check()
+    settled(page)
+    expect(page.locator(".problem")).to_be_empty()
+
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV").click()
+    lines = open(saved.value.path()).read().splitlines()
+    assert lines[0].startswith("layer,kl,") and len(lines) == 1 + 3 * (1 + 4), lines
+
+    # What is typed is text, whichever way it is written.
+    for text in ("<img src=x onerror=alert(1)>", "שלום עולם", "日本 🦙 \u0301"):
+        page.get_by_label("manipulation 1", exact=True).select_option("freeze")
+        page.locator("#prompt").fill(text)
+        page.wait_for_function("location.hash.includes('do=freeze')")
+        settled(page)
+        assert page.locator("main img").count() == 0
+    page.locator("#prompt").fill("a" * 3000)
+    expect(page.locator(".problem")).not_to_be_empty(timeout=60_000)
+    wrong[:] = [text for text in wrong if "status of 4" not in text and "status of 5" not in text]
+
+    for width in (400, 768, 2560):
+        page.set_viewport_size({"width": width, "height": 900})
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{wide} pixels in a window of {width}"
+    assert not wrong, wrong
+
+
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    try:
+        main(browser)
+    finally:
+        browser.close()
