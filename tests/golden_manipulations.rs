@@ -12,7 +12,7 @@ use common::{default_model_at, golden_engine, golden_planned, outcomes};
 use midlayer::directions::{layers_of, read_directions};
 use midlayer::engine::{Engine, Means, Prompt, Request, filler_states, scaffold_states};
 use midlayer::intervention::{
-    Editor, Extent, Kind, Needs, PositionSet, Site, States, Target, length,
+    Editor, Extent, Kind, Needs, PositionSet, Shown, Site, States, Target, length,
 };
 use serde::Deserialize;
 
@@ -204,9 +204,13 @@ fn drawn(recorded: &Recorded) -> Vec<f32> {
             );
             let mut editor = Editor::new([plan].into(), N_LAYER);
             let mut row = row.to_vec();
-            let place = (position, true);
-            let edited = editor.edit(Target::Input, layer, place, WIDTH, &mut row);
-            assert!(edited.unwrap());
+            let shown = Shown {
+                position,
+                prior: true,
+                values: &mut row,
+            };
+            let edited = editor.edit(Target::Input, layer, WIDTH, &mut [shown]);
+            assert_eq!(edited.unwrap(), [true]);
             row
         };
         let places = |kind: Kind| {

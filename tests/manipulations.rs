@@ -13,8 +13,8 @@ use common::tiny::{
 use common::{attentive, outcomes};
 use midlayer::engine::{Engine, Means, Outcome, Planned, Request};
 use midlayer::intervention::{
-    Action, Editor, Extent, Intervention, Kind, LayerSpan, Needs, PositionSet, States, Target,
-    Values,
+    Action, Editor, Extent, Intervention, Kind, LayerSpan, Needs, PositionSet, Shown, States,
+    Target, Values,
 };
 use midlayer::runtime::Architecture;
 
@@ -236,8 +236,13 @@ fn rows_are_what_their_formulas_say() {
         let plan = at(kind, 1, Some(states.clone()));
         let mut editor = Editor::new(plan.into(), 2);
         let mut row = row;
-        let place = (0, true);
-        assert!(editor.edit(Target::Input, 1, place, 4, &mut row).unwrap());
+        let shown = Shown {
+            position: 0,
+            prior: true,
+            values: &mut row,
+        };
+        let edited = editor.edit(Target::Input, 1, 4, &mut [shown]);
+        assert_eq!(edited.unwrap(), [true]);
         row
     };
     let row = [0.0, 2.0, 0.0, 0.0];
