@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -63,6 +64,12 @@ def test_a_sweep_and_its_rows(swept):
     pytest.importorskip("pyarrow")
     frame = ml.Run.open(swept.folder).rows
     assert len(frame) == len(rows)
+
+
+def test_a_sweep_notes_the_program_s_command(swept):
+    database = sqlite3.connect(f"file:{swept.folder}/results.sqlite?mode=ro", uri=True)
+    (command,) = database.execute("SELECT value FROM meta WHERE key = 'command'").fetchone()
+    assert command.startswith("midlayer sweep ")
 
 
 def test_a_sweep_s_report(swept):

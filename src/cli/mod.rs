@@ -44,6 +44,7 @@ use crate::sweep::SweepError;
 use crate::tasks::data::PARQUET_THREAD;
 use crate::trial::TrialError;
 use args::{Arguments, CheckModelArgs, Command};
+use command_line::command_line;
 use follow::Stopped;
 
 /// What OpenMP's runtime takes its spinning from.
@@ -62,7 +63,8 @@ pub struct Usage(pub String);
 /// asked for (`--help`) or the arguments are none, it ends the process itself.
 pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
     keep_quiet_about_parquet();
-    let arguments = match config::with_file(args::long_names(arguments)) {
+    let given: Vec<OsString> = arguments.collect();
+    let arguments = match config::with_file(args::long_names(given.iter().cloned())) {
         Ok(arguments) => parsed(arguments),
         Err(error) => {
             output::say(&error.to_string());
@@ -73,7 +75,7 @@ pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
     tell_waits(output::say);
     let result = match arguments.command {
         Command::Sweep(args) if args.dry_run => dry_run::run(&args),
-        Command::Sweep(args) => sweep::run(args),
+        Command::Sweep(args) => sweep::run(args, &command_line(given.into_iter().skip(1))),
         Command::Try(args) => try_prompt::run(args),
         Command::Map(args) => map::run(args),
         Command::Serve(args) => serve::run(args),

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::args::SweepArgs;
-use super::command_line::command_line;
 use super::follow::Follow;
 use super::notices::{notes, tell_controls, tell_once, tell_samples};
 use super::output::{print, say, width};
@@ -17,7 +16,8 @@ use crate::store::{Part, Store, StoredRun};
 use crate::sweep;
 use crate::sweep::{Prepared, Summary, SweepError};
 
-pub fn run(args: SweepArgs) -> anyhow::Result<()> {
+/// Sweeps. `command` is what the user typed, for the record.
+pub fn run(args: SweepArgs, command: &str) -> anyhow::Result<()> {
     args.outside.check(args.manipulate.iter().copied())?;
     let mut follow = Follow::new(args.budget)?;
     let files = model_files(&args.model)?;
@@ -53,7 +53,7 @@ pub fn run(args: SweepArgs) -> anyhow::Result<()> {
         say(&notice);
     }
     store.begin_session(crate::REVISION, std::env::consts::ARCH)?;
-    store.note_command(&command_line(std::env::args_os().skip(1)))?;
+    store.note_command(command)?;
     for (n, prepared) in prepared.iter().enumerate() {
         prepared.note(&mut store.part(n))?;
     }
