@@ -22,6 +22,7 @@ mod selftest;
 mod serve;
 mod setup;
 mod specification;
+mod spelled;
 mod sweep;
 mod tasks;
 mod text;

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 
+use crate::cli::spelled::spelled;
 use crate::report::{Column, fit};
 use crate::shown::visible;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -113,7 +114,7 @@ impl Write for Stdout {
 
 /// A line on stderr for the user. Whether anybody reads it changes nothing.
 pub fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "midlayer: {}", visible(text));
+    let _ = writeln!(io::stderr(), "midlayer: {}", visible(&spelled(text)));
 }
 
 /// A line on stderr on how far something has come. Whether anybody reads it changes nothing.

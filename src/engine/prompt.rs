@@ -59,14 +59,14 @@ pub enum PromptError {
         by_token: bool,
     },
     /// No tokens.
-    #[error("the prompt is empty (-p)")]
+    #[error("the prompt is empty (`prompt`)")]
     Empty,
     /// The substring does not occur.
-    #[error("{0:?} is not in the prompt (--inject-at, --tokens text:)")]
+    #[error("{0:?} is not in the prompt (`inject_at`, `tokens` text:)")]
     NotFound(String),
     /// The substring occurs more than once.
     #[error(
-        "{text:?} occurs {count} times in the prompt; give a longer part that occurs once, or say which: the second is --inject-at '#2:{text}' or --tokens 'text#2:{text}', all are #all"
+        "{text:?} occurs {count} times in the prompt; give a longer part that occurs once, or say which: the second is `inject_at` '#2:{text}' or `tokens` 'text#2:{text}', all are #all"
     )]
     Ambiguous {
         /// The substring.
@@ -76,7 +76,7 @@ pub enum PromptError {
     },
     /// The substring does not occur so often.
     #[error(
-        "{text:?} occurs {count} times in the prompt, so there is no #{asked} (--inject-at, --tokens text:)"
+        "{text:?} occurs {count} times in the prompt, so there is no #{asked} (`inject_at`, `tokens` text:)"
     )]
     NoSuchOccurrence {
         /// The substring.
@@ -87,10 +87,10 @@ pub enum PromptError {
         count: usize,
     },
     /// A part that no item, or not this one, names.
-    #[error("the prompt has no part called '{0}' (--tokens; items of tasks name their subject)")]
+    #[error("the prompt has no part called '{0}' (`tokens`; items of tasks name their subject)")]
     NoPart(String),
     /// The position is that of the last token, or beyond.
-    #[error("position {position} is not a prior token: prior tokens are 0 to {}, the last token is never manipulated (--tokens)", prior.saturating_sub(1))]
+    #[error("position {position} is not a prior token: prior tokens are 0 to {}, the last token is never manipulated (`tokens`)", prior.saturating_sub(1))]
     NotPrior {
         /// The position.
         position: u32,
@@ -99,7 +99,7 @@ pub enum PromptError {
     },
     /// Keys and values that would have to go to an earlier position.
     #[error(
-        "keys and values hold their token's position and can only be moved to later ones: the donor's token {from} cannot go to position {to}; give a donor prompt in which no more tokens come before, or leave --site kv out (--inject-from)"
+        "keys and values hold their token's position and can only be moved to later ones: the donor's token {from} cannot go to position {to}; give a donor prompt in which no more tokens come before, or rewrite the residual stream (`inject_from`, `site`)"
     )]
     MoveBack {
         /// The position in the donor prompt.
@@ -109,15 +109,15 @@ pub enum PromptError {
     },
     /// Keys and values that would have to go by different distances.
     #[error(
-        "keys and values hold their token's position, so one donor's cannot be moved by different distances: replace one part at a time, or leave --site kv out (--inject-at)"
+        "keys and values hold their token's position, so one donor's cannot be moved by different distances: replace one part at a time, or rewrite the residual stream (`inject_at`, `site`)"
     )]
     MoveApart,
     /// A selector without tokens.
-    #[error("'{0}' selects no prior token of this prompt (--tokens)")]
+    #[error("'{0}' selects no prior token of this prompt (`tokens`)")]
     NothingSelected(String),
     /// The substring begins or ends inside a token.
     #[error(
-        "{text:?} begins or ends inside a token; the whole tokens there are {whole:?} (--inject-at, --tokens text:)"
+        "{text:?} begins or ends inside a token; the whole tokens there are {whole:?} (`inject_at`, `tokens` text:)"
     )]
     PartialToken {
         /// The substring.

@@ -93,7 +93,7 @@ pub struct Grid {
 pub enum GridError {
     /// A manipulation that no layer of the list admits.
     #[error(
-        "{kind} is not defined at any of the layers asked for; it is {where_defined} (--layers)"
+        "{kind} is not defined at any of the layers asked for; it is {where_defined} (`layers`)"
     )]
     NoLayer {
         /// The manipulation.
@@ -102,7 +102,7 @@ pub enum GridError {
         where_defined: String,
     },
     /// A manipulation that the model has no place for, at a layer named or at all layers.
-    #[error("{kind} has no place in this model: {why}; choose other layers (--layers)")]
+    #[error("{kind} has no place in this model: {why}; choose other layers (`layers`)")]
     NoPlace {
         /// The manipulation.
         kind: Kind,
@@ -118,11 +118,11 @@ pub enum GridError {
         option: &'static str,
     },
     /// A manipulation of rows that it does not know.
-    #[error("{0} (--site)")]
+    #[error("{0} (`site`)")]
     NoSite(String),
     /// A task without a manipulation.
     #[error(
-        "task {0} knows no donors, so no manipulation is left to run; add another one (--manipulate)"
+        "task {0} knows no donors, so no manipulation is left to run; add another one (`manipulate`)"
     )]
     NothingForTask(TaskName),
 }

@@ -36,14 +36,16 @@ pub struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// The option that a manipulation needs and that is not given.
+    /// The setting that a manipulation needs and that is not given.
     pub fn lack(&self, kind: Kind) -> Option<&'static str> {
-        match kind.manipulation().needs() {
-            Needs::Direction if self.direction.is_none() => Some("--direction FILE"),
-            Needs::Mean if self.mean_of.is_none() => Some("--mean-of FILE"),
-            Needs::Scaffold if self.scaffold.is_none() => Some("--scaffold FILE"),
-            _ => None,
-        }
+        let needs = kind.manipulation().needs();
+        let lacks = match needs {
+            Needs::Direction => self.direction.is_none(),
+            Needs::Mean => self.mean_of.is_none(),
+            Needs::Scaffold => self.scaffold.is_none(),
+            Needs::Nothing | Needs::Donor | Needs::Filler => false,
+        };
+        needs.setting().filter(|_| lacks)
     }
 }
 
@@ -62,7 +64,7 @@ pub struct DirectionSource {
 #[derive(Debug, thiserror::Error)]
 pub enum OutsideError {
     /// The directions.
-    #[error("{0} (--direction)")]
+    #[error("{0} (`direction`)")]
     Direction(#[from] DirectionError),
     /// The texts.
     #[error("{path}: {source} ({option})")]
@@ -126,7 +128,7 @@ impl Outside {
         }
     }
 
-    /// The option that a manipulation needs and that is not given.
+    /// The setting that a manipulation needs and that is not given.
     pub fn lacks(&self, kind: Kind) -> Option<&'static str> {
         fn path(of: Option<&DataSource>) -> Option<&Path> {
             of?.path.as_deref()

@@ -46,7 +46,7 @@ pub trait Exporter {
 
 /// A file could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be written: {source} (--out)")]
+#[error("{path} cannot be written: {source} (`out`)")]
 pub struct ExportError {
     path: PathBuf,
     source: io::Error,

@@ -23,12 +23,12 @@ pub enum HeldError {
     },
     /// It was replaced, or written to, while this program used it.
     #[error(
-        "{0} was replaced or written to while it was in use; nothing was stored of it since: put the file back and repeat the command, or begin another run with the new file (--out)"
+        "{0} was replaced or written to while it was in use; nothing was stored of it since: put the file back and repeat the command, or begin another run with the new file (`out`)"
     )]
     Changed(PathBuf),
     /// It holds something else than when the run was begun.
     #[error(
-        "{path} is another file than at the beginning of the run (SHA-256 {found}, it was {expected}): put the file back and repeat the command to go on, or begin another run with the new file (--out)"
+        "{path} is another file than at the beginning of the run (SHA-256 {found}, it was {expected}): put the file back and repeat the command to go on, or begin another run with the new file (`out`)"
     )]
     Another {
         /// The file.

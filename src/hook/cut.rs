@@ -33,7 +33,7 @@ pub enum CutError {
     NoAttention(u32),
     /// The head is to be computed alone where something else reaches the logits.
     #[error(
-        "in this architecture's graph something leads around the state that leaves the last layer, so what the head makes of a state alone cannot be told (--lens)"
+        "in this architecture's graph something leads around the state that leaves the last layer, so what the head makes of a state alone cannot be told (`lens`)"
     )]
     NoHead,
 }

@@ -22,18 +22,25 @@ mod witness;
 
 pub use anatomy::Anatomy;
 pub use asked::{Capture, Resume, Row, Start};
-pub use callback::{Slot, Watch, trampoline};
+pub(crate) use callback::{Slot, trampoline};
 pub use cut::{CacheFill, Cut, CutError};
-pub use graph::{Edges, Role};
-pub use mask::{Cells, MaskSite};
-pub use node::Node;
+pub(crate) use graph::Role;
+pub(crate) use mask::Cells;
 pub use observed::{Captured, Observed, Touched};
-pub use pass::Pass;
-pub use recording::{Record, Recording};
+pub(crate) use pass::Pass;
 pub use sabotage::Sabotage;
-pub use site::{AnatomyError, CacheSite, Site};
-pub use tensor::Tensor;
-pub use witness::Witness;
+pub use site::AnatomyError;
+pub(crate) use tensor::Tensor;
+pub(crate) use witness::Witness;
+
+#[allow(
+    unused_imports,
+    reason = "the plugin records graphs and shows nodes itself"
+)]
+pub(crate) use {
+    node::Node,
+    recording::{Record, Recording},
+};
 
 use crate::intervention::Missed;
 

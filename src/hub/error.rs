@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// Not of the form `user/repo[@revision][:quant]`.
-    #[error("{spec}: {reason} (-hf)")]
+    #[error("{spec}: {reason} (`hub`)")]
     Spec {
         /// What was given.
         spec: String,
@@ -21,7 +21,7 @@ pub enum HubError {
     },
     /// The repository has no such branch, tag or commit.
     #[error(
-        "{repo} has no revision {revision} on the hub; give a branch, a tag or a commit behind the @ (-hf)"
+        "{repo} has no revision {revision} on the hub; give a branch, a tag or a commit behind the @ (`hub`)"
     )]
     RevisionNotFound {
         /// The repository.
@@ -121,7 +121,7 @@ pub enum HubError {
         repo: String,
     },
     /// No model file of that quant.
-    #[error("{repo} holds no {wanted}; there is: {known} (after the colon in -hf)")]
+    #[error("{repo} holds no {wanted}; there is: {known} (after the colon in `hub`)")]
     NoQuant {
         /// The repository.
         repo: String,

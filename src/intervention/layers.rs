@@ -68,14 +68,14 @@ enum Part {
 pub enum LayerListError {
     /// Not in the syntax.
     #[error(
-        "'{0}' is not a layer list; write for example 15, 0,5,10, 0-29, 0-29+3 or all (--layers)"
+        "'{0}' is not a layer list; write for example 15, 0,5,10, 0-29, 0-29+3 or all (`layers`)"
     )]
     Syntax(String),
     /// A range that runs backwards.
-    #[error("layer range '{0}' runs backwards or has step 0; write first-last+step (--layers)")]
+    #[error("layer range '{0}' runs backwards or has step 0; write first-last+step (`layers`)")]
     Empty(String),
     /// A layer that the model does not have.
-    #[error("layer {layer} is out of range: the model has {n_layer} layers, 0 to {} (--layers)", n_layer.saturating_sub(1))]
+    #[error("layer {layer} is out of range: the model has {n_layer} layers, 0 to {} (`layers`)", n_layer.saturating_sub(1))]
     OutOfRange {
         /// The layer asked for.
         layer: u32,

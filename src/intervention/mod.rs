@@ -358,7 +358,7 @@ impl Intervention {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PlanError {
     /// The layer does not exist.
-    #[error("layer {layer} is out of range: the model's layers are 0 to {last} (--layers)")]
+    #[error("layer {layer} is out of range: the model's layers are 0 to {last} (`layers`)")]
     LayerOutOfRange {
         /// The layer asked for.
         layer: u32,
@@ -367,7 +367,7 @@ pub enum PlanError {
     },
     /// Freeze copies the state that entered the layer below.
     #[error(
-        "freeze is not defined at layer 0: there is no state below it to copy; use --layers 1 or higher"
+        "freeze is not defined at layer 0: there is no state below it to copy; begin with layer 1 (`layers`)"
     )]
     FreezeAtZero,
 }

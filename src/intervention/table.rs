@@ -147,6 +147,16 @@ impl Needs {
     pub fn states(self) -> bool {
         self != Needs::Nothing
     }
+
+    /// The setting that gives it, for messages, where there is one.
+    pub fn setting(self) -> Option<&'static str> {
+        match self {
+            Needs::Direction => Some("`direction`"),
+            Needs::Mean => Some("`mean_of`"),
+            Needs::Scaffold => Some("`scaffold`"),
+            Needs::Nothing | Needs::Donor | Needs::Filler => None,
+        }
+    }
 }
 
 /// Another way to the result of a manipulation.

@@ -23,7 +23,7 @@ use crate::runtime::{
 pub enum CheckError {
     /// llama.cpp ended the process.
     #[error(
-        "{path} crashes llama.cpp ({how}): it is damaged, or this version does not support it with these settings; fetch it again, or give another (-m)"
+        "{path} crashes llama.cpp ({how}): it is damaged, or this version does not support it with these settings; fetch it again, or give another (`model`)"
     )]
     Crash {
         /// The file.
@@ -33,7 +33,7 @@ pub enum CheckError {
     },
     /// The system ended the process.
     #[error(
-        "{path} needs more memory to load than there is, or is damaged: its loading was killed; give a smaller model or context (-m, -c)"
+        "{path} needs more memory to load than there is, or is damaged: its loading was killed; give a smaller model or context (`model`, `n_ctx`)"
     )]
     Killed {
         /// The file.
@@ -41,7 +41,7 @@ pub enum CheckError {
     },
     /// It did not end.
     #[error(
-        "{path} was not loaded within {seconds} seconds: it is damaged, or its disk is very slow; fetch it again, or repeat the command (-m)"
+        "{path} was not loaded within {seconds} seconds: it is damaged, or its disk is very slow; fetch it again, or repeat the command (`model`)"
     )]
     Hang {
         /// The file.
@@ -331,7 +331,7 @@ mod tests {
             ),
         ] {
             let error = told(script, LONG).unwrap_err();
-            assert!(error.contains(how) && error.contains("(-m"), "{error}");
+            assert!(error.contains(how) && error.contains("(`model`"), "{error}");
         }
     }
 

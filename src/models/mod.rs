@@ -20,7 +20,7 @@ use crate::runtime::{Level, RuntimeError};
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// Neither a file nor an alias.
-    #[error("{name} is neither a file nor a model of the manifest ({known}) (-m)")]
+    #[error("{name} is neither a file nor a model of the manifest ({known}) (`model`)")]
     Unknown {
         /// What was asked for.
         name: String,
@@ -31,7 +31,7 @@ pub enum ModelError {
     #[error("model {0} is not here yet; run: midlayer pull {0}")]
     NotPulled(String),
     /// A level that does not exist.
-    #[error("{0} (after the colon in -m)")]
+    #[error("{0} (after the colon in `model`)")]
     Level(String),
     /// The model is not whole, or the quantizer failed.
     #[error(transparent)]
@@ -41,7 +41,7 @@ pub enum ModelError {
     Held(#[from] HeldError),
     /// No room for a copy.
     #[error(
-        "no space is left in {folder} for {name} requantized to {level} ({source}): free some, or choose a folder that has it (MIDLAYER_MODELS, or --out of midlayer quantize)"
+        "no space is left in {folder} for {name} requantized to {level} ({source}): free some, or choose a folder that has it (MIDLAYER_MODELS, or `out` where files are quantized)"
     )]
     NoSpace {
         /// Where it should go.

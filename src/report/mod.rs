@@ -32,7 +32,7 @@ use crate::store::{StoredRun, StoredVariant};
 
 /// A file of the report could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be written: {source} (--out)")]
+#[error("{path} cannot be written: {source} (`out`)")]
 pub struct ReportError {
     path: PathBuf,
     source: std::io::Error,

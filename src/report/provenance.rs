@@ -37,7 +37,8 @@ pub(super) fn provenance(run: &StoredRun) -> String {
 /// The self-test's verdict on each manipulation, in a line.
 fn verdicts(found: &SelfTest, strategy: Strategy) -> String {
     if found.left_out {
-        return "left out (--no-selftest), so that nothing tells whether manipulations do what they say here".into();
+        return "left out, so that nothing tells whether manipulations do what they say here"
+            .into();
     }
     let layers: Vec<String> = found.layers.iter().map(ToString::to_string).collect();
     let verdicts: Vec<String> = found

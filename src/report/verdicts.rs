@@ -6,7 +6,7 @@ use crate::stats::{Crossing, FEWEST_ITEMS, HalfWay, Need, Verdict};
 use crate::tasks::TaskName;
 
 /// What the sentences rest on, said once.
-pub(super) const NOTE: &str = "A manipulation stops mattering where half of the clean score is back (the half-way layer). It can be ignored from a layer up where a paired test shows that its loss there and at every swept layer above is within the margin (--margin). Two half-way layers are the same where a test of equivalence shows them to be less than 1 layer apart.";
+pub(super) const NOTE: &str = "A manipulation stops mattering where half of the clean score is back (the half-way layer). It can be ignored from a layer up where a paired test shows that its loss there and at every swept layer above is within the margin. Two half-way layers are the same where a test of equivalence shows them to be less than 1 layer apart.";
 
 /// What was found on one task by one variant.
 pub(super) struct Told {
@@ -145,7 +145,7 @@ impl Finding {
         let top = self.ignorable.by_layer.last()?;
         if self.ignorable.vacuous {
             return Some(format!(
-                "A margin of {margin} is more than half of the clean score and says nothing: choose a smaller one (--margin)."
+                "A margin of {margin} is more than half of the clean score and says nothing: choose a smaller one."
             ));
         }
         Some(match self.ignorable.from {

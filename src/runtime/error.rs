@@ -9,33 +9,37 @@ use crate::hook::{AnatomyError, CutError, HookFault};
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say it
 pub enum RuntimeError {
-    #[error("model file {0} does not exist (-m)")]
+    #[error("model file {0} does not exist (`model`)")]
     NoSuchModel(PathBuf),
-    #[error("cannot read model file {path} (-m): {source}")]
+    #[error("cannot read model file {path} (`model`): {source}")]
     UnreadableModel {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{0} is not a GGUF file: it does not begin with the bytes GGUF (-m)")]
+    #[error("{0} is not a GGUF file: it does not begin with the bytes GGUF (`model`)")]
     NotGguf(PathBuf),
-    #[error("{0} holds a vocabulary only, no weights: give a full model (-m)")]
+    #[error("{0} holds a vocabulary only, no weights: give a full model (`model`)")]
     VocabularyOnly(PathBuf),
-    #[error("{path} is a part of a model in several files: give the first of them, {first} (-m)")]
+    #[error(
+        "{path} is a part of a model in several files: give the first of them, {first} (`model`)"
+    )]
     NotFirstPart { path: PathBuf, first: PathBuf },
     #[error(
-        "{path} is part of a model in several files, which find each other by their names: its own must end in {suffix} (-m)"
+        "{path} is part of a model in several files, which find each other by their names: its own must end in {suffix} (`model`)"
     )]
     PartName { path: PathBuf, suffix: String },
-    #[error("{path} is the first of {count} parts of a model, and {missing} is not there (-m)")]
+    #[error(
+        "{path} is the first of {count} parts of a model, and {missing} is not there (`model`)"
+    )]
     PartMissing {
         path: PathBuf,
         count: u64,
         missing: PathBuf,
     },
-    #[error("{path} could not be loaded (-m): {reason}")]
+    #[error("{path} could not be loaded (`model`): {reason}")]
     Load { path: PathBuf, reason: String },
     #[error(
-        "{path} is an encoder ({architecture}): its tokens see later ones, so there are no prior tokens to manipulate; give a decoder (-m)"
+        "{path} is an encoder ({architecture}): its tokens see later ones, so there are no prior tokens to manipulate; give a decoder (`model`)"
     )]
     Encoder { path: PathBuf, architecture: String },
     #[error("the model's weights are mapped from its file, so they cannot be changed")]
@@ -50,17 +54,23 @@ pub enum RuntimeError {
     NoVocabulary,
     #[error(transparent)]
     Chat(#[from] ChatError),
-    #[error("the context could not be made with n_ctx {n_ctx}: {reason} (-c, -ctk, -ctv, -fa)")]
+    #[error(
+        "the context could not be made with n_ctx {n_ctx}: {reason} (`n_ctx`, `cache_k`, `cache_v`, `flash_attention`)"
+    )]
     Context { n_ctx: u32, reason: String },
-    #[error("a quantized V cache needs flash attention: add -fa on, or use -ctv f16")]
+    #[error(
+        "a quantized V cache needs flash attention: set `flash_attention` on, or `cache_v` f16"
+    )]
     QuantizedV,
-    #[error("{tokens} tokens do not fit the context of {n_ctx}: shorten the prompt or raise -c")]
+    #[error(
+        "{tokens} tokens do not fit the context of {n_ctx}: shorten the prompt or raise `n_ctx`"
+    )]
     TooLong { tokens: usize, n_ctx: u32 },
     #[error(
         "{tokens} tokens do not fit the model's {positions} positions, which it has learned one by one: shorten the prompt"
     )]
     TooFewPositions { tokens: usize, positions: u32 },
-    #[error("{rows} rows in one batch, at most {n_batch} are allowed: raise -b")]
+    #[error("{rows} rows in one batch, at most {n_batch} are allowed: raise `n_batch`")]
     BatchTooLarge { rows: usize, n_batch: u32 },
     #[error("there is no sequence {sequence} in a context made for {n_seq_max}")]
     Sequence { sequence: u32, n_seq_max: u32 },
@@ -74,7 +84,7 @@ pub enum RuntimeError {
     Token { token: i32, n_vocab: u32 },
     #[error("an empty batch cannot be decoded")]
     EmptyBatch,
-    #[error("llama.cpp found no room in the K/V cache of {n_ctx} cells: raise -c")]
+    #[error("llama.cpp found no room in the K/V cache of {n_ctx} cells: raise `n_ctx`")]
     CacheFull { n_ctx: u32 },
     #[error(
         "the K/V cache no longer holds the first {end} positions of a text that were to be shared"
@@ -83,7 +93,7 @@ pub enum RuntimeError {
     #[error("llama.cpp could not decode the batch (code {code}): {reason}")]
     Decode { code: i32, reason: String },
     #[error(
-        "the model's logits are not numbers ({0}) on this prompt: the file is damaged, or overflows with these settings (-m, -ctk, -ctv, -fa)"
+        "the model's logits are not numbers ({0}) on this prompt: the file is damaged, or overflows with these settings (`model`, `cache_k`, `cache_v`, `flash_attention`)"
     )]
     NotNumbers(&'static str),
     #[error("no logits were computed for row {0}")]

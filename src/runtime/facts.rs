@@ -129,7 +129,7 @@ impl Facts {
         let asked = n_ctx > ContextOptions::default().n_ctx;
         (asked && self.is_foreign(n_ctx as usize)).then(|| {
             format!(
-                "the context has {n_ctx} positions, {name} was trained on {trained}: longer texts are foreign to it (-c)"
+                "the context has {n_ctx} positions, {name} was trained on {trained}: longer texts are foreign to it (`n_ctx`)"
             )
         })
     }

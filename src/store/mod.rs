@@ -39,15 +39,15 @@ const READABLE: [u32; 2] = [3, SCHEMA_VERSION];
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say it
 pub enum StoreError {
-    #[error("output folder {path} cannot be written: {source} (--out)")]
+    #[error("output folder {path} cannot be written: {source} (`out`)")]
     Folder {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{0} is in use by another midlayer; wait for it or choose another folder (--out)")]
+    #[error("{0} is in use by another midlayer; wait for it or choose another folder (`out`)")]
     Locked(PathBuf),
     #[error(
-        "{folder} is in use by {holder}, which was seen at work {seen}; from here it cannot be told whether it still runs: if it has ended, delete {file} and repeat the command, else wait for it or choose another folder (--out)"
+        "{folder} is in use by {holder}, which was seen at work {seen}; from here it cannot be told whether it still runs: if it has ended, delete {file} and repeat the command, else wait for it or choose another folder (`out`)"
     )]
     InUse {
         folder: PathBuf,
@@ -56,15 +56,15 @@ pub enum StoreError {
         file: PathBuf,
     },
     #[error(
-        "another process works on the run now ({who}: {file}), so nothing more is stored: let one of them end, then repeat the command to go on where it stopped (--out)"
+        "another process works on the run now ({who}: {file}), so nothing more is stored: let one of them end, then repeat the command to go on where it stopped (`out`)"
     )]
     TakenOver { file: PathBuf, who: String },
     #[error(
-        "another program wrote to the results in {0} while they were in use, so nothing more is stored: see that nothing else writes there, then repeat the command to go on where it stopped (--out)"
+        "another program wrote to the results in {0} while they were in use, so nothing more is stored: see that nothing else writes there, then repeat the command to go on where it stopped (`out`)"
     )]
     Written(PathBuf),
     #[error(
-        "files cannot be locked in {folder} (file system: {system}; {reason}), and without locks two programs could destroy the results: choose a folder on another disk (--out), or have the file system mounted with locks (Lustre: -o flock; NFS: with its lock service)"
+        "files cannot be locked in {folder} (file system: {system}; {reason}), and without locks two programs could destroy the results: choose a folder on another disk (`out`), or have the file system mounted with locks (Lustre: -o flock; NFS: with its lock service)"
     )]
     NoLocks {
         folder: PathBuf,
@@ -72,42 +72,42 @@ pub enum StoreError {
         reason: String,
     },
     #[error(
-        "another program has kept the results in {0} locked for ten minutes: close it, then repeat the command to go on where it stopped (--out)"
+        "another program has kept the results in {0} locked for ten minutes: close it, then repeat the command to go on where it stopped (`out`)"
     )]
     Busy(PathBuf),
     #[error(
-        "{folder} holds another run: {difference}; choose another folder (--out), or repeat the command it was begun with"
+        "{folder} holds another run: {difference}; choose another folder (`out`), or repeat the command it was begun with"
     )]
     AnotherRun { folder: PathBuf, difference: String },
     #[error("a manipulation is broken on purpose ({0}): its results are not stored")]
     Sabotaged(Sabotage),
-    #[error("{0} is not empty and holds no run of midlayer; choose another folder (--out)")]
+    #[error("{0} is not empty and holds no run of midlayer; choose another folder (`out`)")]
     Foreign(PathBuf),
     #[error(
-        "{folder} was written with layout {found}, this program knows {SCHEMA_VERSION}; use the program it was made with, or another folder (--out)"
+        "{folder} was written with layout {found}, this program knows {SCHEMA_VERSION}; use the program it was made with, or another folder (`out`)"
     )]
     Schema { folder: PathBuf, found: String },
     #[error("{0} holds no run: there is no results.sqlite")]
     NoRun(PathBuf),
     #[error(
-        "no space is left for the results in {folder} ({reason}): free some space, then repeat the command to go on where it stopped, or choose another folder (--out)"
+        "no space is left for the results in {folder} ({reason}): free some space, then repeat the command to go on where it stopped, or choose another folder (`out`)"
     )]
     Full { folder: PathBuf, reason: String },
     #[error(
-        "the results in {folder} could not be read or written ({reason}): see that the disk works, has space and may be written to, then repeat the command to go on where it stopped, or choose another folder (--out)"
+        "the results in {folder} could not be read or written ({reason}): see that the disk works, has space and may be written to, then repeat the command to go on where it stopped, or choose another folder (`out`)"
     )]
     Disk { folder: PathBuf, reason: String },
     #[error(
-        "{0} was deleted, moved or replaced while the run was written to it, so what it is given now is lost: put the file back, or choose another folder (--out), then repeat the command"
+        "{0} was deleted, moved or replaced while the run was written to it, so what it is given now is lost: put the file back, or choose another folder (`out`), then repeat the command"
     )]
     Gone(PathBuf),
-    #[error("the database in {folder} failed: {source} (--out)")]
+    #[error("the database in {folder} failed: {source} (`out`)")]
     Database {
         folder: PathBuf,
         source: rusqlite::Error,
     },
     #[error(
-        "the database in {folder} is damaged: {what}; restore it from a copy, or choose another folder (--out)"
+        "the database in {folder} is damaged: {what}; restore it from a copy, or choose another folder (`out`)"
     )]
     Damaged { folder: PathBuf, what: String },
 }

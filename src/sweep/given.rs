@@ -37,14 +37,16 @@ impl Given {
         }
     }
 
-    /// What a manipulation needs and is not given, as the option that gives it.
+    /// What a manipulation needs and is not given, as the setting that gives it.
     pub fn lacks(&self, kind: Kind) -> Option<&'static str> {
-        match kind.manipulation().needs() {
-            Needs::Direction if self.directions.is_none() => Some("--direction FILE"),
-            Needs::Mean if self.texts.is_empty() => Some("--mean-of FILE"),
-            Needs::Scaffold if self.scaffold.is_none() => Some("--scaffold FILE"),
-            _ => None,
-        }
+        let needs = kind.manipulation().needs();
+        let lacks = match needs {
+            Needs::Direction => self.directions.is_none(),
+            Needs::Mean => self.texts.is_empty(),
+            Needs::Scaffold => self.scaffold.is_none(),
+            Needs::Nothing | Needs::Donor | Needs::Filler => false,
+        };
+        needs.setting().filter(|_| lacks)
     }
 
     /// Whether a manipulation has what it needs at a layer.
@@ -68,10 +70,10 @@ impl Given {
             given.directions = Some(Arc::new(directions.map_err(OutsideError::from)?));
             held.check_path()?;
         }
-        let texts = read(of.mean_of.as_ref(), "--mean-of", read_texts)?;
+        let texts = read(of.mean_of.as_ref(), "`mean_of`", read_texts)?;
         let prompts = texts.iter().flatten().map(|text| engine.prompt(text));
         given.texts = prompts.collect::<Result<_, _>>()?;
-        let scaffold = read(of.scaffold.as_ref(), "--scaffold", |path| {
+        let scaffold = read(of.scaffold.as_ref(), "`scaffold`", |path| {
             std::fs::read_to_string(path)
         })?;
         let scaffold = scaffold.map(|text| engine.prompt(text.trim_end()));

@@ -151,7 +151,7 @@ impl Prepared {
                 let nowhere = |kind: &&Kind| kind.places(1, &chosen, prior).first().is_none();
                 if let Some(kind) = kinds.find(|kind| chosen.first().is_some() && nowhere(kind)) {
                     return Err(SweepError::Tokens(format!(
-                        "{kind} acts on other tokens than those asked for, and all are; leave some out (--tokens)"
+                        "{kind} acts on other tokens than those asked for, and all are; leave some out (`tokens`)"
                     )));
                 }
             }

@@ -112,7 +112,7 @@ impl Room {
             let positions = self.tokens;
             Err(format!("it does not fit the model's {positions} positions"))
         } else {
-            Err("it does not fit the context, raise -c".into())
+            Err("it does not fit the context (`n_ctx`)".into())
         }
     }
 }

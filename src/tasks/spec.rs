@@ -74,7 +74,7 @@ pub enum TaskError {
     #[error(transparent)]
     Changed(#[from] HeldError),
     /// A name that is neither a built-in task's nor comes with a definition.
-    #[error("{0} is no built-in task, and nothing says what it is; name its file: --task {0}=FILE")]
+    #[error("{0} is no built-in task, and nothing says what it is; name its file: `task` {0}=FILE")]
     Unknown(TaskName),
 }
 

@@ -71,10 +71,10 @@ impl Answer {
         let mut continuations: Vec<Vec<Token>> = Vec::new();
         let mut answers = Vec::new();
         for text in texts {
-            let tokens = answer_tokens(engine, prompt, text, "--answer")?;
+            let tokens = answer_tokens(engine, prompt, text, "`answer`")?;
             let [before @ .., _] = &tokens[..] else {
                 return Err(TrialError::Usage(format!(
-                    "{text:?} has no tokens (--answer)"
+                    "{text:?} has no tokens (`answer`)"
                 )));
             };
             let branch = (!before.is_empty()).then_some(continuations.len());
@@ -124,7 +124,7 @@ pub fn answer_tokens(
     match whole.tokens.strip_prefix(&prompt.tokens[..]) {
         Some(tokens) => Ok(tokens.to_vec()),
         None => Err(TrialError::Usage(format!(
-            "the first token of {answer:?} would be one with the end of the prompt; where the prompt ends with a space, begin the answer with it instead ({option} ' {}', -p)",
+            "the first token of {answer:?} would be one with the end of the prompt; where the prompt ends with a space, begin the answer with it instead ({option} ' {}', `prompt`)",
             answer.trim_start()
         ))),
     }

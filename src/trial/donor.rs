@@ -28,7 +28,7 @@ impl Donor {
         let text = &at.text;
         if places.iter().any(|place| place.end == prompt.tokens.len()) {
             return Err(TrialError::Usage(format!(
-                "{text:?} ends the prompt; its last token is never manipulated (--inject-at)"
+                "{text:?} ends the prompt; its last token is never manipulated (`inject_at`)"
             )));
         }
         let n = places[0].len();
@@ -36,7 +36,7 @@ impl Donor {
             Some(part) => part_of_donor(part, donor, text, n)?,
             None if donor.own_tokens() < n => {
                 return Err(TrialError::Usage(format!(
-                    "{text:?} has {n} tokens, the donor prompt only {} (--inject-from)",
+                    "{text:?} has {n} tokens, the donor prompt only {} (`inject_from`)",
                     donor.own_tokens()
                 )));
             }
@@ -47,7 +47,7 @@ impl Donor {
             // The same text may be other tokens elsewhere.
             if place.len() != n {
                 return Err(TrialError::Usage(format!(
-                    "{text:?} is {n} tokens in one place and {} in another; replace one at a time (--inject-at)",
+                    "{text:?} is {n} tokens in one place and {} in another; replace one at a time (`inject_at`)",
                     place.len()
                 )));
             }
@@ -67,7 +67,7 @@ fn part_of_donor(
     let found = part.find(donor).map_err(about_donor)?;
     let [range] = &found[..] else {
         return Err(TrialError::Usage(format!(
-            "one part of the donor is taken, and {:?} occurs {} times there; say which, as '#2:{}' (--inject-from-at)",
+            "one part of the donor is taken, and {:?} occurs {} times there; say which, as '#2:{}' (`inject_from_at`)",
             part.text,
             found.len(),
             part.text
@@ -75,7 +75,7 @@ fn part_of_donor(
     };
     if range.len() != n {
         return Err(TrialError::Usage(format!(
-            "{:?} has {} tokens in the donor prompt and {text:?} {n} in the prompt; give parts with as many tokens, midlayer tokens shows them (--inject-from-at, --inject-at)",
+            "{:?} has {} tokens in the donor prompt and {text:?} {n} in the prompt; give parts with as many tokens, midlayer tokens shows them (`inject_from_at`, `inject_at`)",
             part.text,
             range.len()
         )));
@@ -87,16 +87,16 @@ fn part_of_donor(
 fn about_donor(error: PromptError) -> TrialError {
     TrialError::Usage(match error {
         PromptError::NotFound(text) => {
-            format!("{text:?} is not in the donor prompt (--inject-from-at)")
+            format!("{text:?} is not in the donor prompt (`inject_from_at`)")
         }
         PromptError::Ambiguous { text, count } => format!(
-            "{text:?} occurs {count} times in the donor prompt; say which, the second is '#2:{text}' (--inject-from-at)"
+            "{text:?} occurs {count} times in the donor prompt; say which, the second is '#2:{text}' (`inject_from_at`)"
         ),
         PromptError::NoSuchOccurrence { text, asked, count } => format!(
-            "{text:?} occurs {count} times in the donor prompt, so there is no #{asked} (--inject-from-at)"
+            "{text:?} occurs {count} times in the donor prompt, so there is no #{asked} (`inject_from_at`)"
         ),
         PromptError::PartialToken { text, whole } => format!(
-            "{text:?} begins or ends inside a token of the donor prompt; the whole tokens there are {whole:?} (--inject-from-at)"
+            "{text:?} begins or ends inside a token of the donor prompt; the whole tokens there are {whole:?} (`inject_from_at`)"
         ),
         error => error.to_string(),
     })

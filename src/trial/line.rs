@@ -16,14 +16,14 @@ Fields of -o json, one object a line, the clean run first:
   seed           of random and shuffle
   argmax         the likeliest next token: id, text, probability
   kl             Kullback-Leibler divergence from the clean next-token distribution, nats
-  answers        for each --answer, or the clean run's likeliest token: text, its tokens (id, text),
+  answers        for each answer followed, or the clean run's likeliest token: text, its tokens (id, text),
                  probability (the product over its tokens), logprob (its natural logarithm),
                  rank (of its first token, 1 is the likeliest)
   top            the 20 likeliest next tokens: id, text, probability, logit
   prompt         of the clean run only: text, and tokens (position, id, text, prior, selected)
   wrote          tensors that rows were written to: tensor, rows (l_out-14 is what layer 14
                  gives, the state entering layer 15)
-  generated      with --generate: text, and tokens (id, text, margin: by how much the token's
+  generated      of a generated text: text, and tokens (id, text, margin: by how much the token's
                  logit exceeded the second one's)
 Probabilities are from 0 to 1. Bytes that are no text on their own are written <E3>.";
 

@@ -22,7 +22,7 @@ pub fn question<'q>(
     let prior = prompt.tokens.len() as u32 - 1;
     if prior == 0 {
         return Err(TrialError::Usage(
-            "the prompt has one token, and all but the last are mapped (-p)".into(),
+            "the prompt has one token, and all but the last are mapped (`prompt`)".into(),
         ));
     }
     let chosen = part.place.tokens.positions(prompt)?;
@@ -58,7 +58,7 @@ fn states(
         let donor = &donor.prompt;
         if donor.tokens.len() != n {
             return Err(TrialError::Usage(format!(
-                "the donor prompt has {} tokens and the prompt {n}: states are put at the same positions, so give a donor of as many; midlayer tokens lists them (--from)",
+                "the donor prompt has {} tokens and the prompt {n}: states are put at the same positions, so give a donor of as many; midlayer tokens lists them (`from`)",
                 donor.tokens.len()
             )));
         }
@@ -87,16 +87,16 @@ pub fn measure(
     foil: Option<&str>,
 ) -> Result<Measure, TrialError> {
     let answer = match answer {
-        Some(text) => followed(engine, prompt, text, "--answer")?,
+        Some(text) => followed(engine, prompt, text, "`answer`")?,
         None => Followed(vec![engine.run(&Request::new(prompt))?.argmax()]),
     };
     let Some(foil) = foil else {
         return Ok(Measure::LogProbability(answer));
     };
-    let other = followed(engine, prompt, foil, "--foil")?;
+    let other = followed(engine, prompt, foil, "`foil`")?;
     if !answer.differs(&other) {
         return Err(TrialError::Usage(format!(
-            "{foil:?} begins as the answer does, so that no token tells the two apart (--foil)"
+            "{foil:?} begins as the answer does, so that no token tells the two apart (`foil`)"
         )));
     }
     Ok(Measure::LogitDifference(answer, other))

@@ -52,18 +52,18 @@ impl Part {
         let Self { kind, donor, .. } = self;
         let sites = &self.place.sites;
         if let Some(why) = sites.iter().find_map(|s| kind.check_site(*s).err()) {
-            return Err(TrialError::Usage(format!("{why} (--site)")));
+            return Err(TrialError::Usage(format!("{why} (`site`)")));
         }
         if let Some(option) = self.given.lacks(*kind) {
             return Err(TrialError::Usage(format!("{kind} needs {option}")));
         }
         let residual = sites.contains(&Site::Residual);
         let why = match (kind.has_donor(), donor) {
-            (true, None) => "needs a donor prompt (--inject-from)",
+            (true, None) => "needs a donor prompt (`inject_from`)",
             (true, Some(donor)) if residual && donor.at.is_none() => {
-                "needs the part of the prompt that is replaced on the residual stream (--inject-at)"
+                "needs the part of the prompt that is replaced on the residual stream (`inject_at`)"
             }
-            (false, Some(_)) => "takes no donor prompt (--inject-from)",
+            (false, Some(_)) => "takes no donor prompt (`inject_from`)",
             _ => return Ok(()),
         };
         Err(TrialError::Usage(format!("{kind} {why}")))
@@ -279,7 +279,7 @@ impl Placed<'_> {
 
 fn no_place(name: &str, why: &HookFault) -> TrialError {
     TrialError::Usage(format!(
-        "{name} has no place in this model: {why}; choose other layers (--layers)"
+        "{name} has no place in this model: {why}; choose other layers (`layers`)"
     ))
 }
 
@@ -322,7 +322,7 @@ fn check_idle(trial: &Trial, request: &Request) -> Result<(), TrialError> {
     match request.idle().filter(|_| !grows) {
         None => Ok(()),
         Some(idle) => Err(TrialError::Usage(format!(
-            "{:?} would change nothing: all tokens but the last are prior, and the prompt has {} (-p)",
+            "{:?} would change nothing: all tokens but the last are prior, and the prompt has {} (`prompt`)",
             idle.action,
             request.tokens.len()
         ))),

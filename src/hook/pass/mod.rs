@@ -5,6 +5,7 @@ mod follow;
 mod hide;
 mod place;
 mod rows;
+mod shown;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -141,29 +142,6 @@ impl Pass {
         self
     }
 
-    /// A pass whose rows are one micro-batch, for a caller that recognises nodes itself and shows
-    /// them with [`Self::show`].
-    pub fn of_one_evaluation(mut self) -> Self {
-        self.n_rows = self.rows.len();
-        self
-    }
-
-    /// The nodes that it must be shown, by their index in the anatomy.
-    pub fn sites(&self) -> impl Iterator<Item = usize> {
-        self.wanted.keys().copied()
-    }
-
-    /// Checks that `node`, about to be computed, is the one recorded at `index`.
-    ///
-    /// # Errors
-    /// [`HookFault::GraphChanged`].
-    pub fn expect(&self, index: usize, node: Node<'_>) -> Result<(), HookFault> {
-        match self.wanted.get(&index) {
-            Some(places) => recognise(self.site(places[0])?, *node),
-            None => Ok(()),
-        }
-    }
-
     /// `node`, recorded at `index`, has been computed; its rows are edited.
     ///
     /// # Errors
@@ -173,15 +151,6 @@ impl Pass {
             self.edit(index, place, node)?;
         }
         Ok(())
-    }
-
-    /// After the evaluation: that every row named was touched (see [`Self::of_one_evaluation`]).
-    ///
-    /// # Errors
-    /// What an editor missed.
-    pub fn finish_evaluation(mut self) -> Result<Observed, HookFault> {
-        self.end_evaluation();
-        self.finish()
     }
 
     /// The scheduler asks whether it should stop after `node`. Called once for each node of each

@@ -93,9 +93,10 @@ mod tests {
 
     use super::*;
     use crate::ggml as sys;
+    use crate::hook::Anatomy;
     use crate::hook::fake::Graph;
+    use crate::hook::graph::Edges;
     use crate::hook::site::Site;
-    use crate::hook::{Anatomy, Edges};
 
     #[test]
     fn rows_that_cannot_be_told_are_an_error() {

@@ -16,7 +16,7 @@ impl Manipulation for Hide {
     }
 
     fn sentence(&self) -> &'static str {
-        "attention in the layers from k up is masked so that no later token sees the chosen ones; those that are not chosen stay as anchors (--tokens skip:1 keeps the first)"
+        "attention in the layers from k up is masked so that no later token sees the chosen ones; those that are not chosen stay as anchors"
     }
 
     fn is_upward(&self) -> bool {

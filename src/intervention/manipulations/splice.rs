@@ -14,7 +14,7 @@ impl Manipulation for Splice {
     }
 
     fn sentence(&self) -> &'static str {
-        "keys and values of layer k become those of a scaffold text at the same positions (--site kv; with --from-step N once N tokens were generated)"
+        "keys and values of layer k become those of a scaffold text at the same positions; in generated text from a chosen step on"
     }
 
     fn needs(&self) -> Needs {

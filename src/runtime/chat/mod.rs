@@ -18,22 +18,22 @@ use super::Text;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ChatError {
     /// The file holds no template.
-    #[error("the model has no chat template (tokenizer.chat_template): leave --chat out")]
+    #[error("the model has no chat template (tokenizer.chat_template): ask without one (`chat`)")]
     None,
     /// The file holds templates for certain uses, and no general one.
     #[error(
-        "the model has no chat template for every use (tokenizer.chat_template), only {0}: leave --chat out"
+        "the model has no chat template for every use (tokenizer.chat_template), only {0}: ask without one (`chat`)"
     )]
     OnlyNamed(String),
     /// The template raises an exception.
-    #[error("the model's chat template refuses the prompt: {0} (--chat)")]
+    #[error("the model's chat template refuses the prompt: {0} (`chat`)")]
     Raised(String),
     /// The template is not well formed, or needs what there is not.
-    #[error("the model's chat template cannot be rendered: {0} (--chat)")]
+    #[error("the model's chat template cannot be rendered: {0} (`chat`)")]
     Failed(String),
     /// The message spells out a special token, and the template changes the message.
     #[error(
-        "the prompt spells out {token}, which would be the special token, for the model's chat template changes what it is given: if that is meant, add --parse-special"
+        "the prompt spells out {token}, which would be the special token, for the model's chat template changes what it is given: if that is meant, say so (`parse_special`)"
     )]
     SpelledOut {
         /// The special token.

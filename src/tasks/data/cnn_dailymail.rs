@@ -215,7 +215,7 @@ mod tests {
         let (_folder, path) = write(name, content);
         let message = read_cnn_dailymail(&path).unwrap_err().to_string();
         let end = message.strip_prefix(&path.display().to_string()).unwrap();
-        let end = end.strip_suffix(" (--data cnn_dailymail=PATH)").unwrap();
+        let end = end.strip_suffix(" (`data` cnn_dailymail=PATH)").unwrap();
         end.to_string()
     }
 

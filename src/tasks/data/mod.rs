@@ -104,8 +104,8 @@ impl DataFile {
     /// The option that named the file.
     pub fn option(&self) -> String {
         match self.task.built_in() {
-            Some(_) => format!("--data {}=PATH", self.task),
-            None => format!("--task {}=FILE", self.task),
+            Some(_) => format!("`data` {}=PATH", self.task),
+            None => format!("`task` {}=FILE", self.task),
         }
     }
 
@@ -277,12 +277,12 @@ mod tests {
         let error = file.malformed(Place::Column { line: 2, column: 7 }, "no answers");
         assert_eq!(
             error.to_string(),
-            "some/dev.json: line 2, column 7: no answers (--data squad=PATH)"
+            "some/dev.json: line 2, column 7: no answers (`data` squad=PATH)"
         );
         let error = file.missing("context", ["id", "title"]);
         assert_eq!(
             error.to_string(),
-            "some/dev.json: no column 'context' among id, title (--data squad=PATH)"
+            "some/dev.json: no column 'context' among id, title (`data` squad=PATH)"
         );
     }
 

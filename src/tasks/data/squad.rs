@@ -260,7 +260,7 @@ mod tests {
         let (_folder, path) = write(name, content);
         let message = read_squad(&path).unwrap_err().to_string();
         let end = message.strip_prefix(&path.display().to_string()).unwrap();
-        let end = end.strip_suffix(" (--data squad=PATH)").unwrap();
+        let end = end.strip_suffix(" (`data` squad=PATH)").unwrap();
         end.to_string()
     }
 

@@ -181,7 +181,7 @@ mod tests {
             ("", &plain, "holds no records"),
         ] {
             let error = read("a.jsonl", text, definition).unwrap_err();
-            let named = error.starts_with("a.jsonl: ") && error.ends_with("(--task mine=FILE)");
+            let named = error.starts_with("a.jsonl: ") && error.ends_with("(`task` mine=FILE)");
             assert!(named && error.contains(expected), "{error}");
         }
     }
