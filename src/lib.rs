@@ -51,7 +51,7 @@ pub mod plan;
 pub mod report;
 pub mod runtime;
 pub mod selftest;
-pub mod serve;
+mod serve;
 pub mod shown;
 pub mod stats;
 pub mod store;

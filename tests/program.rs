@@ -257,8 +257,8 @@ fn try_rewrites_keys_and_values() {
     for (a, b) in stream.iter().zip(&cache) {
         assert!((a - b).abs() < 1e-6 && *a > 0.0, "{a} {b}");
     }
-    let keys = kl("--manipulate zero --site kv --kv k");
-    let values = kl("--manipulate zero --site kv --kv v");
+    let keys = kl("--manipulate zero --site k");
+    let values = kl("--manipulate zero --site v");
     assert!(
         keys.iter()
             .zip(&values)

@@ -180,7 +180,7 @@ fn numbers_are_those_of_try() {
                "seed": [3, 4], "answer": [" x", "-y"], "tokens": "skip:1"}),
         json!({"prompt": "@abcdefgh", "manipulate": ["inject"], "inject_from": "-", "inject_at": "c",
                "layers": "1-2", "generate": 3}),
-        json!({"prompt": "abcdefgh", "manipulate": ["zero"], "site": "kv", "kv": "v", "extent": "from"}),
+        json!({"prompt": "abcdefgh", "manipulate": ["zero"], "site": "v", "extent": "from"}),
     ];
     for ask in asks {
         let answer = served.tries(&ask);
@@ -531,7 +531,6 @@ fn hostile_requests_are_survived() {
         "tokens",
         "extent",
         "site",
-        "kv",
         "inject_from",
         "inject_at",
         "answer",

@@ -82,10 +82,8 @@ pub struct TryAsk {
     pub tokens: Option<String>,
     /// Which layers, as `--extent` says it.
     pub extent: Option<String>,
-    /// What is rewritten, as `--site` says it: residual or kv.
+    /// What is rewritten, as `--site` says it: residual, k, v or kv.
     pub site: Option<String>,
-    /// With kv: k, v or both.
-    pub kv: Option<String>,
     /// The donor prompt of inject, as it is.
     pub inject_from: Option<String>,
     /// The part of the prompt that is replaced.
@@ -127,7 +125,6 @@ impl Ask {
                     &ask.tokens,
                     &ask.extent,
                     &ask.site,
-                    &ask.kv,
                     &ask.inject_at,
                     &ask.inject_from_at,
                     &ask.page,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{
-    Format, KvArg, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, SiteArg, all_manipulations,
+    Format, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, SiteArg, all_manipulations,
     manipulations, seeds, text,
 };
 use crate::engine::TokenSelector;
@@ -58,12 +58,9 @@ pub struct MapArgs {
     /// 'text: France'
     #[arg(long, value_name = "SELECTOR", value_parser = text::selector, default_value_t = TokenSelector::Prior)]
     pub tokens: TokenSelector,
-    /// What of a layer is rewritten: the residual stream, or the keys and values in the cache
+    /// The hook point that is rewritten
     #[arg(long, value_enum, value_name = "SITE", default_value_t = SiteArg::Residual)]
     pub site: SiteArg,
-    /// With --site kv: keys, values or both
-    #[arg(long, value_enum, value_name = "K|V|BOTH", default_value_t = KvArg::Both)]
-    pub kv: KvArg,
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1", help = seeds_averaged())]
     pub seed: Vec<u64>,
     /// The answer whose log-probability a cell is about, the space before it included (' Paris')
@@ -113,7 +110,6 @@ impl MapArgs {
             tokens: self.tokens.clone(),
             extent: Extent::Only,
             site: self.site,
-            kv: self.kv,
         }
     }
 }

@@ -72,42 +72,39 @@ impl From<OnOffAuto> for FlashAttention {
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Manipulation")]
 pub struct PlaceArgs {
-    /// Which prior tokens: prior (all), skip:N (all but the first N), positions as 3-7 or 0,5-9,
-    /// or 'text: France' (try only; 'text#2: France' is its second occurrence, 'text#all: France'
-    /// all). A donor's states go to --inject-at
+    /// Which prior tokens: prior (all), first:N, last:N, skip:N (all but the first N), positions as
+    /// 3-7 or 0,5-9, or 'text: France' ('text#2: France' is its second place, 'text#all: France'
+    /// all); of a task's items also subject and part:NAME. A donor's states go to --inject-at
     #[arg(long, value_name = "SELECTOR", value_parser = text::selector, default_value_t = TokenSelector::Prior)]
     pub tokens: TokenSelector,
     #[arg(long, value_name = "EXTENT", default_value = "paper", help = extents())]
     pub extent: Extent,
-    /// What is rewritten: the residual stream, or the keys and values in the cache
+    /// The hook point that is rewritten
     #[arg(long, value_enum, value_name = "SITE", default_value_t = SiteArg::Residual)]
     pub site: SiteArg,
-    /// With --site kv: keys, values or both
-    #[arg(long, value_enum, value_name = "K|V|BOTH", default_value_t = KvArg::Both)]
-    pub kv: KvArg,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SiteArg {
+    /// The residual stream: the state entering a layer (resid_pre)
+    #[value(alias = "resid_pre")]
     Residual,
-    Kv,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum KvArg {
+    /// The keys in the cache
     K,
+    /// The values in the cache
     V,
-    Both,
+    /// Keys and values
+    Kv,
 }
 
 impl PlaceArgs {
     /// The sites asked for.
     pub fn sites(&self) -> Vec<Site> {
-        match (self.site, self.kv) {
-            (SiteArg::Residual, _) => vec![Site::Residual],
-            (SiteArg::Kv, KvArg::K) => vec![Site::Keys],
-            (SiteArg::Kv, KvArg::V) => vec![Site::Values],
-            (SiteArg::Kv, KvArg::Both) => vec![Site::Keys, Site::Values],
+        match self.site {
+            SiteArg::Residual => vec![Site::Residual],
+            SiteArg::K => vec![Site::Keys],
+            SiteArg::V => vec![Site::Values],
+            SiteArg::Kv => vec![Site::Keys, Site::Values],
         }
     }
 }

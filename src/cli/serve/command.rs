@@ -44,7 +44,6 @@ pub fn command(args: &ServeArgs, ask: &TryAsk) -> String {
         ("--tokens", some(&ask.tokens)),
         ("--extent", ask.extent.clone()),
         ("--site", ask.site.clone()),
-        ("--kv", ask.kv.clone()),
         ("--inject-from", ask.inject_from.as_deref().map(source)),
         ("--inject-at", some(&ask.inject_at)),
         ("--inject-from-at", some(&ask.inject_from_at)),

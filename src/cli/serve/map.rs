@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::command::map_command;
 use super::subject::{HandOver, parsed, prompt_args, told};
-use crate::cli::args::{Format, KvArg, MapArgs, ServeArgs, SiteArg};
+use crate::cli::args::{Format, MapArgs, ServeArgs, SiteArg};
 use crate::cli::map;
 use crate::cli::setup::Loaded;
 use crate::cli::text::Source;
@@ -56,7 +56,6 @@ fn map_args(args: &ServeArgs, ask: &MapAsk) -> anyhow::Result<MapArgs> {
         layers: parsed::<LayerList>("layers", "all")?,
         tokens: TokenSelector::Prior,
         site: SiteArg::Residual,
-        kv: KvArg::Both,
         seed: vec![1],
         answer: ask.answer.clone(),
         foil: None,

@@ -11,8 +11,7 @@ use super::command::command;
 use super::map;
 use crate::cli::Usage;
 use crate::cli::args::{
-    Format, GenerationArgs, KvArg, PlaceArgs, PromptArgs, ServeArgs, SiteArg, TryArgs, WordingArgs,
-    YesNo,
+    Format, GenerationArgs, PlaceArgs, PromptArgs, ServeArgs, SiteArg, TryArgs, WordingArgs, YesNo,
 };
 use crate::cli::output::say;
 use crate::cli::setup::{Loaded, load};
@@ -195,7 +194,6 @@ impl Probe {
                 tokens: parsed::<TokenSelector>("tokens", &tokens)?,
                 extent: parsed::<Extent>("extent", &or(&ask.extent, "paper"))?,
                 site: chosen::<SiteArg>("site", &or(&ask.site, "residual"))?,
-                kv: chosen::<KvArg>("kv", &or(&ask.kv, "both"))?,
             },
             outside: self.args.outside.clone(),
             inject_from: text(&ask.inject_from),

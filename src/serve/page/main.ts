@@ -34,8 +34,8 @@ const maps = new Maps(() => model?.layers ?? 0);
 const tabs = el("nav", { class: "examples", "aria-label": "examples" });
 const extent = select("extent", ["paper", "from", "only", "window:3"], () => state.extent, (value) => change({ extent: value }),
   "paper: as the paper does it; from: from the layer up; only: at the layer alone; window: at so many layers");
-const site = select("site", ["residual", "kv"], () => state.site, (value) => change({ site: value }),
-  "residual: the states that enter the layer; kv: the keys and values in the cache");
+const site = select("site", ["residual", "k", "v", "kv"], () => state.site, (value) => change({ site: value }),
+  "residual: the states that enter the layer; k, v, kv: keys and values in the cache");
 const seed = el("input", { type: "number", min: 0, "aria-label": "seed", change: () => change({ seed: seed.value || "1" }) });
 const whole = button("all prior tokens", () => change({ tokens: "prior" }));
 
