@@ -42,6 +42,9 @@ fn ends(low: f64, high: f64, layers: &[u32]) -> String {
     format!("{low} to {high}")
 }
 
+/// A mean clean score below which it is the questions that should be looked at first.
+const SELDOM: f64 = 0.25;
+
 fn percent(share: f64) -> String {
     format!("{:.0}%", 100.0 * share)
 }
@@ -95,7 +98,12 @@ impl Finding {
         let doing = doing(self.kind);
         match &self.half_way {
             HalfWay::TooFew { scored } => format!(
-                "{doing}: too few items to say where it stops mattering. The clean model scores on {scored}; it takes {FEWEST_ITEMS}."
+                "{doing}: too few items to say where it stops mattering. The clean model scores on {scored}; it takes {FEWEST_ITEMS}.{}",
+                match self.clean < SELDOM {
+                    true =>
+                        " It seldom answers as expected: show it records with their answers (shots), or ask in other words.",
+                    false => "",
+                }
             ),
             HalfWay::Above { lowest, .. } => format!(
                 "{doing} leaves more than half of the clean score at every swept layer (the lowest is {lowest})."
