@@ -9,6 +9,7 @@
 # make wheel   the Python package, for the processor at hand (RUSTFLAGS= for others, too)
 # make test-python   the same, installed into an environment of its own and tested there
 # make install   the program onto your path
+# make release   the program, the plugin and the wheel packed for other machines
 # make bench  what the callback and generation cost on this machine
 
 # llama.cpp takes minutes to compile, so one target folder serves every checkout.
@@ -28,7 +29,7 @@ endif
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-python wheel test-runtimes test-prebuilt test-metal-twin sanitize miri plugin build install setup format lint api docs bench clean-demo
+.PHONY: demo test test-python wheel test-runtimes test-prebuilt test-metal-twin sanitize miri plugin build install release setup format lint api docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -48,6 +49,11 @@ build: setup
 # Onto your path, into ~/.cargo/bin.
 install: setup
 	cargo install --path . --locked
+	strip -S "$${CARGO_INSTALL_ROOT:-$${CARGO_HOME:-$$HOME/.cargo}}/bin/midlayer"
+
+# The program, the plugin and the wheel, packed, with checksums.
+release: setup
+	scripts/release
 
 # The plugin and the C programs around it: a C compiler and Rust, no llama.cpp.
 plugin: setup
