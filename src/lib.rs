@@ -52,6 +52,7 @@ pub mod report;
 pub mod runtime;
 pub mod selftest;
 mod serve;
+mod shards;
 pub mod shown;
 pub mod stats;
 pub mod store;

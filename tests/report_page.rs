@@ -146,6 +146,7 @@ fn run(folder: &str, variants: Vec<StoredVariant>) -> StoredRun {
         started: Some("2024-01-01T00:00:00Z".into()),
         fallbacks: 0,
         command: None,
+        machines: Vec::new(),
     }
 }
 

@@ -16,7 +16,7 @@ use midlayer::experiment::{
 use midlayer::hook::Captured;
 use midlayer::intervention::{Extent, Kind, Site, Target};
 use midlayer::runtime::{Architecture, ContextOptions, RuntimeError, Synthetic, Token, Vocabulary};
-use midlayer::store::{ResultRow, Store, StoreError, StoredRun};
+use midlayer::store::{Machine, ResultRow, Store, StoreError, StoredRun};
 use midlayer::sweep::{Prepared, Progress, SweepError, run};
 use midlayer::tasks::{TaskName, TaskSpec};
 
@@ -388,7 +388,7 @@ fn both_strategies_give_the_same_rows() {
         let variant = Variant::new(spec).unwrap();
         let out = folder.path().join(strategy.to_string());
         let mut store = Store::open(&out, std::slice::from_ref(&variant)).unwrap();
-        store.begin_session("test", "test").unwrap();
+        store.begin_session("test", &Machine::default()).unwrap();
         let prepared = Prepared::new(variant, engine.as_ref()).unwrap();
         run(
             &prepared,

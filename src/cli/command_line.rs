@@ -10,6 +10,17 @@ pub fn command_line(arguments: impl Iterator<Item = OsString>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// The same arguments without `--shard` and its value: the command of the whole run.
+pub fn without_shard(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut value = false;
+    arguments.filter(move |argument| {
+        let text = argument.to_string_lossy();
+        let skip = value || text == "--shard" || text.starts_with("--shard=");
+        value = !value && text == "--shard";
+        !skip
+    })
+}
+
 fn word(argument: &OsStr) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@%".contains(c);
     match argument.to_str() {
@@ -40,6 +51,16 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::*;
+
+    #[test]
+    fn the_command_of_the_whole_run_has_no_part() {
+        let given = "sweep --shard 1/2 -m x --shard=auto --out --shard=1/2 y --shard 3/4 z";
+        let words = given.split(' ').map(OsString::from);
+        assert_eq!(
+            command_line(without_shard(words)),
+            "midlayer sweep -m x --out y z"
+        );
+    }
 
     #[test]
     fn a_shell_gives_the_same_arguments_back() {

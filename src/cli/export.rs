@@ -10,10 +10,11 @@ use clap::ValueEnum;
 use super::Usage;
 use super::args::{ExportArgs, ExportFormat};
 use super::output::{print, print_by, say};
+use super::sharded::read_run;
 use crate::export::{
     Csv, Exporter, JsonLines, Markdown, Parquet, Prompts, Sql, records, schema_text, write_file,
 };
-use crate::store::{DATABASE, StoredRun};
+use crate::store::DATABASE;
 
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     if args.schema {
@@ -23,7 +24,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let format = format(args.output, out)?;
     check(format, out, io::stdout().is_terminal())?;
     let names = names(&args.runs)?;
-    let runs = args.runs.iter().map(|folder| StoredRun::read(folder));
+    let runs = args.runs.iter().map(|folder| read_run(folder));
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
     let prompts = match args.prompts {
         true => Prompts::Included,

@@ -12,6 +12,7 @@ mod export;
 mod follow;
 mod manual;
 mod map;
+mod merge;
 mod notices;
 mod output;
 mod pull;
@@ -21,6 +22,7 @@ mod runs;
 mod selftest;
 mod serve;
 mod setup;
+mod sharded;
 mod specification;
 mod spelled;
 mod sweep;
@@ -45,7 +47,7 @@ use crate::sweep::SweepError;
 use crate::tasks::data::PARQUET_THREAD;
 use crate::trial::TrialError;
 use args::{Arguments, CheckModelArgs, Command};
-use command_line::command_line;
+use command_line::{command_line, without_shard};
 use follow::Stopped;
 
 /// What OpenMP's runtime takes its spinning from.
@@ -76,7 +78,11 @@ pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
     tell_waits(output::say);
     let result = match arguments.command {
         Command::Sweep(args) if args.dry_run => dry_run::run(&args),
-        Command::Sweep(args) => sweep::run(args, &command_line(given.into_iter().skip(1))),
+        Command::Sweep(args) => {
+            let given = || given.iter().skip(1).cloned();
+            let whole = command_line(without_shard(given()));
+            sweep::run(args, &command_line(given()), &whole)
+        }
         Command::Try(args) => try_prompt::run(args),
         Command::Map(args) => map::run(args),
         Command::Serve(args) => serve::run(args),
@@ -86,6 +92,7 @@ pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Attach(args) => attach::run(args),
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::Pull(args) => pull::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Runs(args) => runs::run(args),

@@ -2,12 +2,12 @@
 
 use super::args::ReportArgs;
 use super::output::{print, say, width};
+use super::sharded::read_run;
 use crate::report::{self, Report};
-use crate::store::StoredRun;
 
 pub fn run(args: ReportArgs) -> anyhow::Result<()> {
     let options = args.verdicts.options();
-    let runs = args.runs.iter().map(|folder| StoredRun::read(folder));
+    let runs = args.runs.iter().map(|folder| read_run(folder));
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
     let reports: Vec<Report<'_>> = runs.iter().map(|run| Report::new(run, options)).collect();
     let mut printed = Ok(());

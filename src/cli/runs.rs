@@ -7,7 +7,8 @@ use super::Usage;
 use super::args::RunsArgs;
 use super::output::{print, say, table};
 use crate::report::Column::{self, Numbers, Words};
-use crate::store::{DATABASE, StoreError, StoredRun, StoredVariant};
+use crate::shards::{ReadError, Shards, list, read};
+use crate::store::{DATABASE, SHARDS, StoredVariant};
 
 const HEAD: [&str; 8] = [
     "run",
@@ -27,6 +28,9 @@ pub fn run(args: RunsArgs) -> anyhow::Result<()> {
         return Err(Usage(format!("{}: there is no such folder", named.display())).into());
     }
     let folder = args.folder.unwrap_or_else(|| "runs".into());
+    if args.missing {
+        return missing(&folder);
+    }
     let folders =
         found(&folder).map_err(|e| anyhow::anyhow!("{} cannot be read: {e}", folder.display()))?;
     if folders.is_empty() {
@@ -61,6 +65,35 @@ pub fn run(args: RunsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints the parts of a run that are not complete.
+fn missing(folder: &Path) -> anyhow::Result<()> {
+    let shards = Shards::of(folder)?.ok_or_else(|| {
+        Usage(format!(
+            "{} holds no part of a run yet: submit the whole array, as --array=1-16",
+            folder.display()
+        ))
+    })?;
+    let gaps = shards.gaps()?;
+    let numbers: Vec<u32> = gaps.iter().map(|gap| gap.number).collect();
+    for gap in &gaps {
+        let Some(begun) = &gap.begun else { continue };
+        let worked_on = begun.holder.as_ref();
+        let worked_on = worked_on.map_or(String::new(), |(who, _)| format!("; in use by {who}"));
+        say(&format!(
+            "part {} of {} has {} of {} results{worked_on}",
+            gap.number,
+            shards.count,
+            begun.stored,
+            begun.all().map_or("unknown".into(), |all| all.to_string())
+        ));
+    }
+    if numbers.is_empty() {
+        say(&format!("all {} parts are complete", shards.count));
+        return Ok(());
+    }
+    print(&format!("--array={}\n", list(&numbers)))
+}
+
 struct Listed {
     /// One a variant.
     rows: Vec<Vec<String>>,
@@ -68,8 +101,8 @@ struct Listed {
     to_go_on: Option<String>,
 }
 
-fn listed(folder: &Path) -> Result<Listed, StoreError> {
-    let run = StoredRun::read(folder)?;
+fn listed(folder: &Path) -> Result<Listed, ReadError> {
+    let run = read(folder)?;
     let begun = run.started.as_deref().unwrap_or_default();
     let begun = begun.trim_end_matches('Z').replace('T', " ");
     let variants = run.variants.iter();
@@ -125,7 +158,7 @@ fn found(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    folders.retain(|folder| folder.join(DATABASE).is_file());
+    folders.retain(|folder| folder.join(DATABASE).is_file() || folder.join(SHARDS).is_dir());
     folders.sort();
     Ok(folders)
 }

@@ -8,17 +8,20 @@ use super::notices::{notes, tell_controls, tell_once, tell_samples};
 use super::output::{print, say, width};
 use super::selftest::{Wishes, before_sweep};
 use super::setup::{Loaded, load_file, model_files};
+use super::sharded;
 use super::specification::{cache_types, specification};
 use crate::experiment::{Comparison, Spec, Variant, alike, labels};
 use crate::models::Remember;
 use crate::report::{self, Report};
-use crate::store::{Part, Store, StoredRun};
+use crate::store::{Machines, Part, Store, StoredRun};
 use crate::sweep;
 use crate::sweep::{Prepared, Summary, SweepError};
 
-/// Sweeps. `command` is what the user typed, for the record.
-pub fn run(args: SweepArgs, command: &str) -> anyhow::Result<()> {
+/// Sweeps. `command` is what the user typed, for the record, and `whole` the same without the part
+/// that it asks for.
+pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
     args.outside.check(args.manipulate.iter().copied())?;
+    let shard = sharded::asked(&args)?;
     let mut follow = Follow::new(args.budget)?;
     let files = model_files(&args.model)?;
     let strategy = args.strategy.into();
@@ -47,13 +50,25 @@ pub fn run(args: SweepArgs, command: &str) -> anyhow::Result<()> {
         let stem = files[0].file_stem().unwrap_or_default();
         PathBuf::from("runs").join(stem)
     });
+    sharded::place(&mut prepared);
+    let part = match shard {
+        Some(shard) => Some(sharded::take(shard, &mut prepared, &out)?),
+        None => None,
+    };
     // Opened before anything is computed, so that a bad folder fails early.
-    let mut store = Store::open(&out, &variants)?;
+    let mut store = match shard {
+        Some(shard) => Store::open_on(&shard.folder(&out), &variants, Machines::Any)?,
+        None => Store::open(&out, &variants)?,
+    };
     if let Some(notice) = store.notice() {
         say(&notice);
     }
-    store.begin_session(crate::REVISION, std::env::consts::ARCH)?;
+    let threads = variants[0].spec.context.threads;
+    store.begin_session(crate::REVISION, &sharded::machine(&args, threads)?)?;
     store.note_command(command)?;
+    if let Some(part) = &part {
+        store.note_shard(part, whole)?;
+    }
     for (n, prepared) in prepared.iter().enumerate() {
         prepared.note(&mut store.part(n))?;
     }
@@ -73,6 +88,9 @@ pub fn run(args: SweepArgs, command: &str) -> anyhow::Result<()> {
         _ => Comparison::First,
     };
     for (n, (prepared, file)) in prepared.iter().zip(sources).enumerate() {
+        if part.is_some() && prepared.amount().results == 0 {
+            continue;
+        }
         if variants.len() > 1 {
             say(&format!("{} ({} of {})", labels[n], n + 1, variants.len()));
         }
@@ -108,6 +126,15 @@ pub fn run(args: SweepArgs, command: &str) -> anyhow::Result<()> {
         if spent {
             break;
         }
+    }
+    if let (Some(shard), Some(part)) = (shard, part) {
+        say(&format!(
+            "part {shard} is complete: its {} results are in {}; midlayer merge {} makes one run of all parts, midlayer report reads them as they are",
+            part.results,
+            store.folder().display(),
+            out.display()
+        ));
+        return Ok(());
     }
     drop(store);
     follow.reports();

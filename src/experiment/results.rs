@@ -10,6 +10,9 @@ pub struct ItemRow {
     pub task: TaskName,
     /// Its name within the task.
     pub name: String,
+    /// Its place among all items of the run, where all of them are known before it begins: rows
+    /// have one order then, whichever part of the run is computed first.
+    pub place: Option<usize>,
     /// The prompt.
     pub prompt: String,
     /// The right answer.

@@ -193,6 +193,21 @@ impl Spec {
         of.map_or(Metric::Accuracy, TaskSpec::metric)
     }
 
+    /// The same specification without the machine: what it computes on and with how many threads.
+    /// Results of two machines differ by rounding alone.
+    #[must_use]
+    pub fn anywhere(&self) -> Spec {
+        Spec {
+            devices: Vec::new(),
+            gpu_layers: None,
+            context: ContextOptions {
+                threads: 0,
+                ..self.context.clone()
+            },
+            ..self.clone()
+        }
+    }
+
     /// The first difference between this specification and another, as
     /// `seeds: stored [1,2], now [1]`; `None` when they are the same.
     pub fn difference(&self, now: &Spec) -> Option<String> {

@@ -23,6 +23,14 @@ pub(super) fn provenance(run: &StoredRun) -> String {
         )
         .expect("a String");
     }
+    if let Some(machines) = machines(run) {
+        let machines = shown::markdown(&machines);
+        writeln!(
+            text,
+            "- computed on different machines, so that rounding may differ between rows: {machines}"
+        )
+        .expect("a String");
+    }
     for variant in &run.variants {
         if run.variants.len() > 1 {
             writeln!(text, "\n### {}\n", shown::markdown(&variant.label)).expect("a String");
@@ -32,6 +40,18 @@ pub(super) fn provenance(run: &StoredRun) -> String {
         }
     }
     text
+}
+
+/// The machines that results were computed on with how many of them, where they differ in what
+/// results depend on.
+pub(super) fn machines(run: &StoredRun) -> Option<String> {
+    let (first, _) = run.machines.first()?;
+    if run.machines.iter().all(|(other, _)| other.is_like(first)) {
+        return None;
+    }
+    let machines = run.machines.iter();
+    let machines = machines.map(|(machine, n)| format!("{n} results on {}", machine));
+    Some(machines.collect::<Vec<_>>().join("; "))
 }
 
 /// The self-test's verdict on each manipulation, in a line.

@@ -59,6 +59,18 @@ impl Guard {
         db: &mut Connection,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        self.carry_out(db, |db| work(db).map_err(database(&self.folder)))
+    }
+
+    /// The same for work that fails in other ways too.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is written then.
+    pub fn carry_out<T>(
+        &self,
+        db: &mut Connection,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.check()?;
         if self.hold.network().is_some() {
             // What another machine has written may be hidden by what this one keeps of the file.
@@ -74,7 +86,7 @@ impl Guard {
         if version(&transaction).map_err(&fail)? != self.version {
             return Err(StoreError::Written(self.folder.clone()));
         }
-        let done = work(&transaction).map_err(&fail)?;
+        let done = work(&transaction)?;
         self.hold.check()?;
         transaction.commit().map_err(&fail)?;
         // It may have gone meanwhile, and this commit may be the last.

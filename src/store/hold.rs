@@ -188,6 +188,15 @@ fn in_use(folder: &Path, found: &Holder) -> StoreError {
     }
 }
 
+/// Who works on the run, in words, and when that was last seen at work.
+pub(super) fn holder_of(folder: &Path) -> Option<(String, Option<SystemTime>)> {
+    let path = folder.join(IN_USE);
+    let holder: Holder = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+    let seen = fs::metadata(&path).and_then(|about| about.modified());
+    let who = format!("process {} on {}", holder.process, holder.host);
+    Some((who, seen.ok()))
+}
+
 /// Whether a process that works on the run reaches the folder through something else than a disk
 /// of its machine, or may do so.
 pub(super) fn is_shared(folder: &Path) -> bool {

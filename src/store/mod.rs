@@ -3,9 +3,13 @@
 mod connection;
 mod file_system;
 mod fresh;
+mod glance;
 mod guard;
 mod hold;
 mod holder;
+mod layout;
+mod machine;
+mod merge;
 mod missing;
 mod notes;
 mod opened;
@@ -16,11 +20,14 @@ mod write;
 use std::path::{Path, PathBuf};
 
 pub use connection::tell_waits;
+pub use glance::Glance;
+pub use machine::Machine;
+pub use merge::{Merged, Taken, merge};
 pub use missing::Missing;
-pub use notes::{Notes, Planned};
+pub use notes::{Notes, OfShard, Planned};
 pub use part::Part;
 pub use read::{ResultRow, StoredItem, StoredRun, StoredVariant};
-pub use write::Store;
+pub use write::{Machines, Store};
 
 use crate::hook::Sabotage;
 use file_system::FileSystem;
@@ -28,12 +35,15 @@ use file_system::FileSystem;
 /// The database's file name within a run's folder.
 pub const DATABASE: &str = "results.sqlite";
 
+/// The folder of a run's parts within the run's folder.
+pub const SHARDS: &str = "shards";
+
 /// The layout of the tables.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// Layouts that can be read and gone on with; a database of another one is refused. (Before 4,
-/// cells had no parameters.)
-const READABLE: [u32; 2] = [3, SCHEMA_VERSION];
+/// cells had no parameters. Before 5, results did not say in which session they were computed.)
+const READABLE: [u32; 3] = [3, 4, SCHEMA_VERSION];
 
 /// What can go wrong with a run's folder.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +89,24 @@ pub enum StoreError {
         "{folder} holds another run: {difference}; choose another folder (`out`), or repeat the command it was begun with"
     )]
     AnotherRun { folder: PathBuf, difference: String },
+    #[error(
+        "{part} is no part of the run in {out}: {difference}; leave it out, or merge it into another folder"
+    )]
+    AnotherPart {
+        part: PathBuf,
+        out: PathBuf,
+        difference: String,
+    },
+    #[error(
+        "{result}: {part} has {found}, and {out} has {stored}; find out which of them is right, and leave the other out"
+    )]
+    TwoResults {
+        part: PathBuf,
+        out: PathBuf,
+        result: String,
+        stored: String,
+        found: String,
+    },
     #[error("a manipulation is broken on purpose ({0}): its results are not stored")]
     Sabotaged(Sabotage),
     #[error("{0} is not empty and holds no run of midlayer; choose another folder (`out`)")]

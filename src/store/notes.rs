@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
 
 use super::{Part, Store, StoreError};
 use crate::experiment::Spec;
 use crate::tasks::TaskName;
 
 const COMMAND: &str = "command";
+const WHOLE: &str = "whole";
+const SHARD: &str = "shard";
 
 fn items_key(variant: i64, task: TaskName) -> String {
     format!("items/{variant}/{task}")
@@ -31,6 +34,17 @@ pub struct Planned {
     pub results: Option<usize>,
 }
 
+/// Which part of a run a folder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfShard {
+    /// Its number, from 1 up.
+    pub number: u32,
+    /// How many parts there are.
+    pub count: u32,
+    /// How many results it has when it is complete.
+    pub results: usize,
+}
+
 /// The notes of a run. One that was begun by an older midlayer has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes(BTreeMap<String, String>);
@@ -47,6 +61,30 @@ impl Notes {
     /// The command that the run was begun with.
     pub fn command(&self) -> Option<&str> {
         self.0.get(COMMAND).map(String::as_str)
+    }
+
+    /// The command of the run that this is a part of.
+    pub fn whole(&self) -> Option<&str> {
+        self.0.get(WHOLE).map(String::as_str)
+    }
+
+    /// Which part of a run it is, if it is one.
+    pub fn shard(&self) -> Option<OfShard> {
+        serde_json::from_str(self.0.get(SHARD)?).ok()
+    }
+
+    /// Those that a part has in common with the run that it is of: how much is to be run, what the
+    /// self-test found, and the run's command.
+    pub(super) fn of_run(&self) -> impl Iterator<Item = (&str, &str)> {
+        let notes = self.0.iter().map(|(key, value)| (&**key, &**value));
+        let kept = notes.filter(|(key, _)| Self::is_planned(key) || key.starts_with("selftest/"));
+        let command = self.whole().or(self.command());
+        kept.chain(command.map(|command| (COMMAND, command)))
+    }
+
+    /// Whether a note says how much is to be run.
+    pub(super) fn is_planned(key: &str) -> bool {
+        key.starts_with("items/") || key.starts_with("results/")
     }
 
     /// What a variant will have when it is complete.
@@ -75,6 +113,20 @@ impl Store {
     pub fn note_command(&mut self, command: &str) -> Result<(), StoreError> {
         let note = "INSERT OR IGNORE INTO meta VALUES (?1, ?2)";
         let values = params![COMMAND, command];
+        self.guard
+            .write(&mut self.db, |db| db.execute(note, values).map(drop))
+    }
+}
+
+impl Store {
+    /// Notes which part of a run this is, and the command of the whole run.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn note_shard(&mut self, shard: &OfShard, whole: &str) -> Result<(), StoreError> {
+        let note = "INSERT OR REPLACE INTO meta VALUES (?1, ?2), (?3, ?4)";
+        let shard = serde_json::to_string(shard).expect("plain data");
+        let values = params![SHARD, shard, WHOLE, whole];
         self.guard
             .write(&mut self.db, |db| db.execute(note, values).map(drop))
     }

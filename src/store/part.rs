@@ -270,12 +270,9 @@ fn insert_item(
         Some((donor, answer)) => (Some(donor), Some(answer)),
         None => (None, None),
     };
-    transaction.execute(
-        "INSERT INTO items
-             (variant, task, name, prompt, prompt_sha256, answer, donor, modified_answer, cut)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (variant, task, name) DO NOTHING",
-        params![
+    let put = |number: Option<i64>| {
+        let values = params![
+            number,
             variant,
             item.task.to_string(),
             item.name,
@@ -285,16 +282,34 @@ fn insert_item(
             donor,
             modified,
             item.cut
-        ],
-    )?;
-    let id: i64 = transaction.query_row(
-        "SELECT item FROM items WHERE variant = ?1 AND task = ?2 AND name = ?3",
-        params![variant, item.task.to_string(), item.name],
-        |row| row.get(0),
-    )?;
+        ];
+        transaction.execute(
+            "INSERT INTO items (item, variant, task, name, prompt, prompt_sha256, answer, donor,
+                 modified_answer, cut)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT DO NOTHING",
+            values,
+        )
+    };
+    let found = || {
+        let find = "SELECT item FROM items WHERE variant = ?1 AND task = ?2 AND name = ?3";
+        let of = params![variant, item.task.to_string(), item.name];
+        transaction.query_row(find, of, |row| row.get(0)).optional()
+    };
+    // Its number gives it its place among the others. Where an older midlayer has given that to
+    // another item, it takes the next one.
+    put(item.place.map(|place| place as i64 + 1))?;
+    let id: i64 = match found()? {
+        Some(id) => id,
+        None => {
+            put(None)?;
+            found()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?
+        }
+    };
     let mut insert = transaction.prepare_cached(
         "INSERT INTO results
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
+                     (SELECT max(session) FROM sessions))
              ON CONFLICT (item, cell) DO NOTHING",
     )?;
     let mut touch =

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::connection::to_read;
+use super::layout::has_column;
+use super::machine::machines;
 use super::notes::Planned;
-use super::{Notes, READABLE, StoreError, database};
+use super::{Machine, Notes, READABLE, StoreError, database};
 use crate::engine::NoiseFloor;
 use crate::experiment::{Reasons, Spec, Treatment};
 use crate::selftest::SelfTest;
@@ -82,6 +84,8 @@ pub struct StoredRun {
     pub fallbacks: u64,
     /// The command that the run was begun with, if it is known.
     pub command: Option<String>,
+    /// What results were computed on, with how many of them; as far as they say.
+    pub machines: Vec<(Machine, usize)>,
 }
 
 /// One model under one set of settings.
@@ -145,6 +149,7 @@ impl StoredRun {
             started: started(&db).map_err(&fail)?,
             fallbacks: fallbacks(&db).map_err(&fail)?,
             command: notes.command().map(String::from),
+            machines: machines(&db).map_err(&fail)?,
             folder: folder.to_path_buf(),
             variants,
         })
@@ -218,10 +223,9 @@ fn cells(db: &Connection, variant: i64) -> rusqlite::Result<BTreeMap<(String, St
 }
 
 /// Where a cell's parameters are: runs that an older midlayer began have none.
-fn parameters(db: &Connection) -> rusqlite::Result<&'static str> {
-    let count = "SELECT count(*) FROM pragma_table_info('cells') WHERE name = 'parameters'";
-    let n: i64 = db.query_row(count, [], |row| row.get(0))?;
-    Ok(if n > 0 { "cells.parameters" } else { "'{}'" })
+pub(super) fn parameters(db: &Connection) -> rusqlite::Result<&'static str> {
+    let has = has_column(db, "cells", "parameters")?;
+    Ok(if has { "cells.parameters" } else { "'{}'" })
 }
 
 /// A cell's treatment from its name and the JSON object of its parameters.

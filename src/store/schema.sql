@@ -1,4 +1,5 @@
--- schema_version; command, the one that the run was begun with; items/<variant>/<task>, how many
+-- schema_version; shard, which part of a run this is and how many results it has when it is complete,
+-- JSON; whole, the command of the run that it is a part of; command, the one that the run was begun with; items/<variant>/<task>, how many
 -- items are to be run; selftest/<variant>, what the self-test found before it, JSON.
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -17,13 +18,20 @@ CREATE TABLE sessions (
     session  INTEGER PRIMARY KEY,
     started  TEXT NOT NULL, -- UTC, ISO 8601
     revision TEXT NOT NULL, -- of the program
-    host     TEXT NOT NULL,
+    host     TEXT NOT NULL, -- the processor's architecture
     -- What it computed in all: rows times layers; of which only keys and values; results that
     -- were computed whole although a part should have done, and why the first of them was.
     layer_rows INTEGER NOT NULL DEFAULT 0,
     cache_rows INTEGER NOT NULL DEFAULT 0,
     fallbacks  INTEGER NOT NULL DEFAULT 0,
-    reason     TEXT
+    reason     TEXT,
+    -- Nobody else's session has the same, in whichever run.
+    token      TEXT,
+    -- The machine: its name, its processor, what computes, threads.
+    machine    TEXT,
+    processor  TEXT,
+    backend    TEXT,
+    threads    INTEGER
 ) STRICT;
 
 CREATE TABLE noise_floor (
@@ -94,5 +102,6 @@ CREATE TABLE results (
     argmax_text      TEXT NOT NULL,
     modified_correct INTEGER,
     modified_logprob REAL,
+    session          INTEGER REFERENCES sessions, -- in which it was computed
     PRIMARY KEY (item, cell)
 ) STRICT, WITHOUT ROWID;

@@ -4,16 +4,27 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rand::RngExt;
 use rusqlite::{Connection, params};
 
 use super::connection::{BESIDE, to_write};
 use super::fresh;
 use super::guard::{Guard, version};
 use super::hold::{self, Hold};
+use super::layout::complete;
 use super::opened::Opened;
-use super::{DATABASE, Part, SCHEMA_VERSION, StoreError, database};
+use super::{DATABASE, Machine, Part, SCHEMA_VERSION, SHARDS, StoreError, database};
 use crate::experiment::{Spec, Variant, labels};
 use crate::intervention::{Kind, Value};
+
+/// Which machines may have computed results of a run that is gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machines {
+    /// Only such as this one: a run of one machine has the same settings throughout.
+    Same,
+    /// Any: the parts of a run are computed where there is room.
+    Any,
+}
 
 /// A run's folder, held by this process alone.
 pub struct Store {
@@ -35,6 +46,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing is left behind when a new run cannot be begun.
     pub fn open(folder: &Path, variants: &[Variant]) -> Result<Self, StoreError> {
+        Self::open_on(folder, variants, Machines::Same)
+    }
+
+    /// The same, where other machines may have begun the run.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(
+        folder: &Path,
+        variants: &[Variant],
+        machines: Machines,
+    ) -> Result<Self, StoreError> {
         let mut faults = variants.iter().filter_map(|v| v.spec.context.sabotage);
         if let Some(fault) = faults.next() {
             return Err(StoreError::Sabotaged(fault));
@@ -55,7 +78,7 @@ impl Store {
                 return Err(error);
             }
         };
-        let database = Self::open_database(folder, &hold, variants)
+        let database = Self::open_database(folder, &hold, variants, machines)
             .and_then(|made| Ok((made, Opened::new(folder.join(DATABASE)).map_err(io)?)));
         match database {
             Ok(((db, version), opened)) => Ok(Self {
@@ -79,6 +102,7 @@ impl Store {
         folder: &Path,
         hold: &Hold,
         variants: &[Variant],
+        machines: Machines,
     ) -> Result<(Connection, i64), StoreError> {
         let fail = database(folder);
         if hold.network().is_some() {
@@ -95,15 +119,16 @@ impl Store {
         if begun == 0 {
             create(&mut db, variants).map_err(&fail)?;
         }
-        let version = version(&db).map_err(&fail)?;
         let stored = super::read::specs_of(&db, folder)?;
-        match difference(&stored, variants) {
-            None => Ok((db, version)),
-            Some(difference) => Err(StoreError::AnotherRun {
+        if let Some(difference) = difference(&stored, variants, machines) {
+            return Err(StoreError::AnotherRun {
                 folder: folder.to_path_buf(),
                 difference,
-            }),
+            });
         }
+        complete(&mut db).map_err(&fail)?;
+        let version = version(&db).map_err(&fail)?;
+        Ok((db, version))
     }
 
     /// What the user should know of where the results lie.
@@ -156,12 +181,22 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn begin_session(&mut self, revision: &str, host: &str) -> Result<(), StoreError> {
+    pub fn begin_session(&mut self, revision: &str, on: &Machine) -> Result<(), StoreError> {
+        let token = format!("{:016x}", rand::rng().random::<u64>());
         self.guard.write(&mut self.db, |db| {
             db.execute(
-                "INSERT INTO sessions (started, revision, host)
-                 VALUES (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'), ?1, ?2)",
-                params![revision, host],
+                "INSERT INTO sessions
+                     (started, revision, host, token, machine, processor, backend, threads)
+                 VALUES (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'), ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    revision,
+                    std::env::consts::ARCH,
+                    token,
+                    on.host,
+                    on.processor,
+                    on.backend,
+                    on.threads
+                ],
             )
             .map(drop)
         })
@@ -183,14 +218,14 @@ impl Store {
     }
 }
 
-/// What a run that was begun and cut off before its first commit may have left.
+/// What a run that was begun and cut off before its first commit may have left, and its parts.
 fn is_ours(entry: &std::io::Result<fs::DirEntry>) -> bool {
     let Ok(entry) = entry else {
         return false;
     };
     let name = entry.file_name();
     let beside = |suffix: &&str| name == *format!("{DATABASE}{suffix}");
-    hold::is_ours(&name) || BESIDE.iter().any(beside)
+    name == SHARDS || hold::is_ours(&name) || BESIDE.iter().any(beside)
 }
 
 /// Removes what opening a new run has made, and the folder if it was made too. It is held until
@@ -208,7 +243,7 @@ fn remove_new(folder: &Path, existed: bool, hold: Option<Hold>) {
 }
 
 /// The first difference between the variants of a run and those that are asked for.
-fn difference(stored: &[(String, Spec)], asked: &[Variant]) -> Option<String> {
+fn difference(stored: &[(String, Spec)], asked: &[Variant], machines: Machines) -> Option<String> {
     if stored.len() != asked.len() {
         let (stored, now) = (stored.len(), asked.len());
         return Some(format!(
@@ -218,7 +253,10 @@ fn difference(stored: &[(String, Spec)], asked: &[Variant]) -> Option<String> {
     let several = stored.len() > 1;
     let mut pairs = stored.iter().zip(asked);
     pairs.find_map(|((label, stored), asked)| {
-        let difference = stored.difference(&asked.spec)?;
+        let difference = match machines {
+            Machines::Same => stored.difference(&asked.spec),
+            Machines::Any => stored.anywhere().difference(&asked.spec.anywhere()),
+        }?;
         Some(if several {
             format!("{label}: {difference}")
         } else {

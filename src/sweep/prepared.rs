@@ -1,6 +1,8 @@
 //! What a variant is about to run, known before anything is computed: its items, their units, and
 //! what is left out.
 
+use std::ops::Range;
+
 use super::asked::{Asking, cells_for};
 use super::drawn::draw;
 use super::units::ToRun;
@@ -28,6 +30,10 @@ pub struct PreparedTask {
     /// Its items, and those left out.
     pub set: ItemSet,
     pub(super) units: Vec<Unit>,
+    /// Results of the whole run, whichever part of it runs here.
+    results: usize,
+    /// How many items of the run come before its first, where that is known.
+    first: Option<usize>,
 }
 
 /// Prompts of each task on which the noise floor is measured.
@@ -135,6 +141,8 @@ impl Prepared {
             let mut task = PreparedTask {
                 task: of.task,
                 units: Vec::new(),
+                results: 0,
+                first: None,
                 set,
             };
             task.check(grid)?;
@@ -162,6 +170,7 @@ impl Prepared {
                 items: &task.set.items,
             };
             task.units = to_run.all()?;
+            task.results = task.units.iter().map(|unit| unit.amount.results).sum();
             tasks.push(task);
         }
         Ok(Self {
@@ -183,13 +192,12 @@ impl Prepared {
     /// The store's.
     pub fn note(&self, store: &mut Part<'_>) -> Result<(), StoreError> {
         for task in &self.tasks {
-            let results = task.units.iter().map(|unit| unit.amount.results).sum();
             store.put_left_out(task.task, &task.left_out(&self.variant.grid))?;
             let items = task.set.items.len();
             // What decides when it stops is known only then.
             match self.variant.spec.until {
                 Some(_) => store.note_items(task.task, items)?,
-                None => store.note_planned(task.task, items, results)?,
+                None => store.note_planned(task.task, items, task.results)?,
             }
         }
         Ok(())
@@ -206,6 +214,48 @@ impl Prepared {
         let units = self.tasks.iter().flat_map(|task| &task.units);
         units.for_each(|unit| amount += unit.amount);
         amount
+    }
+
+    /// The work of each group of items that travel together, in the order in which they run. What
+    /// they share, a clean run and the tokens that they begin with, stays with them.
+    pub fn groups(&self) -> Vec<f64> {
+        let tasks = self.tasks.iter();
+        let groups = tasks.flat_map(|task| task.units.chunk_by(|a, b| a.items == b.items));
+        groups
+            .map(|units| units.iter().map(|unit| unit.amount.work).sum())
+            .collect()
+    }
+
+    /// Leaves only these of the [groups](Self::groups) to run.
+    pub fn keep(&mut self, kept: &Range<usize>) {
+        let mut n = 0;
+        for task in &mut self.tasks {
+            let units = std::mem::take(&mut task.units);
+            for units in units.chunk_by(|a, b| a.items == b.items) {
+                if kept.contains(&n) {
+                    task.units.extend_from_slice(units);
+                }
+                n += 1;
+            }
+        }
+    }
+
+    /// Gives the items their places in the run, of which `before` come before this variant's;
+    /// returns how many there are with these. A sweep that stops when it knows runs items in an
+    /// order of its own.
+    pub fn place(&mut self, before: usize) -> usize {
+        let mut next = before;
+        for task in &mut self.tasks {
+            task.first = self.variant.spec.until.is_none().then_some(next);
+            next += task.set.items.len();
+        }
+        next
+    }
+
+    /// The place of a task's `n`-th item among all of the run.
+    pub(super) fn place_of(&self, task: TaskName, n: usize) -> Option<usize> {
+        let of = self.tasks.iter().find(|of| of.task == task)?;
+        Some(of.first? + n)
     }
 
     /// What is asked for some of a task's cells.

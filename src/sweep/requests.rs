@@ -53,7 +53,8 @@ impl UnitRun<'_> {
                 None => self.failed(self.items, source),
             }
         })?;
-        let mut results: Vec<ItemResults> = self.items.iter().map(|i| self.item(i)).collect();
+        let items = self.items.iter().enumerate();
+        let mut results: Vec<ItemResults> = items.map(|(n, item)| self.item(n, item)).collect();
         for (asked, seen) in asked.iter().zip(seen) {
             let Some((cell, treatment)) = asked.cell else {
                 continue;
@@ -86,12 +87,14 @@ impl UnitRun<'_> {
         Ok(all)
     }
 
-    fn item(&self, item: &Item) -> ItemResults {
+    /// The `n`-th item of the unit, without results.
+    fn item(&self, n: usize, item: &Item) -> ItemResults {
         let swap = item.swap.as_ref();
         ItemResults {
             item: ItemRow {
                 task: self.task,
                 name: item.id.clone(),
+                place: self.prepared.place_of(self.task, self.unit.items.start + n),
                 prompt: item.prompt.text.clone(),
                 answer: item.answer.text.clone(),
                 cut: item.cut,

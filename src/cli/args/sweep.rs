@@ -13,6 +13,7 @@ use crate::engine::{Planned, Strategy};
 use crate::intervention::{Kind, LayerList};
 use crate::report::Options;
 use crate::runtime::CacheType;
+use crate::shards::Asked;
 use crate::stats::{Margin, Until};
 use crate::tasks::{TASKS, TaskName};
 
@@ -111,6 +112,11 @@ pub struct SweepArgs {
     /// goes on
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub budget: Option<Duration>,
+    /// Run one part of the sweep, as 3/16, into FOLDER/shards: parts run anywhere, in any order;
+    /// midlayer merge makes one run of them. auto takes the number that a scheduler gives the task
+    /// of an array (SLURM, PBS, LSF, SGE, Kubernetes), auto/16 says how many parts there are
+    #[arg(long, value_name = "K/N|auto")]
+    pub shard: Option<Asked>,
     /// How results are computed: planned computes only what differs from the clean run, many
     /// results at once; straightforward runs the whole model for each
     #[arg(long, value_enum, value_name = "STRATEGY", default_value_t = StrategyArg::Planned)]

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::View;
 use crate::intervention::{Extent, Kind, Site};
 use crate::report::figure::hex;
-use crate::report::provenance::settings;
+use crate::report::provenance::{machines, settings};
 use crate::store::{Missing, StoredRun, StoredVariant};
 use crate::tasks::TaskName;
 
@@ -107,6 +107,12 @@ pub(super) fn notes(runs: &[&StoredRun], views: &[View<'_>]) -> Markup {
                 strong { "Note. " }
                 (runs.iter().map(|run| run.fallbacks).sum::<u64>())
                 " results were computed whole although a part should have done."
+            }
+        }
+        @for machines in runs.iter().filter_map(|run| machines(run)) {
+            p.notice {
+                strong { "Different machines. " }
+                "Rounding may differ between rows: " (machines) "."
             }
         }
     }
@@ -263,6 +269,7 @@ pub(super) fn provenance(runs: &[&StoredRun], views: &[View<'_>]) -> Markup {
                     @if run.fallbacks > 0 {
                         dt { "results computed whole although a part should have done" } dd { (run.fallbacks) }
                     }
+                    @if let Some(machines) = machines(run) { dt { "computed on" } dd { (machines) } }
                 }
                 @for view in names.by_ref().take(run.variants.len()) {
                     @if views.len() > 1 { h4 { (view.name) } }
