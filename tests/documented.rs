@@ -29,7 +29,13 @@ fn commands(page: &str) -> Vec<Vec<String>> {
 /// not end by itself. Each of these has a test of its own.
 fn is_elsewhere(words: &[String]) -> bool {
     let has = |word: &str| words.iter().any(|own| own == word);
-    has("attach") || words[0] == "serve" || has("--backends") || has("--architectures")
+    let parts = ["submit", "watch", "merge"].contains(&&*words[0]) || has("--shard");
+    parts
+        || has("--missing")
+        || has("attach")
+        || words[0] == "serve"
+        || has("--backends")
+        || has("--architectures")
 }
 
 /// The same command for a tiny model and a few items of the samples.

@@ -230,6 +230,8 @@ fn a_process_of_another_machine_is_left_alone_until_the_user_says_so() {
         serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     left["boot"] = "another".into();
     left["host"] = "node17".into();
+    // One whose silence says nothing.
+    left["beats"] = false.into();
     std::fs::write(&file, left.to_string()).unwrap();
     let before = Copy::of(&run).unwrap().dump();
     for through in [name, "below"] {

@@ -21,7 +21,8 @@ pub fn without_shard(arguments: impl Iterator<Item = OsString>) -> impl Iterator
     })
 }
 
-fn word(argument: &OsStr) -> String {
+/// An argument as a shell takes it.
+pub fn word(argument: &OsStr) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@%".contains(c);
     match argument.to_str() {
         Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_string(),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::output::print;
 use crate::models::{Entry, Manifest, Pip, cache_folder, requantized_copies};
-use crate::runtime::{cpu_features, devices, llama_cpp_version};
+use crate::runtime::{cpu_features, devices, llama_cpp_version, processors};
 
 pub fn run() -> anyhow::Result<()> {
     let mut text = String::new();
@@ -31,6 +31,7 @@ pub fn run() -> anyhow::Result<()> {
             missing.join(" ")
         )?;
     }
+    writeln!(text, "\nthreads: {}", processors())?;
     let devices = devices()?;
     let mut backends: Vec<String> = [
         ("CUDA", cfg!(feature = "cuda")),

@@ -20,10 +20,20 @@ use crate::shown::visible;
 use crate::sweep::Progress;
 use crate::tasks::TaskName;
 
-/// The user stopped the program.
+/// The program was told to stop.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Stopped(String);
+#[error("{text}")]
+pub struct Stopped {
+    text: String,
+    /// What the program ends with.
+    pub code: u8,
+}
+
+/// What a program that the user stops ends with.
+const INTERRUPTED: u8 = 130;
+/// What one ends with that was told to end by TERM, as schedulers do: the work is to be queued
+/// again. (`EX_TEMPFAIL` of sysexits.h.)
+const AGAIN: u8 = 75;
 
 /// Lines on what is no terminal are at least so far apart.
 const APART: Duration = Duration::from_secs(10);
@@ -53,8 +63,8 @@ struct State {
     all: Amount,
     stored: Amount,
     speed: Speed,
-    /// Whether to stop.
-    stopping: bool,
+    /// Whether to stop, and what to end with then.
+    stopping: Option<u8>,
     last_line: Option<Instant>,
 }
 
@@ -200,8 +210,8 @@ impl Follow {
         let mut signals = Signals::new(heeded.filter(|signal| !is_ignored(*signal)))?;
         let shared = state.clone();
         thread::spawn(move || {
-            for _ in signals.forever() {
-                on_signal(&shared);
+            for signal in signals.forever() {
+                on_signal(&shared, signal);
             }
         });
         Ok(Self {
@@ -240,7 +250,11 @@ impl Follow {
 
     /// The error of a sweep that was told to stop.
     pub fn stopped_error(&self) -> Stopped {
-        Stopped(self.state().leaves())
+        let state = self.state();
+        Stopped {
+            text: state.leaves(),
+            code: state.stopping.unwrap_or(INTERRUPTED),
+        }
     }
 
     fn bar(&self, work: f64) -> ProgressBar {
@@ -284,10 +298,15 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn on_signal(shared: &Mutex<State>) {
+fn on_signal(shared: &Mutex<State>, signal: i32) {
     let mut state = lock(shared);
-    let waits = state.waits().filter(|_| !state.stopping);
-    state.stopping = true;
+    let waits = state.waits().filter(|_| state.stopping.is_none());
+    let code = if signal == SIGTERM {
+        AGAIN
+    } else {
+        INTERRUPTED
+    };
+    let code = *state.stopping.get_or_insert(code);
     let text = waits.clone().unwrap_or_else(|| state.leaves());
     let bar = state.bar.clone();
     drop(state);
@@ -297,7 +316,7 @@ fn on_signal(shared: &Mutex<State>) {
     }
     if waits.is_none() {
         // Not through the handlers at exit: llama.cpp's threads are still computing.
-        signal_hook::low_level::exit(130);
+        signal_hook::low_level::exit(i32::from(code));
     }
 }
 
@@ -380,6 +399,6 @@ impl Progress for Follow {
     }
 
     fn stopped(&self) -> bool {
-        self.state().stopping
+        self.state().stopping.is_some()
     }
 }

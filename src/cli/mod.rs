@@ -25,11 +25,13 @@ mod setup;
 mod sharded;
 mod specification;
 mod spelled;
+mod submit;
 mod sweep;
 mod tasks;
 mod text;
 mod tokens;
 mod try_prompt;
+mod watch;
 
 use std::ffi::OsString;
 
@@ -62,7 +64,7 @@ pub struct Usage(pub String);
 
 /// The program `midlayer`: parses `arguments`, whose first is the program's name, runs the
 /// command, prints its results to stdout and what else there is to say to stderr. Returns the
-/// exit code: 0, 2 for wrong usage, 1 for a failed run, 130 on interrupt. Where only a text was
+/// exit code: 0, 2 for wrong usage, 1 for a failed run, 130 on interrupt, 75 on TERM. Where only a text was
 /// asked for (`--help`) or the arguments are none, it ends the process itself.
 pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
     keep_quiet_about_parquet();
@@ -95,6 +97,8 @@ pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Merge(args) => merge::run(args),
         Command::Pull(args) => pull::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Submit(args) => submit::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Runs(args) => runs::run(args),
         Command::Selftest(args) => selftest::run(&args),
         Command::Doctor => doctor::run(),
@@ -166,8 +170,8 @@ fn keep_quiet_about_parquet() {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<Stopped>() {
-        return 130;
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return stopped.code;
     }
     let in_plan = |e: &EngineError| matches!(e, EngineError::Plan(_) | EngineError::Prompt(_));
     let usage = error.is::<Usage>()

@@ -1,7 +1,7 @@
 //! The library's messages name settings, as `n_ctx`; the program's name its options, as -c.
 
 /// Settings by the names that messages of the library write between backticks, and their options.
-const OPTIONS: [(&str, &str); 27] = [
+const OPTIONS: [(&str, &str); 28] = [
     ("answer", "--answer"),
     ("cache_k", "-ctk"),
     ("cache_v", "-ctv"),
@@ -26,6 +26,7 @@ const OPTIONS: [(&str, &str); 27] = [
     ("parse_special", "--parse-special"),
     ("prompt", "-p"),
     ("scaffold", "--scaffold FILE"),
+    ("shard", "--shard"),
     ("site", "--site"),
     ("task", "--task"),
     ("tokens", "--tokens"),
@@ -117,8 +118,9 @@ mod tests {
         line.split('"').skip(1).step_by(2).filter(move |_| code)
     }
 
-    /// Texts that are about the program: the API's own command, and arguments given to others.
-    const ABOUT_COMMANDS: [&str; 3] = ["openapi.rs", "pull.rs", "check.rs"];
+    /// Texts that are about the program: the API's own command, arguments given to others, and
+    /// scripts.
+    const ABOUT_COMMANDS: [&str; 4] = ["openapi.rs", "pull.rs", "check.rs", "slurm.rs"];
 
     #[test]
     fn messages_of_the_library_name_settings_that_are_known() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{ModelError, ModelFiles};
 use crate::files::{Remember, beside, is_full, lacks_space, lock, remove_parts};
-use crate::runtime::{Level, Recipe, RuntimeError, model_name, quantize};
+use crate::runtime::{Level, Recipe, RuntimeError, model_name, processors, quantize};
 
 /// The folder within the cache.
 const FOLDER: &str = "requantized";
@@ -53,8 +53,7 @@ pub fn requantized(
     let _lock = lock(&folder.join(LOCK), wait).map_err(failed)?;
     if !recipe.made(&target) {
         say(&format!("requantizing {name} to {level}"));
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        requantize(&files, source, level, &target, threads)?;
+        requantize(&files, source, level, &target, processors().given)?;
     }
     Ok(target)
 }

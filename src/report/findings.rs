@@ -9,6 +9,7 @@ use super::profiles::{Named, Stopped, profiles, windows};
 use super::series::{TaskSeries, series};
 use crate::experiment::Comparison;
 use crate::intervention::Kind;
+use crate::runtime::processors;
 use crate::stats::{
     Difference, HalfWay, Ignorable, LOOKS_LEVEL, Margin, Profile, Verdict, holm, mean,
 };
@@ -167,7 +168,7 @@ impl<'r> Report<'r> {
 
 /// What `of` gives for each, in their order; each processor takes the next when it is free.
 fn in_parallel<T: Sync, R: Send>(all: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors().given as usize;
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

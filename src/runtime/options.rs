@@ -6,7 +6,7 @@ use std::str::FromStr;
 use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
-use super::Stop;
+use super::{Stop, processors};
 use crate::hook::Sabotage;
 
 /// When flash attention is used (`-fa`).
@@ -109,14 +109,15 @@ pub struct ContextOptions {
 }
 
 impl Default for ContextOptions {
-    /// 2048 positions, one sequence, one thread a core, F16 caches.
+    /// 2048 positions, one sequence, a thread for each processor that the
+    /// process has been given, F16 caches.
     fn default() -> Self {
         Self {
             n_ctx: 2048,
             n_batch: 2048,
             n_ubatch: 512,
             n_seq_max: 1,
-            threads: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+            threads: processors().given,
             flash_attention: FlashAttention::Auto,
             cache_k: CacheType::F16,
             cache_v: CacheType::F16,

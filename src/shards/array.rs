@@ -298,25 +298,25 @@ mod tests {
     #[test]
     fn what_is_not_certain_is_refused_with_what_to_write() {
         for (variables, count, says) in [
-            (&[][..], None, "--shard K/N"),
-            (&[("SGE_TASK_ID", "undefined")], Some(4), "--shard K/N"),
+            (&[][..], None, "`shard` K/N"),
+            (&[("SGE_TASK_ID", "undefined")], Some(4), "`shard` K/N"),
             (
                 &[("PBS_ARRAY_INDEX", "x")],
                 Some(4),
                 "PBS_ARRAY_INDEX is 'x'",
             ),
-            (&[("PBS_ARRAY_INDEX", "4")], None, "--shard auto/N"),
-            (&[("JOB_COMPLETION_INDEX", "4")], None, "--shard auto/N"),
+            (&[("PBS_ARRAY_INDEX", "4")], None, "`shard` auto/N"),
+            (&[("JOB_COMPLETION_INDEX", "4")], None, "`shard` auto/N"),
             // Resubmitted: of sixteen three are left, or one.
-            (&slurm("7", "2", "7", "3"), None, "--shard auto/N"),
-            (&slurm("7", "7", "7", "1"), None, "--shard auto/N"),
-            (&slurm("4", "2", "6", "5"), None, "--shard auto/N"),
-            (&slurm("20", "1", "16", "16"), None, "--shard auto/N"),
+            (&slurm("7", "2", "7", "3"), None, "`shard` auto/N"),
+            (&slurm("7", "7", "7", "1"), None, "`shard` auto/N"),
+            (&slurm("4", "2", "6", "5"), None, "`shard` auto/N"),
+            (&slurm("20", "1", "16", "16"), None, "`shard` auto/N"),
             // Not numbered from 1.
-            (&slurm("3", "0", "15", "16"), Some(16), "--array=1-16"),
-            (&slurm("3", "1", "20", "20"), Some(16), "--array=1-16"),
-            (&[("PBS_ARRAY_INDEX", "0")], Some(16), "--array=1-16"),
-            (&[("JOB_COMPLETION_INDEX", "16")], Some(16), "--array=1-16"),
+            (&slurm("3", "0", "15", "16"), Some(16), "(1-16)"),
+            (&slurm("3", "1", "20", "20"), Some(16), "(1-16)"),
+            (&[("PBS_ARRAY_INDEX", "0")], Some(16), "(1-16)"),
+            (&[("JOB_COMPLETION_INDEX", "16")], Some(16), "(1-16)"),
             (
                 &[("PBS_ARRAY_INDEX", "4"), ("SLURM_ARRAY_TASK_ID", "3")],
                 Some(16),

@@ -142,7 +142,7 @@ mod tests {
         }
         .check(run.path())
         .unwrap_err();
-        assert!(error.to_string().contains("--shard K/16"), "{error}");
+        assert!(error.to_string().contains("`shard` K/16"), "{error}");
         begin(1, 8);
         assert!(matches!(
             Shards::of(run.path()),

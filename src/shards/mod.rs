@@ -9,6 +9,7 @@ mod array;
 mod layout;
 mod read;
 mod shard;
+pub mod slurm;
 mod split;
 
 pub use array::{from_environment, number_in};
@@ -24,31 +25,31 @@ use std::path::PathBuf;
 #[allow(missing_docs)] // the messages say it
 pub enum ShardError {
     #[error(
-        "--shard auto: no scheduler has said which task of an array this is ({known}); write --shard K/N, as --shard 3/16"
+        "`shard` auto: no scheduler has said which task of an array this is ({known}); write `shard` K/N, as `shard` 3/16"
     )]
     NoTask { known: String },
     #[error(
-        "--shard auto: {variable} is '{value}', which is no number; write --shard K/N, as --shard 3/16"
+        "`shard` auto: {variable} is '{value}', which is no number; write `shard` K/N, as `shard` 3/16"
     )]
     NoNumber { variable: String, value: String },
     #[error(
-        "--shard auto: {first} and {second} say different things; write --shard K/N, as --shard 3/16"
+        "`shard` auto: {first} and {second} say different things; write `shard` K/N, as `shard` 3/16"
     )]
     TwoTasks { first: String, second: String },
     #[error(
-        "--shard auto: {said} does not say how many parts there are; write --shard auto/N, as --shard auto/16"
+        "`shard` auto: {said} does not say how many parts there are; write `shard` auto/N, as `shard` auto/16"
     )]
     NoCount { said: String },
     #[error(
-        "--shard auto: {said}, so the array is not the whole one, or is not numbered one by one from 0 or 1; write --shard auto/N with the number of all parts, as --shard auto/16"
+        "`shard` auto: {said}, so the array is not the whole one, or is not numbered one by one from 0 or 1; write `shard` auto/N with the number of all parts, as `shard` auto/16"
     )]
     Gaps { said: String },
     #[error(
-        "--shard auto/{count}: {said}, and parts are numbered from 1 to {count}; number the array so, as --array=1-{count}"
+        "`shard` auto/{count}: {said}, and parts are numbered from 1 to {count}; number the array so (1-{count})"
     )]
     Outside { said: String, count: u32 },
     #[error(
-        "the run in {folder} is divided into {found} parts, and this is one of {asked}; write --shard K/{found} or --shard auto/{found}, or choose another folder (--out)"
+        "the run in {folder} is divided into {found} parts, and this is one of {asked}; write `shard` K/{found} or `shard` auto/{found}, or choose another folder (`out`)"
     )]
     OtherCount {
         folder: PathBuf,

@@ -148,6 +148,13 @@ pub fn tell_waits(tell: fn(&str)) {
     let _ = TELL.set(tell);
 }
 
+/// Says that the program waits for another one.
+pub(super) fn tell(text: &str) {
+    if let Some(tell) = TELL.get() {
+        tell(text);
+    }
+}
+
 /// How long SQLite is made to wait between two tries for a lock, how many tries it has, and after
 /// how many of them the user is told.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -155,9 +162,7 @@ const TRIES: i32 = 12_000;
 const TOLD_AFTER: i32 = 40;
 
 fn wait(tries: i32) -> bool {
-    if tries == TOLD_AFTER
-        && let Some(tell) = TELL.get()
-    {
+    if tries == TOLD_AFTER {
         tell("another program has the results locked (a database browser?); waiting for it");
     }
     sleep(PAUSE);

@@ -5,16 +5,20 @@
 //! who works on the run. It is made exclusively, which file systems promise where they promise
 //! no lock, and it is read again before each commit. A killed process leaves it behind; the next
 //! one takes it over where it can tell that the process has ended, and says what to do where it
-//! cannot.
+//! cannot. On file systems of several machines a process gives a sign of life as long as it runs:
+//! one that gives none for a minute has ended, or is about to find out that it was replaced.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::StoreError;
+use super::connection::tell;
 use super::file_system::FileSystem;
+use super::fresh::about;
 use super::holder::{Holder, State};
 
 /// The file with the kernel's lock.
@@ -29,7 +33,21 @@ pub(super) struct Hold {
     folder: PathBuf,
     holder: Holder,
     _lock: File,
+    /// Ends with the hold.
+    _beat: Option<Sender<()>>,
 }
+
+/// How often a sign of life is given, and how long another process waits for one.
+#[derive(Clone, Copy, Debug)]
+struct Pulse {
+    every: Duration,
+    patience: Duration,
+}
+
+const PULSE: Pulse = Pulse {
+    every: Duration::from_secs(10),
+    patience: Duration::from_secs(60),
+};
 
 impl Hold {
     /// Takes a folder that is there.
@@ -38,6 +56,10 @@ impl Hold {
     /// [`StoreError::Locked`] and [`StoreError::InUse`] for one that another process works on,
     /// [`StoreError::NoLocks`] where files cannot be locked.
     pub fn take(folder: &Path) -> Result<Self, StoreError> {
+        Self::take_by(folder, PULSE)
+    }
+
+    fn take_by(folder: &Path, pulse: Pulse) -> Result<Self, StoreError> {
         let failed = |source| StoreError::of_io(folder, source);
         let system = FileSystem::of(folder).map_err(failed)?;
         let lock = File::create(folder.join(LOCK)).map_err(failed)?;
@@ -57,10 +79,12 @@ impl Hold {
         for _ in 0..3 {
             match mark(folder, &holder) {
                 Ok(()) => {
+                    let beat = holder.beats.then(|| beat(folder, &holder, pulse.every));
                     let hold = Self {
                         folder: folder.into(),
                         holder,
                         _lock: lock,
+                        _beat: beat,
                     };
                     return hold.check().map(|()| hold);
                 }
@@ -73,6 +97,9 @@ impl Hold {
             match found.seen_by(&holder) {
                 State::Over => clear(folder, &found).map_err(failed)?,
                 State::Alive => return Err(StoreError::Locked(folder.into())),
+                State::Unknown if found.beats && is_silent(folder, &found, pulse) => {
+                    clear(folder, &found).map_err(failed)?;
+                }
                 State::Unknown => return Err(in_use(folder, &found)),
             }
         }
@@ -120,6 +147,49 @@ impl Drop for Hold {
         // What stays is taken over by the next process.
         let _ = clear(&self.folder, &self.holder);
     }
+}
+
+/// Gives signs of life until what is returned is dropped. They only say that the process runs: what
+/// is stored is decided by [`Hold::check`].
+fn beat(folder: &Path, holder: &Holder, every: Duration) -> Sender<()> {
+    let (end, ended) = channel();
+    let (path, holder) = (folder.join(IN_USE), holder.clone());
+    thread::spawn(move || {
+        while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+            let file = File::options().read(true).write(true).open(&path);
+            let Ok(mut file) = file else { continue };
+            let mut text = String::new();
+            let read = file.read_to_string(&mut text);
+            let ours = serde_json::from_str::<Holder>(&text).is_ok_and(|by| by == holder);
+            if read.is_ok() && ours {
+                let _ = file.set_modified(SystemTime::now());
+            }
+        }
+    });
+    end
+}
+
+/// Whether a holder gives no sign of life for as long as one waits. Its own clock counts, and
+/// whether it goes on.
+fn is_silent(folder: &Path, holder: &Holder, pulse: Pulse) -> bool {
+    let path = folder.join(IN_USE);
+    let modified = || about(&path).ok().flatten()?.modified().ok();
+    let first = modified();
+    tell(&format!(
+        "{} is in use by process {} on {}; waiting up to {} seconds for a sign of life",
+        folder.display(),
+        holder.process,
+        holder.host,
+        pulse.patience.as_secs()
+    ));
+    let begun = Instant::now();
+    while begun.elapsed() < pulse.patience {
+        thread::sleep(pulse.every / 10);
+        if first.is_none() || modified() != first {
+            return false;
+        }
+    }
+    true
 }
 
 /// Makes the file that says who works on the run, where there is none.
@@ -245,7 +315,9 @@ mod tests {
     fn a_holder_that_may_run_elsewhere_is_left_alone_and_the_way_out_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let elsewhere = Hold::take(folder.path()).unwrap().holder.clone();
-        let elsewhere = elsewhere.on_another_machine("far");
+        let mut elsewhere = elsewhere.on_another_machine("far");
+        // One of an older midlayer.
+        elsewhere.beats = false;
         write(folder.path(), &elsewhere);
         let error = Hold::take(folder.path()).unwrap_err().to_string();
         let file = folder.path().join(IN_USE);
@@ -265,6 +337,41 @@ mod tests {
         Hold::take(folder.path()).unwrap().check().unwrap();
         fs::write(folder.path().join(IN_USE), "").unwrap();
         Hold::take(folder.path()).unwrap().check().unwrap();
+    }
+
+    #[test]
+    fn a_silent_holder_elsewhere_is_taken_over_and_one_that_lives_is_not() {
+        let pulse = Pulse {
+            every: Duration::from_millis(10),
+            patience: Duration::from_millis(100),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let mut dead = Hold::take(folder.path())
+            .unwrap()
+            .holder
+            .on_another_machine("far");
+        dead.beats = true;
+        write(folder.path(), &dead);
+        let alive = beat(folder.path(), &dead, pulse.every);
+        let error = Hold::take_by(folder.path(), pulse).unwrap_err().to_string();
+        assert!(error.contains("on far"), "{error}");
+        drop(alive);
+        let hold = Hold::take_by(folder.path(), pulse).unwrap();
+        hold.check().unwrap();
+        // What was taken for dead and wakes up stores nothing more, and gives no sign.
+        let before = fs::metadata(folder.path().join(IN_USE)).unwrap().modified();
+        let woken = beat(folder.path(), &dead, Duration::from_millis(1));
+        let other = Hold {
+            holder: dead.clone(),
+            folder: folder.path().into(),
+            _lock: File::create(folder.path().join("another")).unwrap(),
+            _beat: Some(woken),
+        };
+        assert!(matches!(other.check(), Err(StoreError::TakenOver { .. })));
+        drop(other);
+        let after = fs::metadata(folder.path().join(IN_USE)).unwrap().modified();
+        assert_eq!(before.unwrap(), after.unwrap());
+        hold.check().unwrap();
     }
 
     #[test]

@@ -29,6 +29,33 @@ pub(super) struct Holder {
     device: u64,
     /// Nobody else has the same.
     token: u64,
+    /// The job that it is of, where a scheduler says, and how often that was queued again.
+    #[serde(default)]
+    job: Option<Job>,
+    /// Whether it gives a sign of life all the time that it runs, and not only when it stores.
+    #[serde(default)]
+    pub beats: bool,
+}
+
+/// A scheduler's job. One job has one process at a time that works on a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Job {
+    /// Its name, the cluster's included.
+    name: String,
+    /// How often it was queued again.
+    restarts: u32,
+}
+
+impl Job {
+    fn own() -> Option<Self> {
+        let value = |name| std::env::var(name).ok();
+        let cluster = value("SLURM_CLUSTER_NAME").unwrap_or_default();
+        let restarts = value("SLURM_RESTART_COUNT").and_then(|n| n.parse().ok());
+        Some(Self {
+            name: format!("{cluster}/{}", value("SLURM_JOB_ID")?),
+            restarts: restarts.unwrap_or(0),
+        })
+    }
 }
 
 /// What can be told of a holder from here.
@@ -56,6 +83,8 @@ impl Holder {
             local: system.local,
             device: device(folder),
             token: rand::rng().random(),
+            job: Job::own(),
+            beats: !system.local,
         }
     }
 
@@ -70,6 +99,18 @@ impl Holder {
         }
     }
 
+    /// The same process as one of a job that was queued again so often.
+    #[cfg(test)]
+    pub fn of_job(&self, name: &str, restarts: u32) -> Self {
+        Self {
+            job: Some(Job {
+                name: name.into(),
+                restarts,
+            }),
+            ..self.clone()
+        }
+    }
+
     /// What can be told of this holder by `seer`, a process of this machine that has the kernel's
     /// lock on the folder.
     pub fn seen_by(&self, seer: &Self) -> State {
@@ -77,6 +118,13 @@ impl Holder {
         // The kernel's lock, which ends with its process, decides where both would meet at it. A
         // local disk belongs to one kernel at a time.
         if (same_boot && self.device == seer.device) || (self.local && seer.local) {
+            return State::Over;
+        }
+        // The scheduler has ended a job before it queues it again.
+        if let (Some(job), Some(own)) = (&self.job, &seer.job)
+            && job.name == own.name
+            && job.restarts < own.restarts
+        {
             return State::Over;
         }
         let same_numbers = self.namespace.is_some() && self.namespace == seer.namespace;
@@ -201,6 +249,15 @@ mod tests {
             through(|h| h.namespace = Some("another".into())),
             State::Unknown
         );
+    }
+
+    #[test]
+    fn a_job_that_was_queued_again_follows_itself() {
+        let elsewhere = own().on_another_machine("far").of_job("c/7", 0);
+        let seen = |name, restarts| elsewhere.seen_by(&own().of_job(name, restarts));
+        assert_eq!(seen("c/7", 1), State::Over);
+        assert_eq!(seen("c/7", 0), State::Unknown);
+        assert_eq!(seen("c/8", 1), State::Unknown);
     }
 
     #[test]

@@ -66,7 +66,9 @@ impl Store {
         let existed = folder.exists();
         fs::create_dir_all(folder).map_err(io)?;
         let fresh = !folder.join(DATABASE).exists();
-        if fresh && fs::read_dir(folder).map_err(io)?.any(|e| !is_ours(&e)) {
+        // Where parts of the run lie, their reports and logs may, too.
+        let parts = folder.join(SHARDS).is_dir();
+        if fresh && !parts && fs::read_dir(folder).map_err(io)?.any(|e| !is_ours(&e)) {
             return Err(StoreError::Foreign(folder.to_path_buf()));
         }
         let hold = match Hold::take(folder) {
@@ -218,14 +220,14 @@ impl Store {
     }
 }
 
-/// What a run that was begun and cut off before its first commit may have left, and its parts.
+/// What a run that was begun and cut off before its first commit may have left.
 fn is_ours(entry: &std::io::Result<fs::DirEntry>) -> bool {
     let Ok(entry) = entry else {
         return false;
     };
     let name = entry.file_name();
     let beside = |suffix: &&str| name == *format!("{DATABASE}{suffix}");
-    name == SHARDS || hold::is_ours(&name) || BESIDE.iter().any(beside)
+    hold::is_ours(&name) || BESIDE.iter().any(beside)
 }
 
 /// Removes what opening a new run has made, and the folder if it was made too. It is held until

@@ -10,7 +10,7 @@ use super::{Prepared, PreparedTask, Prices};
 use crate::engine::{Cost, Decode, Engine, EngineError, Request};
 use crate::hook::Cut;
 use crate::intervention::Action;
-use crate::runtime::Token;
+use crate::runtime::{Token, processors};
 use crate::tasks::{Item, TaskName};
 
 /// What decodes take. A decode reads its weights once and computes with them for each row.
@@ -268,8 +268,7 @@ fn run(engine: &mut dyn Engine, request: &Request) -> Result<(), EngineError> {
 
 /// As many threads compute at once at most.
 fn cores(threads: u32) -> f64 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    f64::from(threads).min(cores as f64)
+    f64::from(threads.min(processors().given))
 }
 
 /// Adds up what was measured.

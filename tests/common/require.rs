@@ -19,7 +19,10 @@ pub const CHROMIUM: &str = "chromium";
 /// Node's npx, and a registry that has TypeScript.
 pub const NODE: &str = "node";
 
-const KNOWN: [&str; 6] = [DISKS, NETWORK_DISKS, PANDAS, JINJA2, CHROMIUM, NODE];
+/// A SLURM, which is brought up on this machine: root, and Debian's packages.
+pub const SLURM: &str = "slurm";
+
+const KNOWN: [&str; 7] = [DISKS, NETWORK_DISKS, PANDAS, JINJA2, CHROMIUM, NODE, SLURM];
 
 /// Says that a test was not run, past the test harness, which keeps what passing tests print to
 /// itself.

@@ -7,6 +7,7 @@ mod manipulation;
 mod map;
 mod model;
 mod serve;
+mod shards;
 mod sweep;
 mod wording;
 
@@ -21,6 +22,7 @@ pub use manipulation::*;
 pub use map::*;
 pub use model::*;
 pub use serve::*;
+pub use shards::*;
 pub use sweep::*;
 pub use wording::*;
 
@@ -47,7 +49,8 @@ Examples:
   midlayer try -m smollm2-135m -p $'Q: What is the capital of France?\\nA:' --manipulate freeze --layers all
   midlayer sweep -m smollm2-135m:q8_0 --task capitals --manipulate freeze,inject --layers 0-29+3 --limit 30 --out runs/first
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (repeat the command to go on).";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted,
+75 ended by TERM (in both cases repeat the command to go on).";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -79,6 +82,10 @@ pub enum Command {
     Pull(PullArgs),
     /// Requantize a model with llama.cpp's quantizer
     Quantize(QuantizeArgs),
+    /// Hand a sweep in parts to a scheduler
+    Submit(SubmitArgs),
+    /// Follow a run from another machine, by its folder alone
+    Watch(WatchArgs),
     /// List the runs stored in a folder
     Runs(RunsArgs),
     /// Tell whether manipulations do what they say, on a model, its settings and backend
@@ -115,27 +122,6 @@ pub struct TasksArgs {
     /// Records of your own: say what they are and how they are asked, and what is wrong with them
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub struct RunsArgs {
-    /// Where the runs are [default: runs]
-    #[arg(value_name = "FOLDER")]
-    pub folder: Option<PathBuf>,
-    /// Of a run in parts (sweep --shard): print the parts that are not complete as an array's
-    /// option, --array=2,5-7, or nothing when all are
-    #[arg(long, requires = "folder")]
-    pub missing: bool,
-}
-
-#[derive(Args)]
-pub struct MergeArgs {
-    /// Folder of the run; what it holds already stays
-    #[arg(value_name = "FOLDER")]
-    pub out: PathBuf,
-    /// Folders of parts, or folders that hold them [default: those in FOLDER/shards]
-    #[arg(value_name = "PART")]
-    pub parts: Vec<PathBuf>,
 }
 
 /// A prompt and how it is read.
@@ -374,7 +360,7 @@ pub struct QuantizeArgs {
     /// Folder of the new files
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     pub out: PathBuf,
-    /// Threads [default: all cores]
+    /// Threads [default: the processors that this process has been given, see midlayer doctor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub threads: Option<u32>,
 }

@@ -28,7 +28,7 @@ pub struct ModelArgs {
     /// Layers to put on a GPU [also -ngl]
     #[arg(long, value_name = "N")]
     pub n_gpu_layers: Option<u32>,
-    /// Threads [default: all cores]
+    /// Threads [default: the processors that this process has been given, see midlayer doctor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub threads: Option<u32>,
     /// Positions in the context

@@ -17,7 +17,7 @@ use crate::shards::Asked;
 use crate::stats::{Margin, Until};
 use crate::tasks::{TASKS, TaskName};
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct SweepArgs {
     #[command(flatten)]
     pub model: ModelArgs,

@@ -19,6 +19,7 @@ use crate::experiment::{Spec, Variant, alike, labels};
 use crate::models::{Manifest, Remember, cache_folder};
 use crate::report::{Column, wrap};
 use crate::runtime::CacheType;
+use crate::shards::pieces;
 use crate::stats::{Expected, Margin};
 use crate::sweep::{Effort, Measured, Pilot, Prepared, Prices, Speed, estimate, pilot};
 use crate::tasks::TaskName;
@@ -56,6 +57,33 @@ struct Priceable<'a> {
 }
 
 pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
+    let (priced, reference) = priced(args)?;
+    show(&priced, &reference, args)
+}
+
+/// The longest time of one of so many parts in seconds, and the bytes that it needs.
+pub fn of_parts(args: &SweepArgs, count: u32) -> anyhow::Result<(f64, u64)> {
+    let (priced, _) = priced(args)?;
+    let groups: Vec<f64> = priced
+        .iter()
+        .flat_map(|one| one.prepared.groups())
+        .collect();
+    let work = |piece: &[f64]| piece.iter().sum::<f64>();
+    let pieces = pieces(&groups, count as usize).into_iter();
+    let largest = pieces.map(|piece| work(&groups[piece])).fold(0.0, f64::max);
+    let share = largest / work(&groups).max(f64::MIN_POSITIVE);
+    let bound = |seconds: f64, one: &Priced| seconds * one.load * MARGIN;
+    let seconds = priced
+        .iter()
+        .map(|one| bound(one.effort.most.seconds * share, one) + bound(one.selftest, one));
+    let bytes = priced
+        .iter()
+        .map(|one| one.prepared.variant().spec.model.facts.bytes + one.buffers);
+    Ok((seconds.sum(), bytes.max().unwrap_or_default()))
+}
+
+/// Every variant with what it takes, and the model that speeds were measured with.
+fn priced(args: &SweepArgs) -> anyhow::Result<(Vec<Priced>, Loaded)> {
     args.outside.check(args.manipulate.iter().copied())?;
     let names = named_models(&args.model)?;
     // A model that is not here is estimated by the tokens and the speed of one that is.
@@ -92,7 +120,7 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
         }
     }
     waiting.finish_and_clear();
-    show(&priced, &reference, args)
+    Ok((priced, reference))
 }
 
 /// What a task's items can show, by what the clean model scores on a few.
