@@ -13,7 +13,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 
 /// Two tasks of several groups of items each, with items that `inject` leaves out.
-const SWEEP: &str = "sweep -m tiny.gguf -t 1 --task capitals,math --shots 0 --limit 90 \
+const SWEEP: &str = "sweep -m tiny.gguf -t 1 --task capitals,math --shots 0 --limit 50 \
                      --manipulate random,inject --layers 2,3";
 
 fn rows(place: &Place, run: &str) -> usize {
@@ -94,7 +94,7 @@ fn parts_in_any_order_are_the_run() {
 #[test]
 fn more_parts_than_groups_leave_some_idle() {
     let place = Place::new();
-    let sweep = SWEEP.replace("--limit 90", "--limit 2");
+    let sweep = SWEEP.replace("--limit 50", "--limit 2");
     place.run(&format!("{sweep} --out whole")).success();
     for number in 1..=4 {
         place
@@ -110,7 +110,7 @@ fn more_parts_than_groups_leave_some_idle() {
 #[test]
 fn several_models_are_divided_too() {
     let place = Place::new();
-    let sweep = SWEEP.replace("--limit 90", "--limit 41 --cache-type f16,f32");
+    let sweep = SWEEP.replace("--limit 50", "--limit 41 --cache-type f16,f32");
     place.run(&format!("{sweep} --out whole")).success();
     for number in [2, 3, 1] {
         place
