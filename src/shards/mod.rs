@@ -12,9 +12,9 @@ mod shard;
 pub mod slurm;
 mod split;
 
-pub use array::{from_environment, number_in};
+pub use array::from_environment;
 pub use layout::{Shards, list};
-pub use read::{Gap, ReadError, not_merged, read};
+pub use read::{ReadError, not_merged, read};
 pub use shard::{Asked, Shard};
 pub use split::pieces;
 
