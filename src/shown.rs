@@ -95,6 +95,32 @@ pub fn markdown(text: &str) -> String {
     shown
 }
 
+/// A text with other names for the settings that it names, as `n_ctx` between backticks. `names`
+/// has (setting, what takes its place, backticks included).
+pub fn renamed(text: &str, names: &[(&str, &str)]) -> String {
+    let mut parts = text.split('`');
+    let mut renamed = parts.next().unwrap_or_default().to_string();
+    // Whether a backtick is due before the next part: the one before it did not close a name.
+    let mut due = true;
+    for part in parts {
+        let name = names.iter().find(|(setting, _)| *setting == part);
+        match name.filter(|_| due) {
+            Some((_, name)) => {
+                renamed += name;
+                due = false;
+            }
+            None => {
+                if due {
+                    renamed.push('`');
+                }
+                renamed += part;
+                due = true;
+            }
+        }
+    }
+    renamed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,5 +169,16 @@ mod tests {
         ] {
             assert_eq!(markdown(text), shown, "{text:?}");
         }
+    }
+
+    #[test]
+    fn settings_have_other_names_elsewhere() {
+        let names = [("n_ctx", "-c"), ("at", "`where`")];
+        let of = |text| renamed(text, &names);
+        assert_eq!(of("raise `n_ctx`"), "raise -c");
+        assert_eq!(of("`at`, `n_ctx` 8"), "`where`, -c 8");
+        assert_eq!(of("a `question` and `n_ctx`"), "a `question` and -c");
+        assert_eq!(of("`a``n_ctx`"), "`a`-c");
+        assert_eq!(of("no n_ctx` here"), "no n_ctx` here");
     }
 }

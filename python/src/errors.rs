@@ -3,6 +3,7 @@
 use midlayer::engine;
 use midlayer::loading;
 use midlayer::runtime::RuntimeError;
+use midlayer::shown::renamed;
 use midlayer::trial::TrialError;
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
@@ -51,8 +52,29 @@ create_exception!(
     "A stored run cannot be read or written."
 );
 
+/// Settings that have another name in Python.
+const NAMES: [(&str, &str); 12] = [
+    ("answer", "`answers`"),
+    ("cache_k", "`cache_type_k`"),
+    ("cache_v", "`cache_type_v`"),
+    ("flash_attention", "`flash_attn`"),
+    ("from", "`donor`"),
+    ("inject_at", "`at`"),
+    ("inject_from", "`donor`"),
+    ("inject_from_at", "`from_at`"),
+    ("manipulate", "`manipulations`"),
+    ("n_batch", "`batch_size`"),
+    ("n_ctx", "`ctx_size`"),
+    ("task", "`tasks`"),
+];
+
+/// What the library says, by Python's names.
+pub fn said(error: &impl ToString) -> String {
+    renamed(&error.to_string(), &NAMES)
+}
+
 pub fn of_engine(error: engine::EngineError) -> PyErr {
-    let text = error.to_string();
+    let text = said(&error);
     match error.request().1 {
         engine::EngineError::Prompt(_) => PromptError::new_err(text),
         engine::EngineError::Plan(_) => UsageError::new_err(text),
@@ -61,7 +83,7 @@ pub fn of_engine(error: engine::EngineError) -> PyErr {
 }
 
 pub fn of_trial(error: TrialError) -> PyErr {
-    let text = error.to_string();
+    let text = said(&error);
     match error {
         TrialError::Engine(error) => of_engine(error),
         TrialError::Prompt(_) => PromptError::new_err(text),
@@ -71,14 +93,14 @@ pub fn of_trial(error: TrialError) -> PyErr {
 }
 
 pub fn of_loading(error: loading::LoadError) -> PyErr {
-    LoadError::new_err(error.to_string())
+    LoadError::new_err(said(&error))
 }
 
 pub fn of_runtime(error: RuntimeError) -> PyErr {
-    EngineError::new_err(error.to_string())
+    EngineError::new_err(said(&error))
 }
 
 /// A text that says what cannot be meant.
 pub fn usage(text: impl ToString) -> PyErr {
-    UsageError::new_err(text.to_string())
+    UsageError::new_err(said(&text))
 }

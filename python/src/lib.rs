@@ -76,6 +76,6 @@ mod _native {
             ..Synthetic::new(Architecture::Llama)
         };
         let written = recipe.build().and_then(|model| model.save(&path));
-        written.map_err(|error| errors::LoadError::new_err(error.to_string()))
+        written.map_err(|error| errors::LoadError::new_err(errors::said(&error)))
     }
 }

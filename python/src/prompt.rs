@@ -7,7 +7,7 @@ use midlayer::runtime::Model;
 use midlayer::trial::{Listed, listed};
 use pyo3::prelude::*;
 
-use crate::errors::PromptError;
+use crate::errors::{PromptError, said};
 
 /// A tokenized text. All tokens but the last are *prior*: manipulations act on them.
 #[pyclass(frozen, module = "midlayer")]
@@ -62,7 +62,7 @@ impl Prompt {
     /// Raises PromptError where the text does not have the part, or has it within a token only.
     fn find<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let found = self.prompt.occurrences(text);
-        let found = found.map_err(|error| PromptError::new_err(error.to_string()))?;
+        let found = found.map_err(|error| PromptError::new_err(said(&error)))?;
         let range = py.import("builtins")?.getattr("range")?;
         let ranges = found.into_iter().map(|at| range.call1((at.start, at.end)));
         ranges.collect()

@@ -8,7 +8,7 @@ use midlayer::store::StoredRun;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::errors::StoreError;
+use crate::errors::{StoreError, said};
 
 /// A stored run, as it was when it was read.
 #[pyclass(frozen, module = "midlayer._native")]
@@ -31,7 +31,7 @@ impl Stored {
         let mut bytes = Vec::new();
         let mut rows = records(&name, &self.run, prompts);
         let written = exporter.export(&mut rows, &mut bytes);
-        written.map_err(|error| StoreError::new_err(error.to_string()))?;
+        written.map_err(|error| StoreError::new_err(said(&error)))?;
         Ok(bytes)
     }
 }
@@ -43,7 +43,7 @@ impl Stored {
     fn new(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
         let folder = std::fs::canonicalize(&folder).unwrap_or(folder);
         let run = py.detach(|| StoredRun::read(&folder));
-        let run = run.map_err(|error| StoreError::new_err(error.to_string()))?;
+        let run = run.map_err(|error| StoreError::new_err(said(&error)))?;
         Ok(Self { run })
     }
 
@@ -66,7 +66,7 @@ impl Stored {
     /// Its rows as JSON lines, as `midlayer export -o jsonl` writes them.
     fn json_lines(&self, prompts: bool) -> PyResult<String> {
         let bytes = self.export(&JsonLines, prompts)?;
-        String::from_utf8(bytes).map_err(|error| StoreError::new_err(error.to_string()))
+        String::from_utf8(bytes).map_err(|error| StoreError::new_err(said(&error)))
     }
 
     /// Its rows as a Parquet file.

@@ -1,5 +1,7 @@
 //! The library's messages name settings, as `n_ctx`; the program's name its options, as -c.
 
+use crate::shown::renamed;
+
 /// Settings by the names that messages of the library write between backticks, and their options.
 const OPTIONS: [(&str, &str); 28] = [
     ("answer", "--answer"),
@@ -34,27 +36,7 @@ const OPTIONS: [(&str, &str); 28] = [
 
 /// A text of the library with options in place of settings.
 pub fn spelled(text: &str) -> String {
-    let mut parts = text.split('`');
-    let mut spelled = parts.next().unwrap_or_default().to_string();
-    // Whether the last backtick was written out, which the next one may close.
-    let mut pending = true;
-    for part in parts {
-        let option = OPTIONS.iter().find(|(setting, _)| *setting == part);
-        match option.filter(|_| pending) {
-            Some((_, option)) => {
-                spelled += option;
-                pending = false;
-            }
-            None => {
-                if pending {
-                    spelled.push('`');
-                }
-                spelled += part;
-                pending = true;
-            }
-        }
-    }
-    spelled
+    renamed(text, &OPTIONS)
 }
 
 #[cfg(test)]
@@ -72,12 +54,6 @@ mod tests {
             spelled("not there (`inject_at`, `tokens` text:)"),
             "not there (--inject-at, --tokens text:)"
         );
-        assert_eq!(
-            spelled("a `question` and `layers`"),
-            "a `question` and --layers"
-        );
-        assert_eq!(spelled("`a``layers`"), "`a`--layers");
-        assert_eq!(spelled("no layers` here"), "no layers` here");
     }
 
     #[test]
