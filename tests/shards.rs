@@ -213,6 +213,61 @@ fn a_result_with_other_numbers_is_refused_and_both_are_shown() {
     place.run("merge alone run/shards/1-of-2").success();
 }
 
+/// As a loop over machines does it.
+#[test]
+fn parts_at_the_same_time_are_the_run_and_can_be_merged_meanwhile() {
+    let place = Place::new();
+    place.run(&format!("{SWEEP} --out whole")).success();
+    let mut parts: Vec<_> = (1..=3)
+        .map(|n| common::kills::spawn(&place, &format!("{SWEEP} --out run --shard {n}/3")))
+        .collect();
+    // Whatever there is by then, even a part that is only being begun.
+    while parts
+        .iter_mut()
+        .any(|part| part.try_wait().unwrap().is_none())
+    {
+        if place.path("run/shards").exists() {
+            let merge = place.run("merge run");
+            let output = merge.get_output();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let early = said.contains("holds no parts of a run");
+            assert!(output.status.success() || early, "{said}");
+            place.run("watch --once run");
+        }
+    }
+    for mut part in parts {
+        assert!(part.wait().unwrap().success());
+    }
+    place.run("merge run").success();
+    same(&place.path("run"), &place.path("whole"));
+    place
+        .run("watch run")
+        .success()
+        .stdout(contains("3 of 3 parts complete"));
+}
+
+#[test]
+fn a_part_that_is_only_being_begun_has_nothing_yet() {
+    let place = Place::new();
+    shard(&place, 1, 2);
+    let begun = place.path("run/shards/2-of-2");
+    std::fs::create_dir(&begun).unwrap();
+    std::fs::write(begun.join("results.sqlite"), "").unwrap();
+    place.run("merge run").success();
+    place
+        .run("runs --missing run")
+        .success()
+        .stdout("--array=2\n");
+    place.run("report run").success();
+    place
+        .run("watch --once run")
+        .success()
+        .stdout(contains("1 of 2 parts complete"));
+    one_line_error(1, "only being begun")(place.run("report run/shards/2-of-2"));
+    shard(&place, 2, 2);
+    place.run("runs --missing run").success().stdout("");
+}
+
 #[test]
 fn two_merges_at_once_do_no_harm() {
     let place = Place::new();

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use common::namespace::{in_namespace, must, text as path_text, works};
 use common::place::Place;
 use common::require::{SLURM, is_required, not_run};
 use common::rows::Copy;
@@ -130,20 +131,26 @@ fn same(place: &Place, run: &str) {
 #[test]
 fn whatever_happens_to_jobs_the_parts_are_the_run() {
     const NAME: &str = "whatever_happens_to_jobs_the_parts_are_the_run";
-    let required = std::env::var("MIDLAYER_REQUIRE").unwrap_or_default();
-    if !is_required(&required, SLURM) {
-        not_run(NAME, SLURM, "it takes minutes (make test-slurm)");
+    let able = |_: &[&str]| {
+        let required = std::env::var("MIDLAYER_REQUIRE").unwrap_or_default();
+        match is_required(&required, SLURM) {
+            true => Ok(()),
+            false => Err("it takes minutes (make test-slurm)".to_string()),
+        }
+    };
+    if !in_namespace(NAME, SLURM, able) {
         return;
     }
     let place = Place::new();
     let slurm = Slurm::start(&place);
     place.run(&format!("{SWEEP} -t 1 --out whole")).success();
-    let steps: [(&str, fn(&Slurm<'_>)); 6] = [
+    let steps: [(&str, fn(&Slurm<'_>)); 7] = [
         ("an array of four", an_array_is_the_run),
         ("cancelled", a_cancelled_task_is_resubmitted),
         ("requeued", a_requeued_task_goes_on),
         ("time", a_task_whose_time_is_over_is_queued_again),
         ("node", a_node_goes_down_and_comes_back),
+        ("network", results_go_to_a_network_file_system),
         ("refused", what_is_of_another_run_is_refused),
     ];
     for (name, step) in steps {
@@ -193,16 +200,19 @@ fn a_requeued_task_goes_on(slurm: &Slurm<'_>) {
     same(slurm.place, "requeued");
 }
 
-/// SLURM sends USR1 to the script when the time is nearly over.
+/// SLURM sends USR1 to the script when the time is nearly over. One of the tasks has the number of
+/// the whole array, which is not to be queued again with it: all are tried.
 fn a_task_whose_time_is_over_is_queued_again(slurm: &Slurm<'_>) {
-    let (parts, last) = slurm.submit(&format!("{SWEEP} --out late"), "");
-    slurm.wait_for_results("late", "1-of-4");
-    slurm.run(&format!("scancel --batch --signal=USR1 {parts}_1"));
-    slurm.wait(&last);
-    same(slurm.place, "late");
-    let log = slurm.log("late");
-    assert!(log.contains("interrupted: "), "{log}");
-    assert!(log.contains("were there already") || log.contains("part 1 of 4 is complete"));
+    for task in 1..=4 {
+        let run = format!("late-{task}");
+        let (parts, last) = slurm.submit(&format!("{SWEEP} --out {run}"), "");
+        slurm.wait_for_results(&run, &format!("{task}-of-4"));
+        slurm.run(&format!("scancel --batch --signal=USR1 {parts}_{task}"));
+        slurm.wait(&last);
+        same(slurm.place, &run);
+        let log = slurm.log(&run);
+        assert_eq!(log.matches("interrupted: ").count(), 1, "{log}");
+    }
 }
 
 fn a_node_goes_down_and_comes_back(slurm: &Slurm<'_>) {
@@ -212,9 +222,32 @@ fn a_node_goes_down_and_comes_back(slurm: &Slurm<'_>) {
     slurm.run(&format!(
         "scontrol update NodeName={node} State=DOWN Reason=test"
     ));
+    assert!(slurm.run("sinfo -h -o %T").starts_with("down"));
     slurm.run(&format!("scontrol update NodeName={node} State=RESUME"));
     slurm.wait(&last);
     same(slurm.place, "down");
+}
+
+/// Jobs that are requeued while their results lie where the kernel's locks do not decide.
+fn results_go_to_a_network_file_system(slurm: &Slurm<'_>) {
+    if !works("bindfs", &["--version"]) {
+        not_run(
+            "a network file system",
+            "network-disks",
+            "bindfs is not installed",
+        );
+        return;
+    }
+    let (below, net) = (slurm.place.path("below"), slurm.place.path("net"));
+    std::fs::create_dir_all(&below).unwrap();
+    std::fs::create_dir_all(&net).unwrap();
+    must("bindfs", &[path_text(&below), path_text(&net)]);
+    let (parts, last) = slurm.submit(&format!("{SWEEP} --out net/run"), "");
+    slurm.wait_for_results("net/run", "1-of-4");
+    slurm.run(&format!("scontrol requeue {parts}_1"));
+    slurm.wait(&last);
+    same(slurm.place, "net/run");
+    must("umount", &[path_text(&net)]);
 }
 
 fn what_is_of_another_run_is_refused(slurm: &Slurm<'_>) {

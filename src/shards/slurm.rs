@@ -171,7 +171,10 @@ wait \"$pid\" || code=$?
 # A signal ends the waiting, not the program.
 while kill -0 \"$pid\" 2>/dev/null; do code=0; wait \"$pid\" || code=$?; done
 code=0; wait \"$pid\" || code=$?
-if [ \"$code\" = {AGAIN} ] && [ -n \"$again\" ]; then scontrol requeue \"$SLURM_JOB_ID\"; fi
+if [ \"$code\" = {AGAIN} ] && [ -n \"$again\" ]; then
+    # Not by SLURM_JOB_ID, which for one of the tasks is the whole array's.
+    scontrol requeue \"${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID\"
+fi
 exit \"$code\"
 "
             ),

@@ -31,8 +31,19 @@ impl Glance {
     pub fn of(folder: &Path) -> Result<Self, StoreError> {
         let fail = database(folder);
         let db = to_read(folder)?;
+        let specs = match specs_of(&db, folder) {
+            Err(StoreError::NotBegun(_)) => {
+                return Ok(Self {
+                    shard: None,
+                    stored: 0,
+                    planned: None,
+                    command: None,
+                    holder: hold::holder_of(folder),
+                });
+            }
+            specs => (0i64..).zip(specs?),
+        };
         let notes = Notes::of(&db).map_err(&fail)?;
-        let specs = (0i64..).zip(specs_of(&db, folder)?);
         let planned = specs.map(|(n, (_, spec))| notes.planned(n, &spec).results);
         let count = "SELECT count(*) FROM results";
         let stored: i64 = db.query_row(count, [], |row| row.get(0)).map_err(&fail)?;

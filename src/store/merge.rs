@@ -47,12 +47,20 @@ pub struct Taken {
 /// [`StoreError`]: a part of another run, a result that two parts have with other numbers. `out`
 /// is as it was then.
 pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged, StoreError> {
-    let Some(first) = parts.first() else {
+    let mut specs = None;
+    for part in parts {
+        // One that is only being begun has nothing yet.
+        match specs_of(&*to_read(part)?, part) {
+            Err(StoreError::NotBegun(_)) => {}
+            found => {
+                specs = Some((part, found?));
+                break;
+            }
+        }
+    }
+    let Some((first, specs)) = specs else {
         return Ok(Merged::default());
     };
-    let reading = to_read(first)?;
-    let specs = specs_of(&reading, first)?;
-    drop(reading);
     let of = |(_, spec): (String, Spec)| Variant::new(spec);
     let variants: Result<Vec<Variant>, GridError> = specs.into_iter().map(of).collect();
     let variants = variants.map_err(|error| StoreError::Damaged {
@@ -109,6 +117,14 @@ impl<'m> Merging<'m> {
     }
 
     fn take(&self) -> Result<Taken, StoreError> {
+        if let Err(StoreError::NotBegun(folder)) = specs_of(&self.part, self.folder) {
+            return Ok(Taken {
+                folder,
+                shard: None,
+                results: 0,
+                new: 0,
+            });
+        }
         let notes = Notes::of(&self.part).map_err(database(self.folder))?;
         self.check()?;
         self.notes(&notes)?;

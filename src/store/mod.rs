@@ -117,6 +117,8 @@ pub enum StoreError {
     Schema { folder: PathBuf, found: String },
     #[error("{0} holds no run: there is no results.sqlite")]
     NoRun(PathBuf),
+    #[error("the run in {0} is only being begun; repeat the command in a moment")]
+    NotBegun(PathBuf),
     #[error(
         "no space is left for the results in {folder} ({reason}): free some space, then repeat the command to go on where it stopped, or choose another folder (`out`)"
     )]

@@ -159,6 +159,9 @@ impl StoredRun {
 /// The labels and specifications of a run's variants.
 pub(super) fn specs_of(db: &Connection, folder: &Path) -> Result<Vec<(String, Spec)>, StoreError> {
     let fail = database(folder);
+    if !has_column(db, "meta", "key").map_err(&fail)? {
+        return Err(StoreError::NotBegun(folder.to_path_buf()));
+    }
     let found: String = db
         .query_row(
             "SELECT value FROM meta WHERE key = 'schema_version'",
