@@ -279,7 +279,10 @@ fn a_model_is_examined_once_or_not_at_all() {
         .stderr(announced().not().and(contains("is left out")));
     assert!(verdicts("left").left_out);
     let report = std::fs::read_to_string(place.path("left/report.md")).unwrap();
-    assert!(report.contains("left out, so that nothing tells"), "{report}");
+    assert!(
+        report.contains("left out, so that nothing tells"),
+        "{report}"
+    );
     place
         .run(&format!("{sweep} --out first"))
         .success()
