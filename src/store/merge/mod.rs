@@ -3,11 +3,16 @@
 //! All parts are taken in within one transaction, one after another and row by row: memory does
 //! not grow with them, and a merge that is refused or killed leaves what was there before.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Transaction, params_from_iter};
+
+mod facts;
+
+use facts::firsts;
 
 use super::connection::{Reading, to_read};
 use super::layout::has_column;
@@ -69,7 +74,10 @@ pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged, StoreError> {
     })?;
     let mut store = Store::open_on(out, &variants, Machines::Any)?;
     let taken = store.guard.carry_out(&mut store.db, |db| {
-        let taken = parts.iter().map(|part| Merging::new(out, db, part)?.take());
+        let firsts = RefCell::new(firsts(db).map_err(database(out))?);
+        let taken = parts
+            .iter()
+            .map(|part| Merging::new(out, db, part, &firsts)?.take());
         taken.collect::<Result<Vec<_>, _>>()
     });
     let parts = match taken {
@@ -95,6 +103,8 @@ struct Merging<'m> {
     db: &'m Transaction<'m>,
     folder: &'m Path,
     part: Reading,
+    /// The first item that has a result under each cell of the run, without this part.
+    firsts: &'m RefCell<HashMap<i64, i64>>,
 }
 
 /// What tells a result apart, and what it says.
@@ -104,7 +114,12 @@ const NUMBERS: &str = "score, correct, metrics, agrees, answer, logprob, rank, k
 const ITEM: &str = "prompt, prompt_sha256, answer, donor, modified_answer, cut";
 
 impl<'m> Merging<'m> {
-    fn new(out: &'m Path, db: &'m Transaction<'m>, folder: &'m Path) -> Result<Self, StoreError> {
+    fn new(
+        out: &'m Path,
+        db: &'m Transaction<'m>,
+        folder: &'m Path,
+        firsts: &'m RefCell<HashMap<i64, i64>>,
+    ) -> Result<Self, StoreError> {
         let part = to_read(folder)?;
         // All of it as it is at one moment, whoever writes meanwhile.
         part.execute_batch("BEGIN").map_err(database(folder))?;
@@ -113,6 +128,7 @@ impl<'m> Merging<'m> {
             db,
             folder,
             part,
+            firsts,
         })
     }
 
@@ -131,7 +147,8 @@ impl<'m> Merging<'m> {
         let sessions = self.of_out(self.sessions())?;
         self.of_out(self.facts())?;
         let items = self.items()?;
-        let (results, new) = self.results(&items, &sessions)?;
+        let (results, new, firsts) = self.results(&items, &sessions)?;
+        self.of_out(self.touched(&firsts))?;
         Ok(Taken {
             folder: self.folder.to_path_buf(),
             shard: notes.shard(),
@@ -192,98 +209,6 @@ impl<'m> Merging<'m> {
         Ok(())
     }
 
-    /// What the run notes of itself.
-    fn notes(&self, notes: &Notes) -> Result<(), StoreError> {
-        let put = "INSERT OR IGNORE INTO meta VALUES (?1, ?2)";
-        for (key, value) in notes.of_run() {
-            self.of_out(self.db.execute(put, [key, value]))?;
-            let find = "SELECT value FROM meta WHERE key = ?1";
-            let stored: String = self.of_out(self.db.query_row(find, [key], |row| row.get(0)))?;
-            if Notes::is_planned(key) && stored != value {
-                return self.refuse(format!("{key}: stored {stored}, now {value}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Sessions by their numbers in the part, with their numbers here.
-    fn sessions(&self) -> rusqlite::Result<HashMap<i64, i64>> {
-        let facts = match has_column(&self.part, "sessions", "token")? {
-            true => "token, machine, processor, backend, threads",
-            false => "NULL, NULL, NULL, NULL, NULL",
-        };
-        let mut query = self.part.prepare(&format!(
-            "SELECT started, revision, host, {facts}, layer_rows, cache_rows, fallbacks, reason,
-                    session
-             FROM sessions ORDER BY session"
-        ))?;
-        let find = "SELECT session FROM sessions WHERE token IS ?4
-                    AND (token IS NOT NULL OR (started, revision, host) = (?1, ?2, ?3))";
-        let put = "INSERT INTO sessions (started, revision, host, token, machine, processor,
-                       backend, threads) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let work = "UPDATE sessions SET layer_rows = ?1, cache_rows = ?2, fallbacks = ?3,
-                        reason = ?4 WHERE session = ?5";
-        let mut known = HashMap::new();
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
-            let values: Vec<Value> = (0..12).map(|n| row.get(n)).collect::<Result<_, _>>()?;
-            let of = params_from_iter(&values[..4]);
-            let found = self.db.query_row(find, of, |row| row.get(0)).optional()?;
-            let number: i64 = match found {
-                Some(number) => number,
-                None => {
-                    self.db.execute(put, params_from_iter(&values[..8]))?;
-                    self.db.last_insert_rowid()
-                }
-            };
-            let done = values[8..].iter().cloned().chain([Value::Integer(number)]);
-            self.db.execute(work, params_from_iter(done))?;
-            known.insert(row.get(12)?, number);
-        }
-        Ok(known)
-    }
-
-    /// What is known besides results. Of two noise floors the larger one holds.
-    fn facts(&self) -> rusqlite::Result<()> {
-        self.copy(
-            "SELECT variant, shape, prompts, max_logit, mean_kl, max_kl, argmax_changes
-             FROM noise_floor",
-            "INSERT INTO noise_floor VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (variant, shape) DO UPDATE SET
-                 max_logit = max(max_logit, excluded.max_logit),
-                 mean_kl = max(mean_kl, excluded.mean_kl),
-                 max_kl = max(max_kl, excluded.max_kl),
-                 argmax_changes = max(argmax_changes, excluded.argmax_changes)",
-        )?;
-        self.copy(
-            "SELECT variant, task, name, what, reason FROM left_out",
-            "INSERT OR IGNORE INTO left_out VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
-        // What is noted of the first item: of the part that comes first in the run.
-        let first = "SELECT min(item) FROM items";
-        let [ours, theirs] = [&**self.db, &*self.part]
-            .map(|db| db.query_row(first, [], |row| row.get::<_, Option<i64>>(0)));
-        let earlier = match (ours?, theirs?) {
-            (Some(ours), Some(theirs)) if theirs < ours => "REPLACE",
-            _ => "IGNORE",
-        };
-        self.copy(
-            "SELECT cell, tensor, rows FROM touched",
-            &format!("INSERT OR {earlier} INTO touched VALUES (?1, ?2, ?3)"),
-        )
-    }
-
-    fn copy(&self, from: &str, to: &str) -> rusqlite::Result<()> {
-        let (mut from, mut to) = (self.part.prepare(from)?, self.db.prepare(to)?);
-        let columns = from.column_count();
-        let mut rows = from.query([])?;
-        while let Some(row) = rows.next()? {
-            let values: Vec<Value> = (0..columns).map(|n| row.get(n)).collect::<Result<_, _>>()?;
-            to.execute(params_from_iter(values))?;
-        }
-        Ok(())
-    }
-
     /// The items. Returns those that have another number here, with it.
     fn items(&self) -> Result<HashMap<i64, i64>, StoreError> {
         let mut renumbered = HashMap::new();
@@ -338,12 +263,13 @@ impl<'m> Merging<'m> {
         Ok(renumbered)
     }
 
-    /// The results: how many there are, and how many were not there before.
+    /// The results: how many there are, how many were not there before, and the first item under
+    /// each cell.
     fn results(
         &self,
         items: &HashMap<i64, i64>,
         sessions: &HashMap<i64, i64>,
-    ) -> Result<(usize, usize), StoreError> {
+    ) -> Result<(usize, usize, HashMap<i64, i64>), StoreError> {
         let session = match self.of_out(has_column(&self.part, "results", "session"))? {
             true => "session",
             false => "NULL",
@@ -360,13 +286,17 @@ impl<'m> Merging<'m> {
         let mut put = self.of_out(self.db.prepare(&put))?;
         let find = format!("SELECT {NUMBERS} FROM results WHERE item = ?1 AND cell = ?2");
         let mut find = self.of_out(self.db.prepare(&find))?;
-        let (mut all, mut new) = (0, 0);
+        let (mut all, mut new, mut firsts) = (0, 0, HashMap::new());
         while let Some(row) = self.of_out(rows.next())? {
             let values: rusqlite::Result<Vec<Value>> = (0..15).map(|n| row.get(n)).collect();
             let mut values = self.of_out(values)?;
             renumber(&mut values[0], items);
             renumber(&mut values[14], sessions);
             all += 1;
+            if let (Value::Integer(item), Value::Integer(cell)) = (&values[0], &values[1]) {
+                let first = firsts.entry(*cell).or_insert(*item);
+                *first = (*first).min(*item);
+            }
             if self.of_out(put.execute(params_from_iter(&values)))? == 1 {
                 new += 1;
                 continue;
@@ -381,7 +311,7 @@ impl<'m> Merging<'m> {
                 return Err(self.two(&values, &stored)?);
             }
         }
-        Ok((all, new))
+        Ok((all, new, firsts))
     }
 
     /// A result that is stored with other numbers.
