@@ -92,12 +92,12 @@ fn every_format_holds_every_result() {
     let results = results(&runs);
     assert_eq!(found.len(), results.len());
     for (record, result) in found.iter().zip(&results) {
-        assert_eq!(record.item, result.item);
+        assert_eq!(record.item, *result.item);
         assert_eq!(record.manipulation, result.treatment.to_string());
         assert_eq!((record.layer, record.seed), (result.layer, result.seed));
         assert_eq!(record.score, Some(result.score));
         assert_eq!(record.logprob, Some(result.logprob));
-        assert_eq!(record.answer, result.answer);
+        assert_eq!(record.answer, *result.answer);
         assert_eq!(record.metric_f1, result.metrics.get("f1").copied());
         let rouge = result.metrics.get("rougeLsum").copied();
         assert_eq!(record.metric_rougelsum, rouge);
@@ -213,9 +213,9 @@ fn expected(results: &[&ResultRow]) -> serde_json::Value {
             "metric_rouge2": without(&|r| r.metrics.contains_key("rouge2")),
         },
         "texts": {
-            "item": texts(&|r| r.item.clone()),
-            "answer": texts(&|r| r.answer.clone()),
-            "argmax_text": texts(&|r| r.argmax_text.clone()),
+            "item": texts(&|r| r.item.to_string()),
+            "answer": texts(&|r| r.answer.to_string()),
+            "argmax_text": texts(&|r| r.argmax_text.to_string()),
             "manipulation": texts(&|r| r.treatment.to_string()),
         },
         "curve_points": points.len(),

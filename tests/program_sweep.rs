@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::place::{PROGRAM, Place, one_line_error};
+use midlayer::experiment::Drift;
 use midlayer::experiment::Treatment;
 use midlayer::store::StoredRun;
 use predicates::prelude::*;
@@ -477,6 +478,12 @@ fn models_and_cache_types_are_axes_of_one_run() {
     );
     let overlay = std::fs::read_to_string(place.path("both/variants.svg")).unwrap();
     assert!(overlay.contains("capitals, freeze") && overlay.contains("K/V f32"));
+    drifts(&run);
+    let report = std::fs::read_to_string(place.path("both/report.md")).unwrap();
+    assert!(report.contains("drift of the clean hidden states from the first model's"));
+    assert!(report.contains("f32, K/V f16 in another batch") && report.contains("next token: KL"));
+    let drawn = std::fs::read_to_string(place.path("both/drift.svg")).unwrap();
+    assert!(drawn.contains("q8_0, K/V f32") && drawn.contains("in another batch"));
     // Each variant is the run that it would be alone.
     place
         .run(
@@ -494,6 +501,33 @@ fn models_and_cache_types_are_axes_of_one_run() {
     one_line_error(1, "models and cache types: stored 4, now 2")(
         place.run(&line.replace("f16,f32", "f16")),
     );
+}
+
+/// The first variant's drift is what rounding does; weights at q8_0 move states further, and a
+/// cache at another precision moves what enters layer 0 not at all.
+fn drifts(run: &StoredRun) {
+    let drifts = run.variants.iter().map(|v| v.drift.as_ref().unwrap());
+    let drifts: Vec<&Drift> = drifts.collect();
+    let [rounding, cache, weights, both] = drifts[..] else {
+        panic!("{drifts:?}")
+    };
+    for drift in &drifts {
+        assert_eq!((drift.prompts, drift.layers.len()), (8, 4), "{drift:?}");
+        assert_eq!(drift.tokens, rounding.tokens);
+        assert!(drift.tokens > 8 && drift.kl >= 0.0, "{drift:?}");
+    }
+    assert_eq!(cache.layers[0].error, 0.0);
+    assert!((cache.layers[0].cosine - 1.0).abs() < 1e-12);
+    for quantized in [weights, both] {
+        for (quantized, rounding) in quantized.layers.iter().zip(&rounding.layers) {
+            assert!(quantized.error > 10.0 * rounding.error, "{drifts:?}");
+            assert!(
+                quantized.error < 0.5 && quantized.cosine < 1.0 - 1e-9,
+                "{drifts:?}"
+            );
+        }
+        assert!(quantized.kl > rounding.kl);
+    }
 }
 
 #[test]

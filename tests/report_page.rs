@@ -90,7 +90,7 @@ fn row(item: &str, task: TaskName, treatment: Treatment, layer: Option<u32>) -> 
         seed: (treatment == Treatment::Manipulated(Kind::Random)).then_some(1),
         score: f64::from(u8::from(right)),
         correct: right,
-        metrics: BTreeMap::new(),
+        metrics: BTreeMap::new().into(),
         agrees: right,
         answer: if right { " Paris" } else { " Rome" }.into(),
         logprob: if right { -0.5 } else { f64::NEG_INFINITY },
@@ -107,7 +107,10 @@ fn variant(label: &str, tasks: &[TaskName]) -> StoredVariant {
     let mut rows = Vec::new();
     for &task in tasks {
         for n in 0..ITEMS {
-            let name = format!("item {n}");
+            let name = match n {
+                0 => "FR".to_string(),
+                _ => format!("item {n}"),
+            };
             items.push(StoredItem {
                 task,
                 name: name.clone(),
@@ -128,6 +131,7 @@ fn variant(label: &str, tasks: &[TaskName]) -> StoredVariant {
         label: label.into(),
         spec: spec(label, tasks),
         noise_floor: Vec::new(),
+        drift: None,
         selftest: None,
         planned: Planned::default(),
         cells: BTreeMap::new(),
@@ -159,12 +163,46 @@ fn page(runs: &[StoredRun]) -> String {
     html::page(&reports)
 }
 
-/// The page without plotly.js, which is no text of ours, and its own parts.
+/// What the page carries packed under a name, as its script unpacks it, and the page without it.
+fn unpacked(page: &str, name: &str) -> (String, String) {
+    let start = format!("<script id=\"{name}\" type=\"text/plain\" data-bytes=\"");
+    let Some((before, rest)) = page.split_once(&start) else {
+        return (String::new(), page.into());
+    };
+    let (length, rest) = rest.split_once("\">").unwrap();
+    let (packed, after) = rest.split_once("</script>").unwrap();
+    assert!(!packed.contains(['<', '\r', '\0']), "no script holds these");
+    let mut bits = Vec::new();
+    let mut put = |group: u32| bits.extend((0..7).rev().map(|n| (group >> n & 1) as u8));
+    for code in packed.chars().map(u32::from) {
+        if let Some(pair) = code.checked_sub(256) {
+            put([0, 13, 60][(pair / 128) as usize]);
+        }
+        put(code % 128);
+    }
+    let bytes = bits.chunks(8);
+    let bytes: Vec<u8> = bytes
+        .map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | bit))
+        .take(length.parse().unwrap())
+        .collect();
+    let mut text = vec![0; 8_000_000];
+    let mut inflater = libdeflater::Decompressor::new();
+    let n = inflater.zlib_decompress(&bytes, &mut text).unwrap();
+    text.truncate(n);
+    let text = String::from_utf8(text).unwrap();
+    (text, format!("{before}<script></script>{after}"))
+}
+
+/// The page without plotly.js, which is no text of ours.
 fn own_part(page: &str) -> String {
-    let start = "<script id=\"plotly\" type=\"text/plain\">";
-    let (before, rest) = page.split_once(start).expect("plotly.js");
-    let (_, after) = rest.split_once("</script>").expect("its end");
-    format!("{before}</script>{after}")
+    let (plotly, rest) = unpacked(page, "plotly");
+    assert!(!plotly.is_empty());
+    rest
+}
+
+/// What the browser of items is made of.
+fn items(page: &str) -> serde_json::Value {
+    serde_json::from_str(&unpacked(page, "item-data").0).unwrap()
 }
 
 fn scripts(page: &str) -> usize {
@@ -207,7 +245,6 @@ fn it_says_what_was_run_and_found() {
         "The original answer overtakes the donor\u{2019}s at layer 3.0 (2.0 to 4.0).",
         "first layer at 95% of clean (descriptive)",
         "Answer after injection",
-        "\"kind\":\"inject\"",
         "2024-01-01T00:00:00Z",
         "data-csv",
     ] {
@@ -216,6 +253,22 @@ fn it_says_what_was_run_and_found() {
     assert!(
         !own_part(&page).contains("id=\"comparison\""),
         "one variant has none"
+    );
+    let items = items(&page);
+    let item = &items["variants"][0]["items"][0];
+    let kinds: Vec<&serde_json::Value> = (0..3).map(|n| &item["runs"][n]["kind"]).collect();
+    assert_eq!(kinds, ["freeze", "random", "inject"]);
+    let text = |n: &serde_json::Value| &items["texts"][n.as_u64().unwrap() as usize];
+    assert_eq!(text(&item["title"]), "France", "as people know it");
+    assert_eq!(text(&item["name"]), "FR");
+    // Layer, answer, score, right, donor's, log-probability, KL, rank.
+    let first = &item["runs"][2]["rows"][0];
+    assert_eq!(text(&first[1]), " Rome");
+    assert_eq!(first[0], 0);
+    assert_eq!((&first[3], &first[4]), (&false.into(), &true.into()));
+    assert_eq!(
+        (&first[5], &first[6]),
+        (&serde_json::Value::Null, &0.25.into())
     );
 }
 
@@ -277,7 +330,7 @@ fn no_text_breaks_out() {
         item.modified_answer = Some(HOSTILE.into());
     }
     for row in &mut hostile.rows {
-        row.item = format!("{} {HOSTILE}", row.item);
+        row.item = format!("{} {HOSTILE}", row.item).into();
         row.answer = HOSTILE.into();
     }
     let of = |variant: StoredVariant, folder: &str| {
@@ -300,21 +353,55 @@ fn no_text_breaks_out() {
 /// plotly.js comes packed, and is what the crate carries.
 #[test]
 fn the_page_is_small_and_carries_all_of_plotly() {
-    use base64::Engine;
-    use std::io::Read;
-
     let page = page(&[run("runs/a", vec![variant("m", &[TaskName::Capitals])])]);
-    assert!(page.len() < 2_200_000, "{} bytes", page.len());
-    let start = "<script id=\"plotly\" type=\"text/plain\">";
-    let (_, packed) = page.split_once(start).unwrap();
-    let (packed, _) = packed.split_once("</script>").unwrap();
-    let packed = base64::prelude::BASE64_STANDARD.decode(packed).unwrap();
-    let mut code = String::new();
-    let mut unpacked = flate2::read::ZlibDecoder::new(&packed[..]);
-    unpacked.read_to_string(&mut code).unwrap();
+    assert!(page.len() < 1_620_000, "{} bytes", page.len());
+    let (code, _) = unpacked(&page, "plotly");
     assert!(code.contains("* plotly.js v") && code.len() > 4_000_000);
     assert!(
         !code.contains("MathJax.loader"),
         "what would read formulas into names"
     );
+}
+
+/// A panel's colour is the manipulation's; models in it have lines and marks of their own.
+#[test]
+fn models_are_told_apart_by_lines_and_manipulations_by_colour() {
+    let capitals = [TaskName::Capitals];
+    let labels = ["q8_0", "q4_0", "q2_k"];
+    let variants = labels.map(|label| variant(label, &capitals));
+    let page = own_part(&page(&[run("runs/a", variants.to_vec())]));
+    let comparison = page.split_once("id=\"comparison\"").unwrap().1;
+    assert!(comparison.contains("Models are told apart by line style and mark"));
+    let figures = comparison
+        .split("<script type=\"application/json\">")
+        .skip(1);
+    let mut colours = Vec::new();
+    for figure in figures.take(KINDS.len()) {
+        let json = figure.split_once("</script>").unwrap().0;
+        let plot: serde_json::Value = serde_json::from_str(json).unwrap();
+        let traces = plot["data"].as_array().unwrap();
+        let of = |label: &str| {
+            let named = |trace: &&serde_json::Value| trace["name"] == label;
+            traces
+                .iter()
+                .find(named)
+                .unwrap_or_else(|| panic!("{label}"))
+        };
+        let lines = labels.map(of);
+        let looks = lines.map(|t| (&t["line"]["dash"], &t["marker"]["symbol"]));
+        for (n, look) in looks.iter().enumerate() {
+            let mut others = looks[..n].iter();
+            assert!(others.all(|o| o.0 != look.0 && o.1 != look.1), "{looks:?}");
+        }
+        let colour = &lines[0]["line"]["color"];
+        for line in lines {
+            assert_eq!(
+                (&line["line"]["color"], &line["marker"]["color"]),
+                (colour, colour)
+            );
+        }
+        colours.push(colour.clone());
+    }
+    colours.dedup();
+    assert_eq!(colours.len(), KINDS.len(), "a colour a manipulation");
 }

@@ -1,5 +1,6 @@
 //! `midlayer sweep`.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::args::SweepArgs;
@@ -10,12 +11,13 @@ use super::selftest::{Wishes, before_sweep};
 use super::setup::{Loaded, load_file, model_files};
 use super::sharded;
 use super::specification::{cache_types, specification};
+use crate::engine::{Engine, EngineError};
 use crate::experiment::{Comparison, Spec, Variant, alike, labels};
 use crate::models::Remember;
 use crate::report::{self, Report};
-use crate::store::{Machines, Part, Store, StoredRun};
+use crate::store::{Machines, Part, Store, StoreError, StoredRun};
 use crate::sweep;
-use crate::sweep::{Prepared, Summary, SweepError};
+use crate::sweep::{Base, Prepared, Progress, Summary, SweepError};
 
 /// Sweeps. `command` is what the user typed, for the record, and `whole` the same without the part
 /// that it asks for.
@@ -81,7 +83,16 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
     let specs: Vec<&Spec> = variants.iter().map(|v| &v.spec).collect();
     alike(&specs).iter().for_each(|notice| say(notice));
     let labels = labels(&specs);
-    let mut resumed = 0;
+    let left = work_left(&prepared, &mut store)?;
+    // The first model's states are kept while the others run, where one is still to be compared.
+    let mut compares = false;
+    if variants.len() > 1 && part.is_none() {
+        for n in 0..variants.len() {
+            compares |= !store.part(n).has_drift()?;
+        }
+    }
+    let mut base = None;
+    let (mut resumed, mut done) = (0, 0.0);
     let mut spent = false;
     let mut comparison = match variants.len() {
         1 => Comparison::Alone,
@@ -94,6 +105,13 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
         if variants.len() > 1 {
             say(&format!("{} ({} of {})", labels[n], n + 1, variants.len()));
         }
+        // How much a sweep takes that stops when it knows is known of the models before alone.
+        let after = variants.len() - n - 1;
+        let later = match adaptive {
+            false => Some(left[n + 1..].iter().sum()),
+            true => (n > 0).then(|| done / n as f64 * after as f64),
+        };
+        follow.of_models(n + 1, variants.len(), later);
         // One model at a time is in memory, and none is loaded twice in a row.
         let mut loaded = match last.take() {
             Some(loaded) if loaded.path == *file => loaded,
@@ -104,11 +122,21 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
         follow.model = Some(loaded.files.clone());
         loaded.options = spec.context.clone();
         let part = &mut store.part(n);
-        let result = run_variant(&args, &loaded, prepared, part, &mut follow, &comparison);
+        let base = compares.then_some((&mut base, n == 0));
+        let result = run_variant(
+            &args,
+            &loaded,
+            prepared,
+            part,
+            &mut follow,
+            &comparison,
+            base,
+        );
         follow.rest();
         match result {
             Ok(summary) => {
                 resumed += summary.resumed;
+                done += follow.work();
                 spent |= summary.spent;
                 if n == 0 && variants.len() > 1 {
                     comparison = Comparison::With(summary.windows);
@@ -163,6 +191,25 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
     printed
 }
 
+/// The work that is left of each variant's whole grid.
+fn work_left(prepared: &[Prepared], store: &mut Store) -> Result<Vec<f64>, StoreError> {
+    let left = prepared.iter().enumerate().map(|(n, prepared)| {
+        let part = store.part(n);
+        let tasks = prepared.variant().spec.tasks.iter();
+        let stored = tasks.map(|task| {
+            Ok(part
+                .stored(task.task)?
+                .values()
+                .map(HashSet::len)
+                .sum::<usize>())
+        });
+        let stored: usize = stored.sum::<Result<usize, StoreError>>()?;
+        let all = prepared.amount();
+        Ok(all.work * (1.0 - stored as f64 / all.results.max(1) as f64))
+    });
+    left.collect()
+}
+
 /// Examines what a variant is about to do, and runs it.
 fn run_variant(
     args: &SweepArgs,
@@ -171,6 +218,7 @@ fn run_variant(
     part: &mut Part<'_>,
     follow: &mut Follow,
     comparison: &Comparison,
+    base: Option<(&mut Option<Base>, bool)>,
 ) -> anyhow::Result<Summary> {
     let mut engine = loaded.engine_by(args.strategy.into(), args.parallel)?;
     let wishes = Wishes {
@@ -178,11 +226,39 @@ fn run_variant(
         leave_out: args.no_selftest,
     };
     before_sweep(loaded, prepared, engine.as_mut(), part, wishes)?;
-    Ok(sweep::run(
-        prepared,
-        engine.as_mut(),
-        part,
-        follow,
-        comparison,
-    )?)
+    let summary = sweep::run(prepared, engine.as_mut(), part, follow, comparison)?;
+    if let Some((base, first)) = base.filter(|_| !summary.spent) {
+        compare_states(prepared, engine.as_mut(), part, follow, (base, first))?;
+    }
+    Ok(summary)
+}
+
+/// Compares a model's states with those of the first one, which leaves them in `base`.
+fn compare_states(
+    prepared: &Prepared,
+    engine: &mut dyn Engine,
+    part: &mut Part<'_>,
+    follow: &mut Follow,
+    (base, first): (&mut Option<Base>, bool),
+) -> anyhow::Result<()> {
+    let measured = match base {
+        _ if first => Base::new(prepared, engine).map(|(made, drift)| {
+            *base = Some(made);
+            drift
+        }),
+        Some(base) => base.drift(prepared, engine),
+        // The first one's could not be had, which was said.
+        None => return Ok(()),
+    };
+    match measured {
+        Ok(Some(drift)) => {
+            follow.check()?;
+            part.note_drift(&drift)?;
+        }
+        Ok(None) => follow.note("its hidden states cannot be compared with the first model's"),
+        Err(EngineError::Stopped) => return Err(SweepError::Interrupted.into()),
+        // Results are stored without it.
+        Err(error) => follow.note(&format!("hidden states were not compared: {error}")),
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //! or nothing. A result is one item under one cell. Units are items under cells that run together.
 
 mod comparison;
+mod drift;
 mod grid;
 mod labels;
 mod levels;
@@ -15,6 +16,7 @@ mod spec;
 mod unit;
 
 pub use comparison::{Comparison, Windows};
+pub use drift::{Drift, LayerDrift};
 pub use grid::{Cell, Grid, GridError, Treatment};
 pub use labels::labels;
 pub use levels::alike;

@@ -29,7 +29,7 @@ use crate::files::replace_by;
 
 /// The version of the columns: it changes whenever one is added, removed, renamed or means
 /// something else.
-pub const EXPORT_VERSION: u32 = 3;
+pub const EXPORT_VERSION: u32 = 4;
 
 /// A format that records can be written in.
 pub trait Exporter {

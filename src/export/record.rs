@@ -209,8 +209,10 @@ pub struct Record<'a> {
     pub shots: u32,
     /// Whether prompts are in the model's chat template.
     pub chat: bool,
-    /// The item's name within the task.
+    /// The item's name within the task: what tells it apart from others.
     pub item: Cow<'a, str>,
+    /// The item's name as people know it: a country, a question; the same as item where it has no other.
+    pub item_name: Cow<'a, str>,
     /// The prompt; empty without --prompts.
     pub prompt: Cow<'a, str>,
     /// The right answer.
@@ -220,7 +222,7 @@ pub struct Record<'a> {
     pub donor_prompt: Cow<'a, str>,
     /// The answer that is right if the model believes the donor; empty where there is no donor.
     pub donor_answer: Cow<'a, str>,
-    /// What was done: clean, clean-again (clean in another batch shape), or the manipulation, with its parameters where they are not the defaults, as scale:factor=2.
+    /// What was done: clean (nothing: what the item's other rows are compared with), clean-again (nothing, in another batch shape: what rounding does), or the manipulation, with its parameters where they are not the defaults, as scale:factor=2.
     pub manipulation: Cow<'a, str>,
     /// The manipulation's layer k, counted from 0; null for clean runs.
     pub layer: Option<u32>,

@@ -49,9 +49,9 @@ fn id(run: &StoredRun) -> String {
     hash.iter().take(6).map(|b| format!("{b:02x}")).collect()
 }
 
-/// A variant's items, and the scores of their clean runs, by task and name.
+/// A variant's items with the names that people know them by, and the scores of their clean runs, by task and name.
 struct Items<'r> {
-    items: HashMap<(TaskName, &'r str), &'r StoredItem>,
+    items: HashMap<(TaskName, &'r str), (&'r StoredItem, String)>,
     clean: HashMap<(TaskName, &'r str), f64>,
 }
 
@@ -61,9 +61,11 @@ impl<'r> Items<'r> {
         let clean = variant.rows.iter();
         let clean = clean.filter(|row| row.treatment == Treatment::Clean);
         Self {
-            items: items.map(|i| ((i.task, i.name.as_str()), i)).collect(),
+            items: items
+                .map(|item| ((item.task, &*item.name), (item, item.title())))
+                .collect(),
             clean: clean
-                .map(|row| ((row.task, row.item.as_str()), row.score))
+                .map(|row| ((row.task, &*row.item), row.score))
                 .collect(),
         }
     }
@@ -103,8 +105,10 @@ fn of_row<'r>(
     row: &'r ResultRow,
     prompts: Prompts,
 ) -> Record<'r> {
-    let key = (row.task, row.item.as_str());
-    let item = items.items.get(&key).copied();
+    let key = (row.task, &*row.item);
+    let known = items.items.get(&key);
+    let item = known.map(|(item, _)| *item);
+    let title = known.map_or(row.item.to_string(), |(_, title)| title.clone());
     let prompt = |of: fn(&StoredItem) -> &str| match prompts {
         Prompts::Included => item.map_or("", of),
         Prompts::LeftOut => "",
@@ -119,7 +123,8 @@ fn of_row<'r>(
         limit: task.map_or(0, |task| saturating(task.limit as u64)),
         shots: task.map_or(0, |task| saturating(task.shots as u64)),
         chat: task.is_some_and(|task| task.chat),
-        item: (&row.item).into(),
+        item: (&*row.item).into(),
+        item_name: title.into(),
         prompt: prompt(|item| &item.prompt).into(),
         right_answer: item.map_or("", |item| item.answer.as_str()).into(),
         donor_prompt: prompt(|item| item.donor.as_deref().unwrap_or_default()).into(),
@@ -137,11 +142,11 @@ fn of_row<'r>(
         clean_score: items.clean.get(&key).copied().and_then(finite),
         correct: row.correct,
         agrees: row.agrees,
-        answer: (&row.answer).into(),
+        answer: (&*row.answer).into(),
         logprob: finite(row.logprob),
         rank: saturating(row.rank),
         kl: finite(row.kl),
-        argmax_text: (&row.argmax_text).into(),
+        argmax_text: (&*row.argmax_text).into(),
         modified_correct: row.modified_correct,
         modified_logprob: row.modified_logprob.and_then(finite),
         metric_exact_match: metric("exact_match"),

@@ -6,6 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::findings::{Finding, Report};
+use super::lines::Mark;
 use super::series::{Curve, TaskSeries};
 use super::table::sample_mark;
 use crate::intervention::Kind;
@@ -146,7 +147,7 @@ fn panel(
         task.metric.name(),
     );
     for (n, finding) in findings.iter().enumerate() {
-        strips.draw(&mut chart, n, finding, colour(finding.kind));
+        strips.draw(&mut chart, n, finding, colour(finding.kind), None);
     }
     let clean = task.clean.value;
     if let Some(floor) = task.floor.filter(|floor| floor.score > 0.0) {
@@ -212,13 +213,14 @@ impl Strips {
     }
 
     /// The range that can be ignored, shaded, the interval of the half-way layer, a line, and
-    /// the layer itself, a tick.
+    /// the layer itself, a tick or the model's mark.
     pub(super) fn draw(
         &self,
         chart: &mut Panel<'_, '_>,
         n: usize,
         finding: &Finding,
         colour: RGBColor,
+        mark: Option<Mark>,
     ) {
         let (y, half) = (self.middle(n), 0.4 * self.height);
         let (Some(&first), Some(&last)) = (finding.layers.first(), finding.layers.last()) else {
@@ -238,7 +240,11 @@ impl Strips {
                 .draw_series(LineSeries::new(line, colour.stroke_width(2)))
                 .expect(INFALLIBLE);
         }
-        if let Some(found) = finding.half_way.found() {
+        let found = finding.half_way.found();
+        if let (Some(found), Some(mark)) = (found, mark) {
+            let at = EmptyElement::at((found.layer, y)) + mark.outline((0, 0), colour);
+            chart.draw_series(std::iter::once(at)).expect(INFALLIBLE);
+        } else if let Some(found) = found {
             let tick = [(found.layer, y - half), (found.layer, y + half)];
             chart
                 .draw_series(LineSeries::new(tick, colour.stroke_width(3)))

@@ -202,9 +202,10 @@ fn finding(run: &StoredRun, named: &Named<'_>, options: Options) -> Finding {
     };
     let wide = stopped.map_or(profile, |stopped| &stopped.wide);
     let mut half_way = profile.half_way(level);
-    if let (HalfWay::At(found), HalfWay::At(whole)) = (&mut half_way, &wide.half_way(level)) {
-        found.also_above.clone_from(&whole.also_above);
-        found.falls.clone_from(&whole.falls);
+    let whole = stopped.map(|stopped| stopped.wide.half_way(level));
+    if let (HalfWay::At(found), Some(HalfWay::At(whole))) = (&mut half_way, whole) {
+        found.also_above = whole.also_above;
+        found.falls = whole.falls;
     }
     Finding {
         variant: named.variant,

@@ -1,10 +1,12 @@
 //! What tables show, before they are Markdown, plain text or HTML.
 
+use super::drift::compared;
 use super::findings::{Finding, Report};
 use super::series::{Curve, Share, TaskSeries};
+use crate::experiment::{Drift, LayerDrift};
 use crate::intervention::Kind;
 use crate::stats::Margin;
-use crate::store::StoredVariant;
+use crate::store::{StoredRun, StoredVariant};
 use crate::tasks::TaskName;
 
 /// A share in percent with its interval; a dash where there is nothing.
@@ -254,6 +256,40 @@ pub(super) fn models_grid(report: &Report<'_>) -> Grid {
         rows: rows.collect(),
         head,
     }
+}
+
+pub(super) const DRIFT_TITLE: &str = "drift of the clean hidden states from the first model's: for the states entering each layer the mean length of the difference in percent of the state, and the cosine";
+
+/// A row a layer, a column a model, and what rounding does; the next token last. Without rows
+/// where no model was compared.
+pub(super) fn drift_grid(run: &StoredRun) -> Grid {
+    let (names, columns): (Vec<String>, Vec<&Drift>) = compared(run)
+        .into_iter()
+        .map(|(_, name, drift)| (name, drift))
+        .unzip();
+    let mut head = vec!["states entering layer".to_string()];
+    head.extend(names);
+    let layers = columns.iter().map(|drift| drift.layers.len()).max();
+    let mut rows: Vec<Vec<String>> = (0..layers.unwrap_or(0))
+        .map(|layer| {
+            let cells = columns.iter().map(|drift| {
+                let at = drift.layers.get(layer);
+                at.map_or("-".into(), drift_text)
+            });
+            std::iter::once(layer.to_string()).chain(cells).collect()
+        })
+        .collect();
+    if !columns.is_empty() {
+        let kl = columns.iter().map(|drift| format!("{:.4}", drift.kl));
+        let name = "next token: KL, nats".to_string();
+        rows.push(std::iter::once(name).chain(kl).collect());
+    }
+    Grid { head, rows }
+}
+
+/// `3.10% (0.99952)`.
+pub(super) fn drift_text(drift: &LayerDrift) -> String {
+    format!("{:.2}% ({:.5})", 100.0 * drift.error, drift.cosine)
 }
 
 pub(super) fn difference_grid(report: &Report<'_>) -> Grid {

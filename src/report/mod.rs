@@ -2,11 +2,13 @@
 //!
 //! Exporters are pure, rows in and text out; [`write()`] puts the files into the run's folder.
 
+mod drift;
 mod figure;
 mod findings;
 mod fit;
 mod grid;
 pub mod html;
+mod lines;
 mod overlay;
 mod profiles;
 mod provenance;
@@ -17,6 +19,7 @@ mod verdicts;
 
 use std::path::{Path, PathBuf};
 
+pub use drift::drift_svg;
 pub(crate) use figure::{INFALLIBLE, axes, colour, legend, on_svg};
 pub use figure::{injection_svg, panels_svg, score_svg};
 pub use findings::{DifferenceRow, Finding, Options, Report};
@@ -83,6 +86,9 @@ pub fn write(report: &Report<'_>) -> Result<Vec<PathBuf>, ReportError> {
     put("report.md".into(), markdown(report))?;
     if let Some(svg) = overlay_svg(report) {
         put("variants.svg".into(), svg)?;
+    }
+    if let Some(svg) = drift_svg(run) {
+        put("drift.svg".into(), svg)?;
     }
     for (n, variant) in run.variants.iter().enumerate() {
         let prefix = prefix(run, variant);

@@ -3,34 +3,25 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::figure::{INFALLIBLE, PANEL, Strips, axes, legend, on_svg};
+use super::figure::{PANEL, Strips, axes, colour, legend, on_svg};
 use super::findings::{Finding, Report};
+use super::lines::Style;
 use super::series::{Curve, Share, TaskSeries};
 use crate::intervention::Kind;
 use crate::tasks::{Metric, TaskName};
 
-/// The bright scheme of Paul Tol, told apart by colour-blind readers and from the manipulations'
-/// colours.
-pub(super) const VARIANT_COLOURS: [(u8, u8, u8); 6] = [
-    (68, 119, 170),
-    (238, 102, 119),
-    (34, 136, 51),
-    (204, 187, 68),
-    (170, 51, 119),
-    (102, 204, 238),
-];
-
 /// A variant's line in a panel.
 struct Line<'s> {
     label: &'s str,
-    colour: RGBColor,
+    style: Style,
     clean: Share,
     metric: Metric,
     curve: &'s Curve,
     finding: Option<&'s Finding>,
 }
 
-/// Score against layer, a line a variant, each variant's clean score dashed in its colour. `None`
+/// Score against layer in the manipulation's colour, a line style a variant; each variant's clean
+/// score is a thin black line of its style. `None`
 /// for a run of one variant.
 pub fn overlay_svg(report: &Report<'_>) -> Option<String> {
     let run = report.run;
@@ -61,14 +52,13 @@ pub fn overlay_svg(report: &Report<'_>) -> Option<String> {
         for (area, &(task, kind)) in root.split_evenly((rows, 2)).iter().zip(&panels) {
             let lines: Vec<Line<'_>> = all
                 .iter()
-                .zip(VARIANT_COLOURS.iter().cycle())
                 .enumerate()
-                .filter_map(|(n, ((label, tasks), &(r, g, b)))| {
+                .filter_map(|(n, (label, tasks))| {
                     let of_task = tasks.iter().find(|t| t.task == task)?;
                     let curve = of_task.curves.iter().find(|c| c.kind == kind)?;
                     Some(Line {
                         label,
-                        colour: RGBColor(r, g, b),
+                        style: Style::of(n),
                         clean: of_task.clean,
                         metric: of_task.metric,
                         curve,
@@ -103,23 +93,21 @@ fn panel(
     let metric = lines.first().map_or("", |line| line.metric.name());
     let strips = Strips::new(lines.len(), ceiling);
     let mut chart = axes(root, title, last, (strips.floor(), ceiling), metric);
+    let colour = colour(kind);
     for (n, line) in lines.iter().enumerate() {
         if let Some(finding) = line.finding {
-            strips.draw(&mut chart, n, finding, line.colour);
+            strips.draw(&mut chart, n, finding, colour, Some(line.style.mark));
         }
     }
     for line in lines {
-        let (clean, colour) = (line.clean.value, line.colour);
-        let dashes =
-            DashedLineSeries::new([(0.0, clean), (last, clean)], 6, 4, colour.stroke_width(1));
-        chart.draw_series(dashes).expect(INFALLIBLE);
+        let clean = line.clean.value;
+        let ends = [(0.0, clean), (last, clean)];
+        line.style.draw_level(&mut chart, ends, BLACK);
         let points = line.curve.points.iter();
-        let points = points.map(|p| (f64::from(p.layer), p.accuracy.value));
-        chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))
-            .expect(INFALLIBLE)
-            .label(line.label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+        let points: Vec<(f64, f64)> = points
+            .map(|p| (f64::from(p.layer), p.accuracy.value))
+            .collect();
+        line.style.draw(&mut chart, &points, colour, line.label);
     }
     legend(&mut chart);
 }

@@ -41,13 +41,14 @@ pub(super) struct Stopped<'r> {
 /// Means over seeds, by item.
 type ByItem<'r> = BTreeMap<&'r str, f64>;
 
+/// Of rows in which an item's stand together, as they are stored.
 fn by_item<'r>(rows: &[&'r ResultRow], of: impl Fn(&ResultRow) -> f64) -> ByItem<'r> {
-    let mut scores: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for &row in rows {
-        scores.entry(&row.item).or_default().push(of(row));
-    }
-    let means = scores.into_iter();
-    means.map(|(item, scores)| (item, mean(scores))).collect()
+    let items = rows.chunk_by(|a, b| a.item == b.item);
+    let mean_of = |seeds: &[&'r ResultRow]| {
+        let name: &'r str = &seeds[0].item;
+        (name, mean(seeds.iter().map(|row| of(row))))
+    };
+    items.map(mean_of).collect()
 }
 
 /// Of each task and manipulation the items that ran at every layer.

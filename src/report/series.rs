@@ -1,6 +1,6 @@
 //! Rows to curves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use crate::experiment::Treatment;
 use crate::intervention::Kind;
@@ -112,16 +112,16 @@ pub fn series(variant: &StoredVariant) -> Vec<TaskSeries> {
 
 fn of_task(task: TaskName, metric: Metric, kinds: &[Kind], rows: &[&ResultRow]) -> TaskSeries {
     let rows = rows.iter().copied().filter(|row| row.task == task);
-    let rows: Vec<&ResultRow> = rows.collect();
+    let rows = by_item(rows);
     let clean: Vec<&ResultRow> = rows
         .iter()
         .copied()
         .filter(|row| row.treatment == Treatment::Clean)
         .collect();
-    let known: BTreeSet<&str> = clean
+    let known: HashSet<&str> = clean
         .iter()
         .filter(|row| row.correct)
-        .map(|row| row.item.as_str())
+        .map(|row| &*row.item)
         .collect();
     let curves = kinds
         .iter()
@@ -148,13 +148,20 @@ fn of_task(task: TaskName, metric: Metric, kinds: &[Kind], rows: &[&ResultRow]) 
     }
 }
 
+/// Rows by their items' names: all of an item together, in the order in which they are stored.
+fn by_item<'r>(rows: impl Iterator<Item = &'r ResultRow>) -> Vec<&'r ResultRow> {
+    let mut rows: Vec<&ResultRow> = rows.collect();
+    rows.sort_by(|a, b| a.item.cmp(&b.item));
+    rows
+}
+
 fn floor(clean: &[&ResultRow], rows: &[&ResultRow]) -> Option<Floor> {
     let again = rows
         .iter()
         .filter(|row| row.treatment == Treatment::CleanAgain);
     let again: Vec<&ResultRow> = again.copied().collect();
-    let both: BTreeSet<&str> = again.iter().map(|row| row.item.as_str()).collect();
-    let clean = clean.iter().filter(|row| both.contains(row.item.as_str()));
+    let both: HashSet<&str> = again.iter().map(|row| &*row.item).collect();
+    let clean = clean.iter().filter(|row| both.contains(&*row.item));
     let score = mean(clean.map(|row| row.score));
     (!again.is_empty()).then(|| Floor {
         score: (score - mean(again.iter().map(|row| row.score))).abs(),
@@ -164,12 +171,12 @@ fn floor(clean: &[&ResultRow], rows: &[&ResultRow]) -> Option<Floor> {
     })
 }
 
-fn point(metric: Metric, layer: u32, rows: &[&ResultRow], known: &BTreeSet<&str>) -> Point {
+fn point(metric: Metric, layer: u32, rows: &[&ResultRow], known: &HashSet<&str>) -> Point {
     let binary = metric.is_binary();
     let retained: Vec<&ResultRow> = rows
         .iter()
         .copied()
-        .filter(|row| known.contains(row.item.as_str()))
+        .filter(|row| known.contains(&*row.item))
         .collect();
     let modified = rows.iter().any(|row| row.modified_correct.is_some());
     let mut seeds: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
@@ -196,14 +203,13 @@ fn point(metric: Metric, layer: u32, rows: &[&ResultRow], known: &BTreeSet<&str>
     }
 }
 
-/// The mean over items: seeds of one item are averaged first, so that the interval speaks of
-/// items.
+/// The mean over items, whose rows stand [together](by_item): seeds of one item are averaged
+/// first, so that the interval speaks of items.
 fn share(rows: &[&ResultRow], binary: bool, score: impl Fn(&ResultRow) -> f64) -> Share {
-    let mut items: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for row in rows {
-        items.entry(&row.item).or_default().push(score(row));
-    }
-    let scores: Vec<f64> = items.into_values().map(mean).collect();
+    let items = rows.chunk_by(|a, b| a.item == b.item);
+    let scores: Vec<f64> = items
+        .map(|seeds| mean(seeds.iter().map(|row| score(row))))
+        .collect();
     let n = scores.len();
     let value = mean(scores.iter().copied());
     let (low, high) = if binary {
@@ -232,13 +238,13 @@ mod tests {
             seed: kind.map(|_| seed),
             score: f64::from(u8::from(correct)),
             correct,
-            metrics: BTreeMap::new(),
+            metrics: BTreeMap::new().into(),
             agrees: correct,
-            answer: String::new(),
+            answer: "".into(),
             logprob: -1.0,
             rank: 1,
             kl: 0.5,
-            argmax_text: String::new(),
+            argmax_text: "".into(),
             modified_correct: None,
             modified_logprob: None,
         }

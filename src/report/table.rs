@@ -5,8 +5,9 @@ use std::fmt::Write;
 use super::findings::{Finding, Report};
 use super::fit::{Column, fit, wrap};
 use super::grid::{
-    DIFFERENCE_TITLE, Grid, LAYERS_TITLE, LOSS_TITLE, LayerGrid, MODELS_TITLE, accuracy_grid,
-    difference_grid, layer_grids, layers_grid, loss_grid, models_grid, noise_grid, percent,
+    DIFFERENCE_TITLE, DRIFT_TITLE, Grid, LAYERS_TITLE, LOSS_TITLE, LayerGrid, MODELS_TITLE,
+    accuracy_grid, difference_grid, drift_grid, layer_grids, layers_grid, loss_grid, models_grid,
+    noise_grid, percent,
 };
 use super::prefix;
 use super::provenance::provenance;
@@ -268,6 +269,12 @@ fn markdown_findings(text: &mut String, report: &Report<'_>) {
     if report.run.variants.len() > 1 {
         writeln!(tables, "The {MODELS_TITLE}:\n").expect("a String");
         markdown_grid(&mut tables, &models_grid(report));
+    }
+    let drift = drift_grid(report.run);
+    if !drift.rows.is_empty() {
+        writeln!(tables, "The {DRIFT_TITLE}:\n").expect("a String");
+        markdown_grid(&mut tables, &drift);
+        tables.push_str("![drift of states](drift.svg)\n\n");
     }
     if report.run.variants.len() > 1 {
         tables.push_str("![score against layer, by model](variants.svg)\n");

@@ -15,6 +15,7 @@ mod notes;
 mod opened;
 mod part;
 mod read;
+mod rows;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ pub use merge::{Merged, Taken, merge};
 pub use missing::Missing;
 pub use notes::{Notes, OfShard, Planned};
 pub use part::Part;
-pub use read::{ResultRow, StoredItem, StoredRun, StoredVariant};
+pub use read::{StoredItem, StoredRun, StoredVariant};
+pub use rows::ResultRow;
 pub use write::{Machines, Store};
 
 use crate::hook::Sabotage;

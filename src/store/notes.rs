@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Part, Store, StoreError};
-use crate::experiment::Spec;
+use super::{Part, Store, StoreError, database};
+use crate::experiment::{Drift, Spec};
 use crate::tasks::TaskName;
 
 const COMMAND: &str = "command";
@@ -19,6 +19,10 @@ fn items_key(variant: i64, task: TaskName) -> String {
 
 fn results_key(variant: i64, task: TaskName) -> String {
     format!("results/{variant}/{task}")
+}
+
+fn drift_key(variant: i64) -> String {
+    format!("drift/{variant}")
 }
 
 /// How much a variant will have when it is complete, as far as it is noted: a run that an older
@@ -87,6 +91,13 @@ impl Notes {
         key.starts_with("items/") || key.starts_with("results/")
     }
 
+    /// How far a variant's states are from the first one's, where that was measured. What another
+    /// version wrote in another form is as good as none.
+    pub fn drift(&self, variant: i64) -> Option<Drift> {
+        let stored = self.0.get(&drift_key(variant))?;
+        serde_json::from_str(stored).ok()
+    }
+
     /// What a variant will have when it is complete.
     pub fn planned(&self, variant: i64, spec: &Spec) -> Planned {
         let sum = |key: fn(i64, TaskName) -> String| {
@@ -133,6 +144,26 @@ impl Store {
 }
 
 impl Part<'_> {
+    /// Whether the drift of its states is noted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn has_drift(&self) -> Result<bool, StoreError> {
+        let notes = Notes::of(self.db).map_err(database(self.folder))?;
+        Ok(notes.drift(self.variant).is_some())
+    }
+
+    /// Notes the drift of its states.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn note_drift(&mut self, drift: &Drift) -> Result<(), StoreError> {
+        let note = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
+        let json = serde_json::to_string(drift).expect("plain data");
+        let values = params![drift_key(self.variant), json];
+        self.write(|db| db.execute(note, values).map(drop))
+    }
+
     /// Notes how many items of a task there are to run.
     ///
     /// # Errors

@@ -6,51 +6,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::connection::to_read;
-use super::layout::has_column;
 use super::machine::machines;
 use super::notes::Planned;
+use super::rows::{ResultRow, parameters, rows, treatment};
 use super::{Machine, Notes, READABLE, StoreError, database};
 use crate::engine::NoiseFloor;
-use crate::experiment::{Reasons, Spec, Treatment};
+use crate::experiment::{Drift, Reasons, Spec};
 use crate::selftest::SelfTest;
 use crate::tasks::TaskName;
-
-/// An item's result under one cell, with the names that the tables hold.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ResultRow {
-    /// The task.
-    pub task: TaskName,
-    /// The item's name.
-    pub item: String,
-    /// What was done.
-    pub treatment: Treatment,
-    /// The manipulation's layer.
-    pub layer: Option<u32>,
-    /// Its seed.
-    pub seed: Option<u64>,
-    /// The task's metric.
-    pub score: f64,
-    /// Whether the answer was right to the letter.
-    pub correct: bool,
-    /// All metrics by name.
-    pub metrics: BTreeMap<String, f64>,
-    /// Whether the answer is the clean run's.
-    pub agrees: bool,
-    /// The generated answer, or the likeliest next token.
-    pub answer: String,
-    /// Log-probability of the whole answer, nats.
-    pub logprob: f64,
-    /// Rank of the answer's first token.
-    pub rank: u64,
-    /// KL divergence from the clean next-token distribution, nats.
-    pub kl: f64,
-    /// Text of the likeliest next token.
-    pub argmax_text: String,
-    /// For `inject`: whether the donor's answer was given.
-    pub modified_correct: Option<bool>,
-    /// For `inject`: log-probability of the donor's answer, nats.
-    pub modified_logprob: Option<f64>,
-}
 
 /// An item as it was asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +30,13 @@ pub struct StoredItem {
     pub donor: Option<String>,
     /// For `inject`: the answer if the model believes the donor.
     pub modified_answer: Option<String>,
+}
+
+impl StoredItem {
+    /// Its name as people know it.
+    pub fn title(&self) -> String {
+        self.task.title(&self.name, &self.prompt)
+    }
 }
 
 /// A run as it is stored.
@@ -97,6 +67,8 @@ pub struct StoredVariant {
     pub spec: Spec,
     /// The noise floor, empty while it has not been measured.
     pub noise_floor: Vec<NoiseFloor>,
+    /// How far its states are from the first variant's, where that was measured.
+    pub drift: Option<Drift>,
     /// What the self-test found before the run.
     pub selftest: Option<SelfTest>,
     /// How much it will have when it is complete.
@@ -135,6 +107,7 @@ impl StoredRun {
                     .map_err(&fail)?
                     .map(|(_, found)| found),
                 planned: notes.planned(n, &spec),
+                drift: notes.drift(n),
                 cells: cells(&db, n).map_err(&fail)?,
                 left_out: left_out(&db, n).map_err(&fail)?,
                 cut: cut(&db, n).map_err(&fail)?,
@@ -225,27 +198,6 @@ fn cells(db: &Connection, variant: i64) -> rusqlite::Result<BTreeMap<(String, St
     db.prepare(&count)?.query_map([variant], counted)?.collect()
 }
 
-/// Where a cell's parameters are: runs that an older midlayer began have none.
-pub(super) fn parameters(db: &Connection) -> rusqlite::Result<&'static str> {
-    let has = has_column(db, "cells", "parameters")?;
-    Ok(if has { "cells.parameters" } else { "'{}'" })
-}
-
-/// A cell's treatment from its name and the JSON object of its parameters.
-fn treatment(name: &str, given: &str) -> Result<Treatment, String> {
-    let treatment: Treatment = name.parse()?;
-    let given: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(given).map_err(|e| e.to_string())?;
-    let Treatment::Manipulated(mut kind) = treatment else {
-        return Ok(treatment);
-    };
-    for (name, value) in given {
-        let value = value.as_str().map_or(value.to_string(), String::from);
-        kind = kind.with(&name, &value)?;
-    }
-    Ok(Treatment::Manipulated(kind))
-}
-
 fn left_out(
     db: &Connection,
     variant: i64,
@@ -312,54 +264,4 @@ fn fallbacks(db: &Connection) -> rusqlite::Result<u64> {
     let sum = "SELECT coalesce(sum(fallbacks), 0) FROM sessions";
     let n: i64 = db.query_row(sum, [], |row| row.get(0))?;
     Ok(n as u64)
-}
-
-fn rows(db: &Connection, variant: i64) -> rusqlite::Result<Result<Vec<ResultRow>, String>> {
-    let parameters = parameters(db)?;
-    let mut query = db.prepare(&format!(
-        "SELECT items.task, items.name, cells.manipulation, cells.layer, cells.seed,
-                score, correct, metrics, agrees, results.answer,
-                logprob, rank, kl, argmax_text, modified_correct, modified_logprob, {parameters}
-         FROM results JOIN items USING (item) JOIN cells USING (cell)
-         WHERE items.variant = ?1
-         ORDER BY item, cell"
-    ))?;
-    let mut found = query.query([variant])?;
-    let mut rows = Vec::new();
-    while let Some(row) = found.next()? {
-        let (task, kind): (String, String) = (row.get(0)?, row.get(2)?);
-        let task = match task.parse() {
-            Ok(task) => task,
-            Err(e) => return Ok(Err(e)),
-        };
-        let given: String = row.get(16)?;
-        let treatment = match treatment(&kind, &given) {
-            Ok(treatment) => treatment,
-            Err(e) => return Ok(Err(e)),
-        };
-        let metrics: String = row.get(7)?;
-        let metrics = match serde_json::from_str(&metrics) {
-            Ok(metrics) => metrics,
-            Err(e) => return Ok(Err(e.to_string())),
-        };
-        rows.push(ResultRow {
-            task,
-            item: row.get(1)?,
-            treatment,
-            layer: row.get(3)?,
-            seed: row.get::<_, Option<i64>>(4)?.map(|s| s as u64),
-            score: row.get(5)?,
-            correct: row.get(6)?,
-            metrics,
-            agrees: row.get(8)?,
-            answer: row.get(9)?,
-            logprob: row.get(10)?,
-            rank: row.get::<_, i64>(11)? as u64,
-            kl: row.get(12)?,
-            argmax_text: row.get(13)?,
-            modified_correct: row.get(14)?,
-            modified_logprob: row.get(15)?,
-        });
-    }
-    Ok(Ok(rows))
 }

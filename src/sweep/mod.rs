@@ -5,6 +5,7 @@ mod adaptive;
 mod asked;
 mod donors;
 mod drawn;
+mod drift;
 mod error;
 mod estimate;
 mod given;
@@ -17,6 +18,7 @@ mod seen;
 mod speed;
 mod units;
 
+pub use drift::Base;
 pub use error::SweepError;
 pub use estimate::{Computed, Effort, Prices, estimate, layer_weights};
 pub use given::Given;

@@ -173,12 +173,11 @@ impl Task for Entry {
         true
     }
 
-    /// With the country, where it is a country's code.
-    fn title(&self, id: &str) -> String {
-        match country_table().into_iter().find(|c| c.code == id) {
-            Some(country) => format!("{id} ({})", country.name),
-            None => id.to_string(),
-        }
+    /// The country.
+    fn title(&self, id: &str, _prompt: &str) -> String {
+        let mut table = country_table().into_iter();
+        let country = table.find(|country| country.code == id);
+        country.map_or(id, |country| country.name).to_string()
     }
 
     fn items(&self, spec: &TaskSpec, asked: Asked<'_>) -> Result<ItemSet, TaskError> {

@@ -71,6 +71,13 @@ impl TaskName {
         let mut tasks = registry::TASKS.iter();
         tasks.find(|(name, _)| *name == self).map(|(_, task)| *task)
     }
+
+    /// The name of one of its items that a person reads: `France`, where the id is `FR`. The
+    /// prompt may be empty where it is not at hand.
+    pub fn title(self, id: &str, prompt: &str) -> String {
+        let task = self.built_in();
+        task.map_or_else(|| id.to_string(), |task| task.title(id, prompt))
+    }
 }
 
 impl fmt::Display for TaskName {
@@ -120,6 +127,16 @@ mod tests {
         let json = serde_json::to_string(&own).unwrap();
         assert_eq!(json, "\"my-task_2\"");
         assert_eq!(serde_json::from_str::<TaskName>(&json).unwrap(), own);
+    }
+
+    #[test]
+    fn items_have_names_that_people_read() {
+        assert_eq!(TaskName::Capitals.title("FR", ""), "France");
+        assert_eq!(TaskName::Capitals.title("??", ""), "??");
+        let prompt = "Question: Old?\nAnswer: 1\n\nPassage: It is.\n\nQuestion: Is it?\nAnswer:";
+        assert_eq!(TaskName::Squad.title("56be", prompt), "Is it?");
+        assert_eq!(TaskName::Squad.title("56be", ""), "56be");
+        assert_eq!(TaskName::new("own").unwrap().title("a", "b"), "a");
     }
 
     #[test]

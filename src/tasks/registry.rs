@@ -38,8 +38,9 @@ pub trait Task: Sync {
         false
     }
 
-    /// An item's name as people know it.
-    fn title(&self, id: &str) -> String {
+    /// An item's name as people know it: of its id and, where that says nothing, of its prompt,
+    /// which may be empty where it is not at hand.
+    fn title(&self, id: &str, _prompt: &str) -> String {
         id.to_string()
     }
 

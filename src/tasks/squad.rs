@@ -23,6 +23,9 @@ pub struct Squad {
 const MAX_TOKENS: usize = 24;
 
 /// What precedes each passage: the instruction and one example, written for this task.
+/// What stands before a question.
+const QUESTION: &str = "\n\nQuestion: ";
+
 const EXAMPLE: &str = "Answer the question with a few words from the passage.
 
 Passage: The old lighthouse at Carrow Point was built of grey granite in 1874 and stands forty \
@@ -105,9 +108,16 @@ impl Task for Entry {
         true
     }
 
+    /// The question.
+    fn title(&self, id: &str, prompt: &str) -> String {
+        let asked = prompt.rsplit_once(QUESTION);
+        let question = asked.and_then(|(_, rest)| rest.lines().next());
+        question.unwrap_or(id).to_string()
+    }
+
     /// The prompt up to its question.
     fn shared_part<'p>(&self, prompt: &'p str) -> Option<&'p str> {
-        let split = prompt.rsplit_once("\n\nQuestion: ");
+        let split = prompt.rsplit_once(QUESTION);
         split.map(|(before, _)| before)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use maud::{Markup, Render, html};
-use plotly::common::{AxisSide, DashType, Fill, HoverInfo, Line, Marker, Mode};
+use plotly::common::{AxisSide, DashType, Fill, HoverInfo, Line, Marker, MarkerSymbol, Mode};
 use plotly::layout::{Axis, HoverMode};
 use plotly::{HeatMap, Layout, Plot, Scatter};
 use plotters::style::Color;
@@ -12,6 +12,7 @@ use super::marks::add_strip;
 use super::{View, in_script, task_heading};
 use crate::report::figure::{ceiling, colour, label};
 use crate::report::grid::percent;
+use crate::report::lines::{Dash, Mark, Style};
 use crate::report::series::{Curve, Point, Share, TaskSeries};
 use crate::report::table::sample_mark;
 
@@ -154,9 +155,30 @@ pub(super) struct Look<'l> {
     pub(super) name: String,
     pub(super) group: &'l str,
     pub(super) colour: (u8, u8, u8),
-    pub(super) dash: DashType,
+    pub(super) style: Style,
+    /// Whether a half-way layer has the style's mark, where models share a panel, or a tick.
+    pub(super) marked: bool,
     /// Whether values say their layer: needed where lines have theirs at different places.
     pub(super) names_layers: bool,
+}
+
+pub(super) fn dash(dash: Dash) -> DashType {
+    match dash {
+        Dash::Solid => DashType::Solid,
+        Dash::Dotted => DashType::Dot,
+        Dash::Dashed => DashType::Dash,
+        Dash::Long => DashType::LongDash,
+    }
+}
+
+pub(super) fn symbol(mark: Mark) -> MarkerSymbol {
+    match mark {
+        Mark::Circle => MarkerSymbol::Circle,
+        Mark::Square => MarkerSymbol::Square,
+        Mark::Triangle => MarkerSymbol::TriangleUp,
+        Mark::Diamond => MarkerSymbol::Diamond,
+        Mark::Cross => MarkerSymbol::Cross,
+    }
 }
 
 /// A curve with its interval; `x` gives a layer its place.
@@ -188,9 +210,14 @@ pub(super) fn add_curve(plot: &mut Plot, curve: &Curve, look: &Look<'_>, x: impl
                 Line::new()
                     .color(colour.clone())
                     .width(2.0)
-                    .dash(look.dash.clone()),
+                    .dash(dash(look.style.dash)),
             )
-            .marker(Marker::new().color(colour).size(6))
+            .marker(
+                Marker::new()
+                    .color(colour)
+                    .size(if look.marked { 7 } else { 6 })
+                    .symbol(symbol(look.style.mark)),
+            )
             .custom_data(texts)
             .hover_template("%{customdata}"),
     );
@@ -247,7 +274,8 @@ pub(super) fn scores(n: usize, view: &View<'_>, task: &TaskSeries) -> Figure {
             group: &curve.kind.to_string(),
             name,
             colour: colour(curve.kind).rgb(),
-            dash: DashType::Solid,
+            style: Style::of(0),
+            marked: false,
             names_layers: false,
         };
         add_curve(&mut plot, curve, &look, f64::from);

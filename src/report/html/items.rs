@@ -1,19 +1,22 @@
 //! The browser of single items: its data as JSON, which the script shows as text.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use maud::{Markup, html};
 use serde::Serialize;
 
-use super::{View, in_script};
+use super::View;
+use super::packed::{Effort, Packed};
 use crate::experiment::Treatment;
+use crate::intervention::Kind;
 use crate::store::ResultRow;
-use crate::tasks::{Metric, TaskSpec};
+use crate::tasks::{Metric, TaskName, TaskSpec};
 
 /// Everything the browser shows. Texts are stored once and meant by their number.
 #[derive(Serialize)]
 struct Browser<'r> {
-    texts: Vec<&'r str>,
+    texts: Vec<Cow<'r, str>>,
     tasks: Vec<Task>,
     variants: Vec<Variant<'r>>,
 }
@@ -36,7 +39,9 @@ struct Variant<'r> {
 struct Item {
     /// The task's number.
     task: usize,
+    /// What tells it apart, and the name that people know.
     name: usize,
+    title: usize,
     prompt: usize,
     answer: usize,
     /// The donor's answer.
@@ -50,6 +55,8 @@ struct Item {
 /// A manipulation over the layers.
 #[derive(Serialize)]
 struct Run {
+    #[serde(skip)]
+    of: (Kind, Option<u64>),
     kind: String,
     /// As text: the script's numbers are too short for it.
     seed: Option<String>,
@@ -71,30 +78,31 @@ struct Row(
 
 /// Texts by number.
 #[derive(Default)]
-struct Texts<'r> {
-    all: Vec<&'r str>,
-    numbers: HashMap<&'r str, usize>,
-}
+struct Texts<'r>(HashMap<Cow<'r, str>, usize>);
 
 impl<'r> Texts<'r> {
-    fn number(&mut self, text: &'r str) -> usize {
-        *self.numbers.entry(text).or_insert_with(|| {
-            self.all.push(text);
-            self.all.len() - 1
-        })
+    fn number(&mut self, text: impl Into<Cow<'r, str>>) -> usize {
+        let next = self.0.len();
+        *self.0.entry(text.into()).or_insert(next)
+    }
+
+    fn in_order(self) -> Vec<Cow<'r, str>> {
+        let mut all: Vec<(Cow<'r, str>, usize)> = self.0.into_iter().collect();
+        all.sort_by_key(|(_, n)| *n);
+        all.into_iter().map(|(text, _)| text).collect()
     }
 
     fn row(&mut self, row: &'r ResultRow) -> Row {
-        // JSON has no infinities.
-        let rounded = |x: f64| x.is_finite().then(|| (x * 1e4).round() / 1e4);
+        // JSON has no infinities; no more digits than are shown.
+        let to = |by: f64, x: f64| x.is_finite().then(|| (x * by).round() / by);
         Row(
             row.layer.unwrap_or(0),
-            self.number(&row.answer),
-            rounded(row.score).unwrap_or(0.0),
+            self.number(&*row.answer),
+            to(1e4, row.score).unwrap_or(0.0),
             row.correct,
             row.modified_correct,
-            rounded(row.logprob),
-            rounded(row.kl),
+            to(1e2, row.logprob),
+            to(1e3, row.kl),
             row.rank,
         )
     }
@@ -106,7 +114,7 @@ fn browser<'r>(views: &'r [View<'r>]) -> Browser<'r> {
     let mut variants = Vec::new();
     for view in views {
         let mut items = Vec::new();
-        let mut places: HashMap<(String, &str), usize> = HashMap::new();
+        let mut places: HashMap<(TaskName, &str), usize> = HashMap::new();
         for item in &view.variant.items {
             let name = item.task.to_string();
             let task = tasks.iter().position(|t| t.name == name);
@@ -121,12 +129,13 @@ fn browser<'r>(views: &'r [View<'r>]) -> Browser<'r> {
                 });
                 tasks.len() - 1
             });
-            places.insert((name, &item.name), items.len());
+            places.insert((item.task, &item.name), items.len());
             items.push(Item {
                 task,
-                name: texts.number(&item.name),
-                prompt: texts.number(&item.prompt),
-                answer: texts.number(&item.answer),
+                name: texts.number(&*item.name),
+                title: texts.number(item.title()),
+                prompt: texts.number(&*item.prompt),
+                answer: texts.number(&*item.answer),
                 donor: item.modified_answer.as_deref().map(|a| texts.number(a)),
                 clean: None,
                 again: None,
@@ -134,7 +143,7 @@ fn browser<'r>(views: &'r [View<'r>]) -> Browser<'r> {
             });
         }
         for row in &view.variant.rows {
-            let Some(&place) = places.get(&(row.task.to_string(), row.item.as_str())) else {
+            let Some(&place) = places.get(&(row.task, &*row.item)) else {
                 continue;
             };
             let told = texts.row(row);
@@ -143,13 +152,13 @@ fn browser<'r>(views: &'r [View<'r>]) -> Browser<'r> {
                 Treatment::Clean => item.clean = Some(told),
                 Treatment::CleanAgain => item.again = Some(told),
                 Treatment::Manipulated(kind) => {
-                    let (kind, seed) = (kind.to_string(), row.seed.map(|s| s.to_string()));
-                    let known = |run: &&mut Run| run.kind == kind && run.seed == seed;
-                    match item.runs.iter_mut().find(known) {
+                    let of = (kind, row.seed);
+                    match item.runs.iter_mut().find(|run| run.of == of) {
                         Some(run) => run.rows.push(told),
                         None => item.runs.push(Run {
-                            kind,
-                            seed,
+                            of,
+                            kind: kind.to_string(),
+                            seed: row.seed.map(|seed| seed.to_string()),
                             rows: vec![told],
                         }),
                     }
@@ -165,7 +174,7 @@ fn browser<'r>(views: &'r [View<'r>]) -> Browser<'r> {
         });
     }
     Browser {
-        texts: texts.all,
+        texts: texts.in_order(),
         tasks,
         variants,
     }
@@ -215,7 +224,7 @@ pub(super) fn section(views: &[View<'_>]) -> Markup {
                     }
                 }
             }
-            script #item-data type="application/json" { (in_script(&data)) }
+            (Packed::new(&data, Effort::Quick).element("item-data"))
         }
     }
 }

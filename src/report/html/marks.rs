@@ -3,7 +3,7 @@
 use plotly::common::{HoverInfo, Line, Marker, MarkerSymbol, Mode};
 use plotly::{Plot, Scatter};
 
-use super::figures::{Look, STRIP, rgba};
+use super::figures::{Look, STRIP, rgba, symbol};
 use crate::report::findings::Finding;
 
 /// A finding's range that can be ignored, its half-way layer and the interval of that: where
@@ -61,7 +61,13 @@ pub(super) fn add_strip(plot: &mut Plot, finding: &Finding, look: &Look<'_>, n: 
                 .legend_group(look.group)
                 .show_legend(false)
                 .mode(Mode::Markers)
-                .marker(tick(look.colour))
+                .marker(match look.marked {
+                    true => Marker::new()
+                        .symbol(symbol(look.style.mark))
+                        .size(8)
+                        .color(rgba(look.colour, 1.0)),
+                    false => tick(look.colour),
+                })
                 .hover_info(HoverInfo::Skip),
         );
     }

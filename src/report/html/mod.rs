@@ -2,7 +2,8 @@
 //! tables, a browser of single items.
 //!
 //! Names, prompts and answers are text that anybody may have written. They reach the page escaped
-//! by the template, or as JSON in which no `<` is left and that the script puts in as text only;
+//! by the template, or as JSON in which no `<` is left, plain or packed, and that the script puts
+//! in as text only;
 //! scripts other than the page's two do not run, and nothing is loaded (its content security
 //! policy says so).
 
@@ -10,17 +11,13 @@ mod figures;
 mod items;
 mod marks;
 mod overlays;
+mod packed;
 mod strips;
 mod tables;
 mod words;
 
-use std::io::Write;
 use std::sync::OnceLock;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD as STANDARD;
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotly::Plot;
 use sha2::{Digest, Sha256};
@@ -33,6 +30,7 @@ use super::verdicts::{self, comparisons, told};
 use crate::store::{StoredRun, StoredVariant};
 use crate::tasks::TaskName;
 use figures::Figure;
+use packed::{Effort, Packed};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -85,7 +83,7 @@ pub fn page(reports: &[Report<'_>]) -> String {
             }
             body {
                 (PreEscaped(body))
-                script id="plotly" type="text/plain" { (packed_plotly()) }
+                (packed_plotly().element("plotly"))
                 script nonce=(nonce) { (PreEscaped(SCRIPT)) }
             }
         }
@@ -100,15 +98,10 @@ fn nonce(body: &str) -> String {
     hash.iter().take(16).map(|b| format!("{b:02x}")).collect()
 }
 
-/// plotly.js deflated and in base64, which is two fifths of its size: page.js unpacks it.
-fn packed_plotly() -> &'static str {
-    static PACKED: OnceLock<String> = OnceLock::new();
-    PACKED.get_or_init(|| {
-        let mut packer = ZlibEncoder::new(Vec::new(), Compression::best());
-        let written = packer.write_all(plotly_js().as_bytes());
-        let packed = written.and_then(|()| packer.finish());
-        STANDARD.encode(packed.expect("memory takes it"))
-    })
+/// plotly.js, packed.
+fn packed_plotly() -> &'static Packed {
+    static PACKED: OnceLock<Packed> = OnceLock::new();
+    PACKED.get_or_init(|| Packed::new(&plotly_js(), Effort::Most))
 }
 
 /// plotly.js, which the crate carries. What follows it there, MathJax, is not wanted: it would
@@ -187,7 +180,7 @@ fn body(reports: &[Report<'_>], views: &[View<'_>], title: &str) -> Markup {
             @if has_results {
                 (findings(reports, views))
                 (words::notes(runs, views))
-                @if !overlays.is_empty() { (comparison(&overlays)) }
+                @if !overlays.is_empty() { (comparison(&overlays, reports)) }
                 (scores(views))
                 (tables::layers_section(reports))
                 (items::section(views))
@@ -241,15 +234,16 @@ fn findings(reports: &[Report<'_>], views: &[View<'_>]) -> Markup {
     }
 }
 
-fn comparison(overlays: &[(TaskName, Vec<Figure>)]) -> Markup {
+fn comparison(overlays: &[(TaskName, Vec<Figure>)], reports: &[Report<'_>]) -> Markup {
     html! {
         section #comparison {
             h2 { "Comparison" }
-            p.muted { "A panel for each manipulation, a line for each variant; its clean score is dashed in the same colour." }
+            p.muted { "A panel for each manipulation, in its colour. Models are told apart by line style and mark; the thin grey line of a model's style is its clean score." }
             @for (task, figures) in overlays {
                 h3 { (task) }
                 div.panels { @for figure in figures { (figure) } }
             }
+            @for figure in reports.iter().enumerate().filter_map(overlays::drift) { (figure) }
         }
     }
 }

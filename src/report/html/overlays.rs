@@ -1,22 +1,30 @@
 //! Variants over one another.
 
 use maud::html;
-use plotly::common::{DashType, HoverInfo, Line, Mode};
+use plotly::common::{HoverInfo, Line, Marker, Mode};
 use plotly::layout::{Axis, HoverMode};
 use plotly::{Layout, Plot, Scatter};
+use plotters::style::Color;
 
 use super::View;
 use super::figures::{
-    Figure, Look, add_curve, drawn, file_name, holds_axis, layer_axes, rgba, score_axis,
+    Figure, Look, add_curve, dash, drawn, file_name, holds_axis, layer_axes, rgba, score_axis,
+    symbol,
 };
 use super::marks::add_strip;
 use crate::intervention::Kind;
-use crate::report::figure::{ceiling, hex, label};
-use crate::report::overlay::VARIANT_COLOURS;
+use crate::report::drift::compared;
+use crate::report::figure::{ceiling, colour, hex, label};
+use crate::report::findings::Report;
+use crate::report::grid::drift_text;
+use crate::report::lines::Style;
 use crate::report::series::{Curve, TaskSeries};
 use crate::tasks::TaskName;
 
-/// Where there are several variants: for each task a panel a manipulation, a line a variant.
+/// Clean scores, which are no manipulation's.
+const GREY: (u8, u8, u8) = (128, 128, 128);
+
+/// Where there are several variants: for each task a panel a manipulation, a line style a variant.
 pub(super) fn overlays(views: &[View<'_>]) -> Vec<(TaskName, Vec<Figure>)> {
     if views.len() < 2 {
         return Vec::new();
@@ -40,6 +48,62 @@ pub(super) fn overlays(views: &[View<'_>]) -> Vec<(TaskName, Vec<Figure>)> {
         (task, figures.collect::<Vec<Figure>>())
     });
     tasks.filter(|(_, figures)| !figures.is_empty()).collect()
+}
+
+/// The drift of models' states from the first one's, a line style a model.
+pub(super) fn drift((n, report): (usize, &Report<'_>)) -> Option<Figure> {
+    let compared = compared(report.run);
+    let highest = compared.iter().flat_map(|(_, _, drift)| &drift.layers);
+    let highest = highest.map(|layer| layer.error).fold(1e-6, f64::max);
+    let layers = compared
+        .iter()
+        .map(|(.., drift)| drift.layers.len())
+        .max()?;
+    let mut plot = Plot::new();
+    plot.add_trace(holds_axis(0.0));
+    for (number, name, drift) in &compared {
+        let style = Style::of(*number);
+        let (x, y): (Vec<f64>, Vec<f64>) = drift
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(layer, drift)| (layer as f64, drift.error))
+            .unzip();
+        let colour = rgba(GREY, 1.0);
+        let marker = Marker::new().symbol(symbol(style.mark)).size(7);
+        let line = Line::new().width(2.0).dash(dash(style.dash));
+        plot.add_trace(
+            Scatter::new(x, y)
+                .name(drawn(name))
+                .mode(Mode::LinesMarkers)
+                .line(line.color(colour.clone()))
+                .marker(marker.color(colour))
+                .custom_data(drift.layers.iter().map(drift_text).collect())
+                .hover_template("%{customdata}"),
+        );
+    }
+    let axis = Axis::new()
+        .title("difference, share of the state")
+        .range(vec![0.0, 1.05 * highest])
+        .tick_format(".2~%");
+    plot.set_layout(
+        layer_axes(Layout::new(), layers as u32)
+            .y_axis(axis)
+            .hover_mode(HoverMode::XUnified),
+    );
+    let (_, _, first) = compared.first()?;
+    Some(Figure {
+        heading: html! { "Drift of the states entering a layer, against " (report.run.variants[0].label) },
+        title: "drift of the states entering a layer".into(),
+        file: file_name(&["drift", &(n + 1).to_string()]),
+        note: format!(
+            "Clean runs of {} prompts, {} tokens in all: the length of the difference as a share of the first model's state, and in brackets the cosine. The first model in another batch is what rounding does.",
+            first.prompts, first.tokens
+        ),
+        plot,
+        class: "overlay drift",
+        rows: 0,
+    })
 }
 
 fn overlay(views: &[View<'_>], task: TaskName, kind: Kind) -> Option<Figure> {
@@ -70,12 +134,12 @@ fn overlay(views: &[View<'_>], task: TaskName, kind: Kind) -> Option<Figure> {
             true => f64::from(layer),
             false => 100.0 * f64::from(layer) / layers,
         };
-        let dashes = [DashType::Solid, DashType::Dot, DashType::DashDot];
         let look = Look {
             name: drawn(&view.name),
             group: &n.to_string(),
-            colour: VARIANT_COLOURS[n % VARIANT_COLOURS.len()],
-            dash: dashes[n / VARIANT_COLOURS.len() % dashes.len()].clone(),
+            colour: colour(kind).rgb(),
+            style: Style::of(*n),
+            marked: true,
             names_layers: !alike,
         };
         let end = if alike { layers - 0.5 } else { 100.0 };
@@ -86,8 +150,8 @@ fn overlay(views: &[View<'_>], task: TaskName, kind: Kind) -> Option<Figure> {
                 .mode(Mode::Lines)
                 .line(
                     Line::new()
-                        .color(rgba(look.colour, 0.8))
-                        .dash(DashType::Dash)
+                        .color(rgba(GREY, 1.0))
+                        .dash(dash(look.style.dash))
                         .width(1.0),
                 )
                 .hover_info(HoverInfo::Skip),

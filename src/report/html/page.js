@@ -204,10 +204,10 @@
 
   // ---- single items ----
 
-  function browse() {
+  async function browse() {
     const browser = $(".browser");
     if (!browser) return;
-    const { texts, tasks, variants } = JSON.parse($("#item-data").textContent);
+    const { texts, tasks, variants } = JSON.parse(await unpacked("#item-data"));
     const control = (name) => $(`[name="${name}"]`, browser);
     const list = $(".list", browser);
     const itemBox = $(".item", browser);
@@ -263,7 +263,7 @@
       const shown = ofTask().filter((item) => {
         const right = Boolean(item.clean && item.clean[3]);
         if (show !== "all" && right !== (show === "right")) return false;
-        const within = [item.name, item.prompt, item.answer, ...(item.clean ? [item.clean[1]] : [])];
+        const within = [item.title, item.name, item.prompt, item.answer, ...(item.clean ? [item.clean[1]] : [])];
         return !wanted || within.some((n) => texts[n].toLowerCase().includes(wanted));
       });
       $(".count", browser).textContent = `${shown.length} of ${ofTask().length} items`;
@@ -274,7 +274,7 @@
       list.replaceChildren(...shown.map((item) => {
         const button = element("button");
         button.type = "button";
-        const label = element("span", texts[item.name]);
+        const label = element("span", texts[item.title]);
         label.append(" ", element("i", texts[item.answer]));
         button.append(label);
         if (item.clean) {
@@ -299,8 +299,9 @@
       itemBox.hidden = !item;
       if (!item) return;
       const task = tasks[item.task];
-      $("h3", itemBox).textContent = texts[item.name];
+      $("h3", itemBox).textContent = texts[item.title];
       const facts = [["right answer", texts[item.answer]]];
+      if (item.name !== item.title) facts.unshift(["item", texts[item.name]]);
       if (item.donor !== null) facts.push(["donor\u2019s answer", texts[item.donor]]);
       if (item.clean) facts.push(["clean answer", said(texts[item.clean[1]])]);
       if (item.again && item.clean && item.again[1] !== item.clean[1]) {
@@ -349,20 +350,45 @@
     showTasks();
   }
 
-  /** plotly.js, which the page carries deflated. */
-  async function unpack() {
-    const bytes = Uint8Array.from(atob($("#plotly").textContent), (c) => c.charCodeAt(0));
-    const code = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  /**
+   * A text that the page carries deflated, seven bits a character. A character from 256 up is one
+   * of three that cannot stand in a page, and the seven bits behind it.
+   */
+  async function unpacked(name) {
+    const { dataset, textContent: text } = $(name);
+    const bytes = new Uint8Array(Number(dataset.bytes));
+    let at = 0;
+    let held = 0;
+    let bits = 0;
+    const put = (seven) => {
+      held = (held << 7) | seven;
+      bits += 7;
+      if (bits < 8) return;
+      bits -= 8;
+      bytes[at] = held >> bits;
+      at += 1;
+      held &= (1 << bits) - 1;
+    };
+    for (let n = 0; n < text.length; n += 1) {
+      const code = text.charCodeAt(n);
+      if (code >= 256) put([0, 13, 60][(code - 256) >> 7]);
+      put(code & 127);
+    }
+    const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Response(plain).text();
+  }
+
+  async function loadPlotly() {
+    const code = await unpacked("#plotly");
     const script = document.createElement("script");
     script.nonce = NONCE;
-    script.textContent = await new Response(code).text();
+    script.textContent = code;
     document.head.append(script);
   }
 
-  browse();
-  unpack().then(() => drawAll(), () => {
-    for (const { canvas } of figures) {
-      canvas.textContent = "This browser cannot unpack the figures (it is older than 2023). The tables hold the same numbers.";
-    }
+  const old = "This browser is older than 2023 and cannot unpack what belongs here. The tables hold the same numbers.";
+  browse().catch(() => $("#items").append(old));
+  loadPlotly().then(() => drawAll(), () => {
+    for (const { canvas } of figures) canvas.textContent = old;
   });
 })();

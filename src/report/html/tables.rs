@@ -7,8 +7,8 @@ use super::words::folder_name;
 use super::{View, task_heading};
 use crate::report::findings::Report;
 use crate::report::grid::{
-    DIFFERENCE_TITLE, Grid, LAYERS_TITLE, LOSS_TITLE, MODELS_TITLE, difference_grid, layer_grids,
-    layers_grid, loss_grid, models_grid, noise_grid,
+    DIFFERENCE_TITLE, DRIFT_TITLE, Grid, LAYERS_TITLE, LOSS_TITLE, MODELS_TITLE, difference_grid,
+    drift_grid, layer_grids, layers_grid, loss_grid, models_grid, noise_grid,
 };
 use crate::report::table::floor_line;
 
@@ -62,6 +62,10 @@ pub(super) fn layers_section(reports: &[Report<'_>]) -> Markup {
                 @let differences = difference_grid(report);
                 @if !differences.rows.is_empty() {
                     (table(&heading(DIFFERENCE_TITLE), &file_name(&["differences", &n]), &differences))
+                }
+                @let drift = drift_grid(report.run);
+                @if !drift.rows.is_empty() {
+                    (table(&heading(DRIFT_TITLE), &file_name(&["drift", &n]), &drift))
                 }
             }
         }

@@ -17,7 +17,8 @@ use facts::firsts;
 use super::connection::{Reading, to_read};
 use super::layout::has_column;
 use super::notes::OfShard;
-use super::read::{parameters, specs_of};
+use super::read::specs_of;
+use super::rows::parameters;
 use super::{Machines, Notes, Store, StoreError, database};
 use crate::experiment::{GridError, Spec, Variant};
 

@@ -1,6 +1,8 @@
 //! Follows a sweep on stderr, as a bar on a terminal and as a line now and then elsewhere, and
 //! stops it on a signal: the first one once the unit at hand is stored, the second one at once.
 
+mod state;
+
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +21,7 @@ use crate::runtime::is_ignored;
 use crate::shown::visible;
 use crate::sweep::Progress;
 use crate::tasks::TaskName;
+use state::{Phase, State};
 
 /// The program was told to stop.
 #[derive(Debug, thiserror::Error)]
@@ -46,155 +49,6 @@ pub struct Follow {
     pub model: Option<Arc<ModelFiles>>,
     /// When the time that the sweep may take is over.
     until: Option<Instant>,
-}
-
-/// What is known of the run, shared with the thread that waits for signals.
-#[derive(Default)]
-struct State {
-    bar: Option<ProgressBar>,
-    /// What is being done.
-    phase: Phase,
-    /// Of the whole run, once it is open: results to be stored in all, where that is known, and
-    /// stored.
-    run: Option<(Option<usize>, usize)>,
-    /// How far a sweep has come that stops when it knows: what is left is left of a step then.
-    step: Option<String>,
-    /// Of the variant at hand.
-    all: Amount,
-    stored: Amount,
-    speed: Speed,
-    /// Whether to stop, and what to end with then.
-    stopping: Option<u8>,
-    last_line: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Default)]
-enum Phase {
-    /// Nothing that would be lost.
-    #[default]
-    Idle,
-    /// A unit, with so many of its results computed.
-    Unit(Amount, usize),
-    /// Everything is stored, and the report is written.
-    Report,
-}
-
-/// Work in a second.
-#[derive(Clone, Copy, Default)]
-struct Speed {
-    /// Measured before the first unit.
-    before: Option<f64>,
-    /// When the units began, and what was stored then.
-    since: Option<(Instant, f64)>,
-}
-
-impl State {
-    /// What is computed of the unit at hand and not stored.
-    fn in_hand(&self) -> Amount {
-        match self.phase {
-            Phase::Unit(unit, results) => Amount {
-                results,
-                work: unit.work * results as f64 / unit.results.max(1) as f64,
-            },
-            _ => Amount::default(),
-        }
-    }
-
-    fn speed(&self) -> Option<f64> {
-        let measured = self.speed.since.and_then(|(since, stored)| {
-            let work = self.stored.work - stored + self.in_hand().work;
-            let seconds = since.elapsed().as_secs_f64();
-            let tells = self.speed.before.is_none() || work >= TELLS * self.all.work;
-            (tells && work > 0.0 && seconds > 0.0).then(|| work / seconds)
-        });
-        measured.or(self.speed.before)
-    }
-
-    fn time(&self, work: f64) -> Option<Duration> {
-        let seconds = work.max(0.0) / self.speed()?;
-        Duration::try_from_secs_f64(seconds).ok()
-    }
-
-    /// How far the variant has come, in words.
-    fn line(&self) -> String {
-        let in_hand = self.in_hand();
-        let mut line = format!(
-            "{} of {} results stored",
-            self.stored.results, self.all.results
-        );
-        if in_hand.results > 0 {
-            line.push_str(&format!(", {} in hand", in_hand.results));
-        }
-        if let Some((since, _)) = self.speed.since {
-            line.push_str(&format!(", {} gone", short(since.elapsed())));
-        }
-        let left = self.all.work - self.stored.work - in_hand.work;
-        if let Some(left) = self.time(left) {
-            line.push_str(&format!(", about {} left", short(left)));
-            if self.step.is_some() {
-                line.push_str(" of this step");
-            }
-        }
-        if let Some(told) = &self.step {
-            line.push_str(&format!("; {told}"));
-        }
-        line
-    }
-
-    /// What to say to the first signal; `None` where nothing is worth waiting for.
-    fn waits(&self) -> Option<String> {
-        match self.phase {
-            Phase::Idle => None,
-            Phase::Report => Some(
-                "everything is stored and the report is being written; Ctrl-C again stops at once"
-                    .into(),
-            ),
-            Phase::Unit(unit, done) => {
-                let most = self.time(unit.work * LONGER);
-                let most = most.map_or("its time is not known yet".into(), |most| {
-                    format!("at most about {}", short(most))
-                });
-                Some(format!(
-                    "stopping once the {} results that are computed together are stored ({most}; {done} are computed); Ctrl-C again stops at once and loses them",
-                    unit.results
-                ))
-            }
-        }
-    }
-
-    /// What a stop leaves and what it loses.
-    fn leaves(&self) -> String {
-        let lost = match self.in_hand().results {
-            0 => String::new(),
-            n => format!(", {n} that were computed are lost"),
-        };
-        match self.run {
-            Some((all, stored)) => {
-                let of = all.map_or(String::new(), |all| format!(" of {all}"));
-                format!(
-                    "interrupted: {stored}{of} results are stored{lost}; repeat the command to go on where it stopped"
-                )
-            }
-            None => "interrupted before anything was computed".into(),
-        }
-    }
-}
-
-/// The share of the work that must be done before its speed is believed rather than the one
-/// measured before: a unit's first result waits for clean runs and donors.
-const TELLS: f64 = 0.02;
-/// A unit may take longer than its work says by so much.
-const LONGER: f64 = 1.5;
-
-/// A time as people say it: `8s`, `3m20s`, `5h10m`, `12 days`.
-fn short(time: Duration) -> String {
-    let seconds = time.as_secs_f64().ceil() as u64;
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3600..172_800 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 impl Follow {
@@ -232,6 +86,20 @@ impl Follow {
     /// The run is open: it has so many results in all, where that is known, and so many are stored.
     pub fn opened(&self, all: Option<usize>, stored: usize) {
         self.state().run = Some((all, stored));
+    }
+
+    /// The `n`-th of `of` models begins, counted from 1; `later` is the work that is left of those
+    /// after it, where it is known.
+    pub fn of_models(&self, n: usize, of: usize, later: Option<f64>) {
+        let mut state = self.state();
+        state.model = (of > 1).then_some((n, of));
+        state.later = later;
+        state.step = None;
+    }
+
+    /// The work of the model that has run.
+    pub fn work(&self) -> f64 {
+        self.state().all.work
     }
 
     /// Everything is stored, and the report is being written.
@@ -362,10 +230,7 @@ impl Progress for Follow {
         if let Phase::Unit(_, done) = &mut self.state().phase {
             *done += 1;
         }
-        let title = task
-            .built_in()
-            .map_or(item.to_string(), |of| of.title(item));
-        self.show(format!("{task} {title}"));
+        self.show(format!("{task} {}", task.title(item, "")));
     }
 
     fn stored(&mut self) {
