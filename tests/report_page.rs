@@ -9,6 +9,7 @@ use midlayer::experiment::{ModelIdentity, Outside, Spec, Treatment};
 use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::report::{Options, Report, html};
 use midlayer::runtime::{ContextOptions, Facts, Weights};
+use midlayer::stats::{Margin, Until};
 use midlayer::store::{Planned, ResultRow, StoredItem, StoredRun, StoredVariant};
 use midlayer::tasks::{TaskName, TaskSpec};
 
@@ -270,6 +271,25 @@ fn it_says_what_was_run_and_found() {
         (&first[5], &first[6]),
         (&serde_json::Value::Null, &0.25.into())
     );
+}
+
+/// A sweep that was to find the half-way layer alone has tested no loss, which is not the same as
+/// that none was shown.
+#[test]
+fn what_was_not_asked_for_is_not_told_as_not_shown() {
+    let told = |ignorable| {
+        let mut asked = variant("m", &[TaskName::Capitals]);
+        asked.spec.until = Some(Until {
+            half_way: Some(0.25),
+            ignorable,
+        });
+        own_part(&page(&[run("runs/a", vec![asked])]))
+    };
+    let alone = told(None);
+    assert!(alone.contains("<td>not tested</td>") && !alone.contains("not shown"));
+    assert!(!alone.contains("Mean loss against the clean run"));
+    let both = told(Some(Margin::DEFAULT));
+    assert!(!both.contains("not tested") && both.contains("Mean loss against the clean run"));
 }
 
 #[test]

@@ -320,7 +320,7 @@ fn markdown_variant(text: &mut String, report: &Report<'_>, n: usize) {
             markdown_grid(&mut tables, &grid);
         }
         let findings: Vec<&Finding> = report.of(n, task.task).collect();
-        if !findings.is_empty() {
+        if findings.iter().any(|f| f.tells_losses()) {
             writeln!(tables, "The {LOSS_TITLE}:\n").expect("a String");
             markdown_grid(&mut tables, &loss_grid(&findings));
         }

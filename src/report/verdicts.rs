@@ -86,10 +86,17 @@ impl Finding {
         }
     }
 
+    /// Whether losses were tested at any layer.
+    pub(super) fn tells_losses(&self) -> bool {
+        !self.ignorable.by_layer.is_empty()
+    }
+
     /// The layer from which up it can be ignored, for a table.
     pub(super) fn ignorable_text(&self) -> String {
         match self.ignorable.from {
             Some(layer) => layer.to_string(),
+            // As where a sweep was to find the half-way layer alone.
+            None if !self.tells_losses() => "not tested".into(),
             None => "not shown".into(),
         }
     }

@@ -90,7 +90,7 @@ pub(super) fn numbers_section(views: &[View<'_>]) -> Markup {
                             (table(part.title, &file, &part.grid))
                         }
                         @let findings = view.findings(task.task);
-                        @if !findings.is_empty() {
+                        @if findings.iter().any(|f| f.tells_losses()) {
                             @let file = file_name(&["loss", &number, &task.task.to_string()]);
                             (table(&heading(LOSS_TITLE), &file, &loss_grid(&findings)))
                         }
