@@ -40,9 +40,7 @@
   function dressedTrace(trace, look) {
     const t = structuredClone(trace);
     if (t.type === "heatmap") {
-      // Numbers without a sign for percent, which the heading names: many layers stand side by side.
-      const numbers = t.z.map((row) => row.map((z) => (100 * z).toFixed(0)));
-      return { ...t, colorscale: look.heat, xgap: 1, ygap: 2, customdata: numbers, texttemplate: "%{customdata}", textfont: { size: 11 } };
+      return { ...t, colorscale: look.heat, xgap: 1, ygap: 2, texttemplate: "%{z:.0%}", textfont: { size: 11 } };
     }
     if (t.legendgroup === "clean") {
       t.line = { ...t.line, color: look.ink };
@@ -109,7 +107,7 @@
     const data = figure.plot.data.map((trace) => dressedTrace(trace, look()));
     // Text that has no room is told by the pointer alone.
     const heat = data.find((trace) => trace.type === "heatmap");
-    if (heat && (width - 80) / heat.x.length < 22) delete heat.texttemplate;
+    if (heat && (width - 80) / heat.x.length < 32) delete heat.texttemplate;
     Plotly.react(figure.canvas, data, layout, CONFIG);
   }
 
