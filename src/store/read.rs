@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::connection::to_read;
+use super::layout::has_column;
 use super::machine::machines;
 use super::notes::Planned;
 use super::rows::{ResultRow, parameters, rows, treatment};
