@@ -309,7 +309,7 @@ fn try_generates() {
         "clean until step 3"
     );
     assert_eq!(json_lines(place.run(&prompt_only)).len(), 2);
-    one_line_error(1, "leave --chat out")(place.run(&format!("{base} --chat")));
+    one_line_error(1, "ask without one (--chat)")(place.run(&format!("{base} --chat")));
 }
 
 /// A program that was built for another processor says so, wherever it meets the instruction.

@@ -36,7 +36,7 @@ pub struct MapArgs {
     #[arg(
         long,
         conflicts_with_all = [
-            "manipulate", "site", "kv", "seed", "foil", "kl", "from", "corrupt", "corrupt_by",
+            "manipulate", "site", "seed", "foil", "kl", "from", "corrupt", "corrupt_by",
             "direction", "mean_of",
         ],
         long_help = LENS,
