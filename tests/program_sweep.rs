@@ -284,7 +284,7 @@ fn items_that_cannot_be_used_are_counted_and_told() {
     std::fs::write(place.path("none.json"), file(&none)).unwrap();
     let base =
         "sweep -m tiny.gguf -t 1 -c 1024 --task squad --limit 4 --manipulate freeze --layers 2";
-    let reason = "it does not fit the context, raise -c";
+    let reason = "it does not fit the context (-c)";
     let line = format!("{base} --data squad=none.json --out none");
     for dry in ["", " --dry-run"] {
         let text = format!("squad: no item can be used of 3: {reason} (3)");
@@ -301,7 +301,7 @@ fn items_that_cannot_be_used_are_counted_and_told() {
         .stderr(contains("no half-way layer can be given"));
     let report = std::fs::read_to_string(place.path("mixed/report.md")).unwrap();
     assert!(
-        report.contains(&format!("squad, items left out: 4: {reason} (4)")),
+        report.contains("squad, items left out: 4: it does not fit the context (\\`n_ctx\\`) (4)"),
         "{report}"
     );
     assert_eq!(place.rows("mixed").len(), 4 * 3);
@@ -386,7 +386,7 @@ fn a_sweep_that_cannot_begin_leaves_nothing() {
     let place = Place::new();
     let sweep =
         "sweep -m tiny.gguf --task capitals --manipulate freeze --layers 1 --limit 2 --out run";
-    one_line_error(1, "raise -c")(place.run(&format!("{sweep} -c 20")));
+    one_line_error(1, "(-c)")(place.run(&format!("{sweep} -c 20")));
     assert!(!place.path("run").exists());
     let data =
         "sweep -m tiny.gguf --task squad --manipulate freeze --data squad=none.json --out run";

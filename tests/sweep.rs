@@ -288,7 +288,7 @@ fn nothing_to_run_is_an_error_with_the_reasons() {
     assert!(matches!(error, SweepError::NoItem { .. }), "{text}");
     assert!(text.starts_with("math: no item can be used of "), "{text}");
     assert!(
-        text.contains("it does not fit the context, raise -c ("),
+        text.contains("it does not fit the context (`n_ctx`) ("),
         "{text}"
     );
 }

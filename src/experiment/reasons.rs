@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Reasons with how many items have each, the most frequent first, as
-/// `it does not fit the context, raise -c (12), it has no answer (1)`.
+/// `it does not fit the context (12), it has no answer (1)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reasons(Vec<(String, usize)>);
 
