@@ -215,7 +215,7 @@ fn question<'q>(
 /// The tokens to corrupt; what is wrong with them is wrong with their own option.
 fn to_corrupt(selector: &TokenSelector, prompt: &Prompt) -> Result<PositionSet, Usage> {
     let found = selector.positions(prompt);
-    found.map_err(|error| Usage(error.to_string().replace("--tokens", "--corrupt")))
+    found.map_err(|error| Usage(error.to_string().replace("`tokens`", "--corrupt")))
 }
 
 fn measure(args: &MapArgs, engine: &mut Planned, prompt: &Prompt) -> anyhow::Result<Measure> {
