@@ -513,7 +513,6 @@ fn drifts(run: &StoredRun) {
     };
     for drift in &drifts {
         assert_eq!((drift.prompts, drift.layers.len()), (8, 4), "{drift:?}");
-        assert_eq!(drift.tokens, rounding.tokens);
         assert!(drift.tokens > 8 && drift.kl >= 0.0, "{drift:?}");
     }
     assert_eq!(cache.layers[0].error, 0.0);

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// How far a variant's hidden states are from those of the run's first variant, in clean runs of
-/// the same prompts. The first variant's own is what rounding does: its prompts without their
-/// last token, which makes another batch, against the whole ones.
+/// the same prompts. The first variant's own is what rounding does: the first tokens of its
+/// prompts in a batch of few rows, and the last one in a batch of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
     /// Prompts.

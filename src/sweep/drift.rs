@@ -13,6 +13,9 @@ const PROMPTS: usize = 8;
 /// Tokens of each at most, evenly spread.
 const TOKENS: usize = 8;
 
+/// Rows of the small batch that shows what rounding does.
+const FEW: usize = 7;
+
 /// What the first variant leaves of its prompts.
 pub struct Base {
     prompts: Vec<Kept>,
@@ -26,8 +29,8 @@ struct Kept {
 }
 
 impl Base {
-    /// Runs the first variant's prompts, and what rounding makes of them: the same prompts
-    /// without their last token, and with that token in a batch of its own.
+    /// Runs the first variant's prompts, and what rounding makes of them: their first tokens in a
+    /// batch of few rows, which meets other kernels, and the last token in a batch of its own.
     ///
     /// # Errors
     /// The engine's.
@@ -39,16 +42,18 @@ impl Base {
         let mut sums = Sums::default();
         for tokens in chosen(prepared) {
             let positions = spread(tokens.len());
+            let few = FEW.min(tokens.len() - 1);
+            let first: Vec<u32> = (0..few as u32).collect();
             let kept = Kept {
-                states: states(engine, &tokens, &positions)?,
+                states: states(engine, &tokens, &[&positions[..], &first].concat())?,
                 logits: logits(engine, &tokens, vec![])?,
                 positions,
                 tokens,
             };
             let last = kept.tokens.len() - 1;
-            let shorter = states(engine, &kept.tokens[..last], &kept.positions)?;
+            let shorter = states(engine, &kept.tokens[..few], &first)?;
             let apart = logits(engine, &kept.tokens, vec![last])?;
-            sums.add(&kept, &shorter, &apart, engine.facts().n_layer);
+            sums.add(&kept, &first, &shorter, &apart, engine.facts().n_layer);
             prompts.push(kept);
         }
         Ok((Base { prompts }, sums.drift()))
@@ -73,7 +78,8 @@ impl Base {
         for kept in same {
             let states = states(engine, &kept.tokens, &kept.positions)?;
             let logits = logits(engine, &kept.tokens, vec![])?;
-            sums.add(kept, &states, &logits, engine.facts().n_layer);
+            let n_layer = engine.facts().n_layer;
+            sums.add(kept, &kept.positions, &states, &logits, n_layer);
         }
         Ok(sums.drift())
     }
@@ -141,10 +147,17 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, kept: &Kept, states: &States, logits: &[f32], n_layer: u32) {
+    fn add(
+        &mut self,
+        kept: &Kept,
+        positions: &[u32],
+        states: &States,
+        logits: &[f32],
+        n_layer: u32,
+    ) {
         self.layers.resize(n_layer as usize, LayerDrift::default());
         self.unlike |= logits.len() != kept.logits.len();
-        for &position in &kept.positions {
+        for &position in positions {
             for (layer, sum) in (0..n_layer).zip(&mut self.layers) {
                 let pair = (
                     kept.states.get(layer, position),

@@ -91,14 +91,14 @@ pub(super) fn drift((n, report): (usize, &Report<'_>)) -> Option<Figure> {
             .y_axis(axis)
             .hover_mode(HoverMode::XUnified),
     );
-    let (_, _, first) = compared.first()?;
+    let (_, _, told) = compared.last()?;
     Some(Figure {
         heading: html! { "Drift of the states entering a layer, against " (report.run.variants[0].label) },
         title: "drift of the states entering a layer".into(),
         file: file_name(&["drift", &(n + 1).to_string()]),
         note: format!(
             "Clean runs of {} prompts, {} tokens in all: the length of the difference as a share of the first model's state, and in brackets the cosine. The first model in another batch is what rounding does.",
-            first.prompts, first.tokens
+            told.prompts, told.tokens
         ),
         plot,
         class: "overlay drift",
