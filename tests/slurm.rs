@@ -23,6 +23,9 @@ const SWEEP: &str = "sweep -m tiny.gguf --task math --shots 0 --limit 160 --mani
 
 const PARTS: &str = "--parts 4 --cpus 1 --memory 300 --time 10";
 
+/// What is done to a SLURM's jobs, and looked at afterwards.
+type Step = fn(&Slurm<'_>);
+
 /// A SLURM, until it is dropped.
 struct Slurm<'p> {
     place: &'p Place,
@@ -144,7 +147,7 @@ fn whatever_happens_to_jobs_the_parts_are_the_run() {
     let place = Place::new();
     let slurm = Slurm::start(&place);
     place.run(&format!("{SWEEP} -t 1 --out whole")).success();
-    let steps: [(&str, fn(&Slurm<'_>)); 7] = [
+    let steps: [(&str, Step); 7] = [
         ("an array of four", an_array_is_the_run),
         ("cancelled", a_cancelled_task_is_resubmitted),
         ("requeued", a_requeued_task_goes_on),
