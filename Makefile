@@ -105,8 +105,13 @@ api:
 # mdBook is a program of its own, built once for all checkouts.
 docs: setup api
 	@command -v mdbook >/dev/null || env -u CARGO_TARGET_DIR -u RUSTFLAGS cargo install --locked mdbook
-	mdbook build docs --dest-dir $(CARGO_TARGET_DIR)/book
-	@echo "the book: $(CARGO_TARGET_DIR)/book/index.html"
+	rm -rf $(CARGO_TARGET_DIR)/book
+	mdbook build docs --dest-dir $(CARGO_TARGET_DIR)/book/docs
+	# What pages point to outside of docs/.
+	mkdir $(CARGO_TARGET_DIR)/book/plugin
+	cp -R examples $(CARGO_TARGET_DIR)/book/
+	cp -R plugin/include plugin/examples $(CARGO_TARGET_DIR)/book/plugin/
+	@echo "the book: $(CARGO_TARGET_DIR)/book/docs/index.html"
 
 bench: build
 	$(MIDLAYER) pull smollm2-135m
