@@ -211,7 +211,7 @@ impl Making<'_> {
     }
 
     /// What takes the subject's place: what the record names, or else the next record's subject
-    /// that has as many tokens and another answer.
+    /// that is another one, has as many tokens and another answer.
     fn swap(
         &self,
         record: &Record,
@@ -235,7 +235,7 @@ impl Making<'_> {
             }
         }
         Ok(Err(
-            "no other record's subject has as many tokens and another answer".into(),
+            "no other record has another subject of as many tokens and another answer".into(),
         ))
     }
 
@@ -252,6 +252,10 @@ impl Making<'_> {
             Ok(donor) => donor,
             Err(reason) => return Ok(Err(reason)),
         };
+        // Records may be about the same thing in other words, with other answers.
+        if donor.tokens == prompt.tokens {
+            return Ok(Err("the other subject is the same".into()));
+        }
         let from = within(&donor, other, &text).unwrap_or_default();
         let alike =
             from.len() == places.len() && from.iter().zip(places).all(|(a, b)| a.len() == b.len());
@@ -384,6 +388,27 @@ mod tests {
             places
         );
         assert_eq!(item.foils, std::slice::from_ref(&swap.answer));
+    }
+
+    #[test]
+    fn a_subject_is_not_swapped_for_itself() {
+        let again = THREE.replace("\"b\"", "\"d\"").replace("Rome", "Parigi");
+        let again = again
+            .replace("of Italy", "of France")
+            .replace("\"Italy", "\"France");
+        let (first, rest) = again.split_once('\n').unwrap();
+        let second = rest.lines().next().unwrap();
+        let italy = THREE.lines().nth(1).unwrap();
+        let set = set(
+            &format!("{first}\n{second}\n{italy}\n"),
+            "template = \"{question}\"",
+        );
+        let donors = set
+            .items
+            .iter()
+            .map(|item| &*item.swap.as_ref().unwrap().donor.text);
+        let (italy, france) = ("the capital of Italy is", "the capital of France is");
+        assert_eq!(donors.collect::<Vec<_>>(), [italy, italy, france]);
     }
 
     #[test]
