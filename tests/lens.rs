@@ -304,7 +304,7 @@ fn what_cannot_be_looked_at_is_told() {
         beyond,
         EngineError::Plan(PlanError::LayerOutOfRange { layer: 5, .. })
     ));
-    assert!(look(&[], &[0]).to_string().contains("(-p)"));
+    assert!(look(&[], &[0]).to_string().contains("(`prompt`)"));
     let long = look(&tokens(65), &[0]);
     assert!(matches!(
         long,

@@ -270,7 +270,7 @@ fn a_database_that_is_taken_away_is_missed_at_once() {
     let error = error.unwrap_err();
     let gone = matches!(&error, SweepError::Store(StoreError::Gone(path)) if *path == database);
     assert!(gone, "{error}");
-    assert!(error.to_string().contains("--out"));
+    assert!(error.to_string().contains("`out`"));
 }
 
 #[test]

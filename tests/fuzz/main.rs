@@ -84,8 +84,8 @@ fn fuzz(
 }
 
 /// The options that name files of data.
-const DATA: &str = "(--data ";
-const OWN: &str = "(--task mine=FILE)";
+const DATA: &str = "(`data` ";
+const OWN: &str = "(`task` mine=FILE)";
 
 /// A reader of task data: what it refuses, it refuses with the file and the option.
 fn reader<T, E: std::fmt::Display>(
