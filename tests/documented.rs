@@ -59,7 +59,7 @@ fn smaller(words: &[String]) -> Vec<String> {
                 let one = rest.next().expect("layers").parse::<u32>().is_ok();
                 put(if one { "2" } else { "1-3" });
             }
-            "--limit" | "-c" | "--data" => {
+            "--limit" | "-c" | "--data" | "--shots" => {
                 rest.next();
             }
             "--task" => {
