@@ -105,7 +105,7 @@ def hide(
     extent: str = "paper",
     site: str = "residual",
 ) -> Manipulation:
-    """Attention in the layers from k up is masked so that no later token sees the chosen ones; those that are not chosen stay as anchors (--tokens skip:1 keeps the first).
+    """Attention in the layers from k up is masked so that no later token sees the chosen ones; those that are not chosen stay as anchors.
 
     layers: the layers k (it acts from k up): a number, a range, a list, or '0-29+3';
         without it all at which it is defined, from 0 up.
@@ -198,7 +198,7 @@ def splice(
     extent: str = "paper",
     site: str = "residual",
 ) -> Manipulation:
-    """Keys and values of layer k become those of a scaffold text at the same positions (--site kv; with --from-step N once N tokens were generated).
+    """Keys and values of layer k become those of a scaffold text at the same positions; in generated text from a chosen step on.
 
     layers: the layers k (it acts at k alone): a number, a range, a list, or '0-29+3';
         without it all at which it is defined, from 0 up.
