@@ -392,7 +392,9 @@ mod tests {
 
     #[test]
     fn a_subject_is_not_swapped_for_itself() {
-        let again = THREE.replace("\"b\"", "\"d\"").replace("Rome", "Parigi");
+        let again = THREE
+            .replace("\"b\"", "\"d\"")
+            .replace("\"Rome\", \"Roma\"", "\"Parigi\"");
         let again = again
             .replace("of Italy", "of France")
             .replace("\"Italy", "\"France");
