@@ -12,7 +12,7 @@ use crate::intervention::Target;
 /// Why a graph is computed whole.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CutError {
-    /// See [`super::Edges::stray`].
+    /// See `graph.rs`.
     #[error(
         "node '{0}' writes to memory that is no K/V cache (recurrent state), so no part of the graph can be left out"
     )]
@@ -151,7 +151,7 @@ impl Cut {
     }
 
     /// Products of a weight and a value that the cut costs for each row, the head with the
-    /// vocabulary left out: it runs for rows with logits only, see [`super::Edges::head_products`].
+    /// vocabulary left out: it runs for rows with logits only, see `graph.rs`.
     /// What attention computes without weights is not counted.
     ///
     /// # Errors

@@ -227,7 +227,7 @@ impl Context {
         &self.model
     }
 
-    /// Has a [`Witness`] see what every decode leaves, from now on.
+    /// Has a `Witness` see what every decode leaves, from now on.
     pub fn call_witness(&self) {
         self.slot.call_witness();
     }
