@@ -8,6 +8,7 @@ use std::path::Path;
 
 use common::place::{Place, one_line_error};
 use common::rows::Copy;
+use midlayer::experiment::Drift;
 use midlayer::store::StoredRun;
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -36,6 +37,13 @@ fn same(one: &Path, other: &Path) {
         variants.map(|variant| variant.rows).collect::<Vec<_>>()
     };
     assert!(rows(one) == rows(other), "another order");
+    assert_eq!(drift(one), drift(other));
+}
+
+/// How far each model's states are from the first one's.
+fn drift(run: &Path) -> Vec<Option<Drift>> {
+    let variants = StoredRun::read(run).unwrap().variants.into_iter();
+    variants.map(|variant| variant.drift).collect()
 }
 
 #[test]
@@ -89,6 +97,24 @@ fn parts_in_any_order_are_the_run() {
         .success()
         .stderr(contains(format!("{of} results were there already")));
     place.run("runs --missing run").success().stdout("");
+}
+
+/// The first part compares all models, whichever of them it runs.
+#[test]
+fn the_first_part_compares_models_on_the_run_s_prompts() {
+    let place = Place::new();
+    let sweep = format!("{SWEEP} --cache-type f16,q8_0");
+    place.run(&format!("{sweep} --out whole")).success();
+    for number in [4, 2, 3, 1] {
+        place
+            .run(&format!("{sweep} --out run --shard {number}/4"))
+            .success();
+    }
+    place.run("merge run").success();
+    same(&place.path("run"), &place.path("whole"));
+    assert!(drift(&place.path("run")).iter().all(Option::is_some));
+    let second = drift(&place.path("run/shards/2-of-4"));
+    assert!(second.iter().all(Option::is_none));
 }
 
 #[test]

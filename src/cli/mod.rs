@@ -43,7 +43,7 @@ use crate::experiment::GridError;
 use crate::intervention::{LayerListError, PlanError};
 use crate::loading::{self, LoadError};
 use crate::models::ModelError;
-use crate::runtime::set_verbose;
+use crate::runtime::{ContextOptions, serve_rpc, set_verbose};
 use crate::store::tell_waits;
 use crate::sweep::SweepError;
 use crate::tasks::data::PARQUET_THREAD;
@@ -102,6 +102,7 @@ pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Runs(args) => runs::run(args),
         Command::Selftest(args) => selftest::run(&args),
         Command::Doctor => doctor::run(),
+        Command::RpcServer(args) => rpc_server(&args),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
         Command::Bench(args) => bench::run(args),
@@ -115,6 +116,15 @@ pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
     }
     output::say(&error.to_string());
     exit_code(&error)
+}
+
+/// Computes for other machines.
+fn rpc_server(args: &args::RpcServerArgs) -> anyhow::Result<()> {
+    let threads = args.threads.unwrap_or(ContextOptions::default().threads);
+    output::say(
+        "no authentication: whoever reaches this address may use this machine, and may do harm to it",
+    );
+    Ok(serve_rpc(&format!("{}:{}", args.host, args.port), threads)?)
 }
 
 /// Says whether a file loads.

@@ -14,7 +14,9 @@ use crate::models::{
     CACHE_VARIABLE, HubModel, Manifest, ModelFiles, Remember, cache_folder, requantized_copy,
     source,
 };
-use crate::runtime::{Context, ContextOptions, Level, Model};
+use crate::runtime::{
+    Context, ContextOptions, Device, Level, Model, ModelOptions, chosen, devices,
+};
 
 /// A loaded model and where it came from.
 pub struct Loaded {
@@ -23,8 +25,8 @@ pub struct Loaded {
     pub files: Arc<ModelFiles>,
     pub model: Arc<Model>,
     pub options: ContextOptions,
-    /// Layers put on a GPU, where asked for.
-    pub gpu_layers: Option<u32>,
+    /// How it was loaded.
+    pub load: ModelOptions,
 }
 
 impl Loaded {
@@ -46,10 +48,18 @@ impl Loaded {
         Ok(anatomy.expect("this context has a callback").clone())
     }
 
+    /// The devices besides the processor that have layers.
+    ///
+    /// # Errors
+    /// llama.cpp's.
+    pub fn devices(&self) -> anyhow::Result<Vec<Device>> {
+        computing(self.load.gpu_layers, self.load.devices.as_deref())
+    }
+
     /// The threads that compute, where no device does.
-    pub fn threads(&self) -> Option<u32> {
-        let device = self.gpu_layers.is_some_and(|layers| layers > 0);
-        (!device).then_some(self.options.threads)
+    pub fn threads(&self) -> anyhow::Result<Option<u32>> {
+        let alone = self.devices()?.is_empty();
+        Ok(alone.then_some(self.options.threads))
     }
 
     /// An engine by its strategy; `parallel` sequences at once for the planned one.
@@ -61,6 +71,16 @@ impl Loaded {
             }
         })
     }
+}
+
+/// The devices besides the processor that have layers under these settings.
+pub fn computing(layers: Option<u32>, names: Option<&[String]>) -> anyhow::Result<Vec<Device>> {
+    if layers == Some(0) {
+        return Ok(Vec::new());
+    }
+    let all = devices()?;
+    let numbers = chosen(names)?;
+    Ok(numbers.into_iter().map(|n| all[n].clone()).collect())
 }
 
 /// The model files that are asked for: several where commas separate them.
@@ -191,6 +211,8 @@ fn load_by(path: PathBuf, args: &ModelArgs, keep: Remember) -> anyhow::Result<Lo
 fn load_checked(path: PathBuf, args: &ModelArgs, keep: Remember) -> anyhow::Result<Loaded> {
     let settings = Settings {
         gpu_layers: args.n_gpu_layers,
+        devices: args.device.clone(),
+        rpc: args.rpc.clone(),
         context: context_options(args),
     };
     let tried = loading::load(&path, &settings, keep, &mut |text| say(text))?;
@@ -198,8 +220,8 @@ fn load_checked(path: PathBuf, args: &ModelArgs, keep: Remember) -> anyhow::Resu
         model: tried.model,
         files: tried.files,
         path,
+        load: settings.model(),
         options: settings.context,
-        gpu_layers: settings.gpu_layers,
     })
 }
 

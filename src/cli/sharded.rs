@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Usage;
 use super::args::SweepArgs;
 use super::output::say;
+use super::setup::computing;
 use crate::runtime::devices;
 use crate::shards::{Asked, ReadError, Shard, from_environment, not_merged, pieces, read};
 use crate::store::{Machine, OfShard, StoredRun};
@@ -78,18 +79,15 @@ pub fn take(shard: Shard, prepared: &mut [Prepared], out: &Path) -> anyhow::Resu
 /// What this process computes on.
 pub fn machine(args: &SweepArgs, threads: u32) -> anyhow::Result<Machine> {
     let devices = devices()?;
-    let is_processor = |backend: &str| ["CPU", "BLAS", "ACCEL"].contains(&backend);
     let processor = devices.iter().find(|device| device.backend == "CPU");
     let processor = processor.map_or("unknown", |device| device.description.trim());
-    let gpus = devices
+    let gpus = computing(args.model.n_gpu_layers, args.model.device.as_deref())?;
+    let gpus = gpus
         .iter()
-        .filter(|device| !is_processor(&device.backend));
-    let gpus: Vec<String> = gpus
-        .map(|device| format!("{} {}", device.backend, device.description.trim()))
-        .collect();
-    let backend = match args.model.n_gpu_layers {
-        Some(1..) if !gpus.is_empty() => gpus.join(" and "),
-        _ => "CPU".to_string(),
+        .map(|device| format!("{} {}", device.backend, device.description.trim()));
+    let backend = match gpus.collect::<Vec<_>>() {
+        gpus if gpus.is_empty() => "CPU".to_string(),
+        gpus => gpus.join(" and "),
     };
     Ok(Machine::here(processor, &backend, threads))
 }

@@ -3,12 +3,13 @@
 use crate::shown::renamed;
 
 /// Settings by the names that messages of the library write between backticks, and their options.
-const OPTIONS: [(&str, &str); 28] = [
+const OPTIONS: [(&str, &str); 30] = [
     ("answer", "--answer"),
     ("cache_k", "-ctk"),
     ("cache_v", "-ctv"),
     ("chat", "--chat"),
     ("data", "--data"),
+    ("device", "--device"),
     ("direction", "--direction FILE"),
     ("flash_attention", "-fa"),
     ("foil", "--foil"),
@@ -27,6 +28,7 @@ const OPTIONS: [(&str, &str); 28] = [
     ("out", "--out"),
     ("parse_special", "--parse-special"),
     ("prompt", "-p"),
+    ("rpc", "--rpc"),
     ("scaffold", "--scaffold FILE"),
     ("shard", "--shard"),
     ("site", "--site"),

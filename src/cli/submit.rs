@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use clap::Parser;
@@ -15,7 +15,8 @@ use super::command_line::word;
 use super::dry_run::of_parts;
 use super::output::{print, say};
 use super::setup::{Named, named_models};
-use crate::shards::slurm::Jobs;
+use crate::runtime::model_parts;
+use crate::shards::slurm::{Jobs, variable};
 use crate::shards::{Shard, Shards, list};
 
 pub fn run(args: &SubmitArgs) -> anyhow::Result<()> {
@@ -145,23 +146,22 @@ fn ready(sweep: &SweepArgs) -> Vec<String> {
 }
 
 /// Puts variables in the place of models, which stand for their copies on a node's own disk.
-fn scratch(sweep: &SweepArgs, words: &mut [String]) -> anyhow::Result<Vec<(String, String)>> {
-    let mut files: Vec<PathBuf> = Vec::new();
+/// Returns each model's files.
+fn scratch(sweep: &SweepArgs, words: &mut [String]) -> anyhow::Result<Vec<Vec<String>>> {
+    let mut copied = Vec::new();
     for named in named_models(&sweep.model)? {
         match named {
-            Named::File(file) => files.push(file),
+            Named::File(file) => {
+                let files = model_parts(&file)?;
+                copied.push(files.iter().map(|file| word(file.as_os_str())).collect());
+            }
             Named::Unmade { .. } | Named::Hub(_) => {
                 return Err(Usage("--scratch copies models that are here: make or fetch them first (midlayer quantize, midlayer pull, or a run of midlayer tokens)".into()).into());
             }
         }
     }
-    let copied: Vec<(String, String)> = (1..)
-        .zip(&files)
-        .map(|(n, file)| (word(file.as_os_str()), format!("MODEL_{n}")))
-        .collect();
-    let all: Vec<String> = copied
-        .iter()
-        .map(|(_, variable)| format!("${variable}"))
+    let all: Vec<String> = (1..=copied.len())
+        .map(|n| format!("${}", variable(n)))
         .collect();
     let models = format!("\"{}\"", all.join(","));
     let at = words

@@ -84,9 +84,10 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
     alike(&specs).iter().for_each(|notice| say(notice));
     let labels = labels(&specs);
     let left = work_left(&prepared, &mut store)?;
-    // The first model's states are kept while the others run, where one is still to be compared.
+    // The first model's states are kept while the others run, where one is still to be compared. Of
+    // parts, the first one compares them.
     let mut compares = false;
-    if variants.len() > 1 && part.is_none() {
+    if variants.len() > 1 && part.is_none_or(|part| part.number == 1) {
         for n in 0..variants.len() {
             compares |= !store.part(n).has_drift()?;
         }
@@ -99,7 +100,8 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
         _ => Comparison::First,
     };
     for (n, (prepared, file)) in prepared.iter().zip(sources).enumerate() {
-        if part.is_some() && prepared.amount().results == 0 {
+        let elsewhere = part.is_some() && prepared.amount().results == 0;
+        if elsewhere && !compares {
             continue;
         }
         if variants.len() > 1 {
@@ -123,15 +125,23 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
         loaded.options = spec.context.clone();
         let part = &mut store.part(n);
         let base = compares.then_some((&mut base, n == 0));
-        let result = run_variant(
-            &args,
-            &loaded,
-            prepared,
-            part,
-            &mut follow,
-            &comparison,
-            base,
-        );
+        let result = match elsewhere {
+            true => loaded
+                .engine_by(strategy, args.parallel)
+                .and_then(|mut engine| {
+                    compare_states(prepared, engine.as_mut(), part, &mut follow, base)?;
+                    Ok(Summary::default())
+                }),
+            false => run_variant(
+                &args,
+                &loaded,
+                prepared,
+                part,
+                &mut follow,
+                &comparison,
+                base,
+            ),
+        };
         follow.rest();
         match result {
             Ok(summary) => {
@@ -227,20 +237,23 @@ fn run_variant(
     };
     before_sweep(loaded, prepared, engine.as_mut(), part, wishes)?;
     let summary = sweep::run(prepared, engine.as_mut(), part, follow, comparison)?;
-    if let Some((base, first)) = base.filter(|_| !summary.spent) {
-        compare_states(prepared, engine.as_mut(), part, follow, (base, first))?;
-    }
+    let base = base.filter(|_| !summary.spent);
+    compare_states(prepared, engine.as_mut(), part, follow, base)?;
     Ok(summary)
 }
 
-/// Compares a model's states with those of the first one, which leaves them in `base`.
+/// Compares a model's states with those of the first one, which leaves them in `base`, where that
+/// is to be done.
 fn compare_states(
     prepared: &Prepared,
     engine: &mut dyn Engine,
     part: &mut Part<'_>,
     follow: &mut Follow,
-    (base, first): (&mut Option<Base>, bool),
+    base: Option<(&mut Option<Base>, bool)>,
 ) -> anyhow::Result<()> {
+    let Some((base, first)) = base else {
+        return Ok(());
+    };
     let measured = match base {
         _ if first => Base::new(prepared, engine).map(|(made, drift)| {
             *base = Some(made);

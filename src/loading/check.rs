@@ -59,14 +59,31 @@ pub enum CheckError {
 pub struct Settings {
     /// Layers put on a GPU; without a number llama.cpp's default.
     pub gpu_layers: Option<u32>,
+    /// The devices that they are put on; all without a name ([`ModelOptions`]).
+    pub devices: Option<Vec<String>>,
+    /// Servers on other machines.
+    pub rpc: Vec<String>,
     /// The context.
     pub context: ContextOptions,
+}
+
+impl Settings {
+    /// How the model is loaded.
+    pub fn model(&self) -> ModelOptions {
+        ModelOptions {
+            gpu_layers: self.gpu_layers,
+            devices: self.devices.clone(),
+            rpc: self.rpc.clone(),
+            unmapped: false,
+        }
+    }
 }
 
 /// What the process says when the file loads; what else it says is an error's text.
 const LOADS: &str = "loads";
 
-/// Loads a file in a process of its own, unless a model of the same contents went well before.
+/// Loads a file in a process of its own, unless a model of the same contents went well before, or
+/// servers on other machines are to compute.
 /// That it loads is noted where hashes are remembered.
 ///
 /// # Errors
@@ -78,6 +95,10 @@ pub fn check(
     keep: Remember,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), CheckError> {
+    // A server has one client at a time.
+    if !settings.rpc.is_empty() {
+        return Ok(());
+    }
     let stamp = Stamp::of(files, settings);
     if stamp.is_there() {
         return Ok(());
@@ -247,11 +268,7 @@ pub fn tried(file: &Path, settings: &str) -> Result<String, serde_json::Error> {
         std::process::exit(1);
     });
     let settings: Settings = serde_json::from_str(settings)?;
-    let options = ModelOptions {
-        gpu_layers: settings.gpu_layers,
-        ..ModelOptions::default()
-    };
-    let model = match Model::load(file, &options) {
+    let model = match Model::load(file, &settings.model()) {
         Ok(model) => model,
         Err(error) => return Ok(error.to_string()),
     };

@@ -10,7 +10,7 @@ pub use check::{CheckError, Settings, check, tried};
 
 use crate::hub::HubError;
 use crate::models::{HeldError, ModelError, ModelFiles, Remember, cache_folder, resolve, source};
-use crate::runtime::{Model, ModelOptions, RuntimeError};
+use crate::runtime::{Model, RuntimeError};
 
 /// A model that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -75,11 +75,7 @@ pub fn load(
 ) -> Result<Tried, LoadError> {
     let files = ModelFiles::open_in(path, &cache_folder(), keep)?;
     check(path, &files, settings, keep, say)?;
-    let options = ModelOptions {
-        gpu_layers: settings.gpu_layers,
-        ..ModelOptions::default()
-    };
-    let model = Model::load(path, &options)?;
+    let model = Model::load(path, &settings.model())?;
     files.check_paths()?;
     Ok(Tried {
         model: Arc::new(model),

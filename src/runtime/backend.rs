@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
 
+use llama_cpp_2::LlamaBackendDeviceType;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_sys_2 as sys;
 
@@ -73,6 +74,8 @@ pub struct Device {
     pub description: String,
     /// The backend it belongs to.
     pub backend: String,
+    /// Whether it is the processor, or a library that computes on it.
+    pub is_processor: bool,
     /// Total memory in bytes, as far as the driver tells.
     pub memory: usize,
 }
@@ -89,10 +92,48 @@ pub fn devices() -> Result<Vec<Device>, RuntimeError> {
             name: d.name,
             description: d.description,
             backend: d.backend,
+            is_processor: matches!(
+                d.device_type,
+                LlamaBackendDeviceType::Cpu | LlamaBackendDeviceType::Accelerator
+            ),
             memory: d.memory_total,
         })
         .collect())
 }
+
+/// The devices that a model's layers may be put on, as their numbers in [`devices`]: those with
+/// these names (`none` alone: not any), or all that are not the processor.
+///
+/// # Errors
+/// [`RuntimeError::NoDevice`] for a name that no device has.
+pub fn chosen(names: Option<&[String]>) -> Result<Vec<usize>, RuntimeError> {
+    let all = devices()?;
+    let apart = |n: &usize| !all[*n].is_processor;
+    let Some(names) = names else {
+        return Ok((0..all.len()).filter(apart).collect());
+    };
+    if names == [NO_DEVICE] {
+        return Ok(Vec::new());
+    }
+    let numbers = names.iter().map(|name| {
+        let mut numbers = (0..all.len()).filter(apart);
+        numbers
+            .find(|n| all[*n].name == *name)
+            .ok_or_else(|| RuntimeError::NoDevice {
+                name: name.clone(),
+                there: (0..all.len())
+                    .filter(apart)
+                    .map(|n| all[n].name.clone())
+                    .chain([NO_DEVICE.to_string()])
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
+    });
+    numbers.collect()
+}
+
+/// The name that stands for no device but the processor.
+const NO_DEVICE: &str = "none";
 
 /// The instruction sets that the compiled CPU kernels use, as ggml names them.
 ///

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::ChatError;
+use super::{ChatError, RpcError};
 use crate::hook::{AnatomyError, CutError, HookFault};
 
 /// An error of the runtime. Messages name the option to change where there is one.
@@ -50,6 +50,10 @@ pub enum RuntimeError {
     NotSilenced(u32),
     #[error("llama.cpp could not start: {0}")]
     Backend(String),
+    #[error("there is no device {name}; there are: {there} (`device`)")]
+    NoDevice { name: String, there: String },
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
     #[error("the model has no vocabulary, so text cannot be turned into tokens; give token ids")]
     NoVocabulary,
     #[error(transparent)]

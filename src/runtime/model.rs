@@ -9,12 +9,13 @@ use llama_cpp_sys_2 as sys;
 
 use crate::files::{beside, lacks_space};
 
-use super::backend::backend;
+use super::backend::{backend, chosen};
 use super::header::Header;
 use super::heads::Heads;
 use super::level::type_name;
 use super::log::{forget_log, reason};
 use super::parts::{model_name, model_parts};
+use super::rpc::add_servers;
 use super::tokenizer::Tokenizer;
 use super::{Facts, RuntimeError, Text, Token, Weights};
 
@@ -23,6 +24,11 @@ use super::{Facts, RuntimeError, Text, Token, Weights};
 pub struct ModelOptions {
     /// Layers to put on a GPU (`-ngl`); `None` is llama.cpp's default.
     pub gpu_layers: Option<u32>,
+    /// The devices that layers are put on, by their names ([`super::Device`]; `none` alone: not
+    /// any); `None`: all.
+    pub devices: Option<Vec<String>>,
+    /// Servers on other machines whose devices are added, as `host:port`.
+    pub rpc: Vec<String>,
     /// Read the weights into memory instead of mapping the file.
     pub unmapped: bool,
 }
@@ -71,7 +77,14 @@ impl Model {
     pub fn load(path: &Path, options: &ModelOptions) -> Result<Self, RuntimeError> {
         let parts = model_parts(path)?;
         let backend = backend()?;
+        add_servers(&options.rpc)?;
         let mut params = LlamaModelParams::default();
+        if let Some(names) = &options.devices {
+            let numbers = chosen(Some(names))?;
+            params = params
+                .with_devices(&numbers)
+                .map_err(|error| RuntimeError::Backend(error.to_string()))?;
+        }
         if let Some(layers) = options.gpu_layers {
             params = params.with_n_gpu_layers(layers);
         }

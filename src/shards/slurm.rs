@@ -16,9 +16,9 @@ pub struct Jobs {
     pub sweep: String,
     /// Commands of the program that make the models ready, once for all parts.
     pub ready: Vec<String>,
-    /// Models to be copied to the node's own disk: the file, and the name of a variable that the
-    /// sweep's arguments have in its place.
-    pub copied: Vec<(String, String)>,
+    /// The files of each model that is to be copied to the node's own disk, the first one first.
+    /// The sweep's arguments have a [`variable`] in the place of each.
+    pub copied: Vec<Vec<String>>,
     /// The run's folder.
     pub out: String,
     /// How many parts there are.
@@ -43,6 +43,11 @@ pub struct Jobs {
 const WARNING: u32 = 120;
 /// What the program ends with when it was told to end, and is to be queued again.
 const AGAIN: u8 = 75;
+
+/// The name of the variable that stands for the copy of the `n`-th model, counted from 1.
+pub fn variable(n: usize) -> String {
+    format!("MODEL_{n}")
+}
 
 impl Jobs {
     /// The script.
@@ -139,14 +144,24 @@ impl Jobs {
         if !self.copied.is_empty() {
             put(
                 &mut text,
-                "# Models on the node's own disk: written whole, then renamed.\nscratch=${TMPDIR:-/tmp}/midlayer-$SLURM_JOB_ID\nmkdir -p \"$scratch\"\ntrap 'rm -rf \"$scratch\"' EXIT\n",
+                "# Models on the node's own disk: written whole, then renamed.\nscratch=${TMPDIR:-/tmp}/midlayer-$SLURM_JOB_ID\ntrap 'rm -rf \"$scratch\"' EXIT\n",
             );
         }
-        for (file, variable) in &self.copied {
+        // A folder each: files of different models may have one name.
+        for (n, files) in (1..).zip(&self.copied) {
+            let first = files.first().map_or("", |first| first);
             put(
                 &mut text,
                 &format!(
-                    "{variable}=$scratch/$(basename {file})\ncp {file} \"${variable}.new\" && sync \"${variable}.new\" && mv \"${variable}.new\" \"${variable}\"\n"
+                    "mkdir -p \"$scratch/{n}\"
+for file in {files}; do
+    copy=$scratch/{n}/$(basename \"$file\")
+    cp \"$file\" \"$copy.new\" && sync \"$copy.new\" && mv \"$copy.new\" \"$copy\"
+done
+{variable}=$scratch/{n}/$(basename {first})
+",
+                    files = files.join(" "),
+                    variable = variable(n),
                 ),
             );
         }
@@ -201,7 +216,7 @@ mod tests {
             program: "/usr/bin/midlayer".into(),
             sweep: "sweep -m \"$MODEL_1\" --out runs/x".into(),
             ready: vec!["tokens -m 'it'\\''s' -p .".into()],
-            copied: vec![("'m 1.gguf'".into(), "MODEL_1".into())],
+            copied: vec![vec!["'m 1.gguf'".into()]],
             out: "runs/x".into(),
             count: 16,
             array: "1-16".into(),
@@ -255,5 +270,46 @@ mod tests {
             let job = job.split("\nJOB\n").next().unwrap();
             assert_eq!(bash(job), (true, String::new()), "{job}");
         }
+    }
+
+    #[test]
+    fn models_of_one_name_and_of_several_files_are_copied_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let file = |name: &str, text: &str| {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            format!("'{}'", path.display())
+        };
+        let jobs = Jobs {
+            program: "show".into(),
+            sweep: "\"$MODEL_1\" \"$MODEL_2\" \"$MODEL_3\"".into(),
+            copied: vec![
+                vec![file("a/model.gguf", "a")],
+                vec![file("b/model.gguf", "b")],
+                vec![file("it is/m-1.gguf", "c"), file("it is/m-2.gguf", "d")],
+            ],
+            count: 1,
+            ..Jobs::default()
+        };
+        // In the program's place, what it would read.
+        let show = "show() { cat \"$1\" \"$2\" \"$3\"; ls \"$(dirname \"$3\")\"; }\n";
+        let mut shell = Command::new("bash");
+        shell.arg("-c").arg(format!("{show}{}", jobs.part()));
+        let output = shell
+            .env("TMPDIR", root.join("disk"))
+            .env("SLURM_JOB_ID", "7")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            "abcm-1.gguf\nm-2.gguf\n"
+        );
+        assert!(
+            !root.join("disk/midlayer-7").exists(),
+            "the copies are gone"
+        );
     }
 }

@@ -21,8 +21,10 @@ fn results_key(variant: i64, task: TaskName) -> String {
     format!("results/{variant}/{task}")
 }
 
+const DRIFT: &str = "drift/";
+
 fn drift_key(variant: i64) -> String {
-    format!("drift/{variant}")
+    format!("{DRIFT}{variant}")
 }
 
 /// How much a variant will have when it is complete, as far as it is noted: a run that an older
@@ -78,10 +80,12 @@ impl Notes {
     }
 
     /// Those that a part has in common with the run that it is of: how much is to be run, what the
-    /// self-test found, and the run's command.
+    /// self-test found, how far the models' states are apart, and the run's command.
     pub(super) fn of_run(&self) -> impl Iterator<Item = (&str, &str)> {
         let notes = self.0.iter().map(|(key, value)| (&**key, &**value));
-        let kept = notes.filter(|(key, _)| Self::is_planned(key) || key.starts_with("selftest/"));
+        let kept = notes.filter(|(key, _)| {
+            Self::is_planned(key) || key.starts_with("selftest/") || key.starts_with(DRIFT)
+        });
         let command = self.whole().or(self.command());
         kept.chain(command.map(|command| (COMMAND, command)))
     }

@@ -5,7 +5,7 @@ use crate::experiment::{Drift, LayerDrift};
 use crate::intervention::{States, Target};
 use crate::runtime::Token;
 
-use super::Prepared;
+use super::{Prepared, PreparedTask};
 
 /// Prompts that are compared, over all tasks.
 const PROMPTS: usize = 8;
@@ -40,7 +40,7 @@ impl Base {
     ) -> Result<(Self, Option<Drift>), EngineError> {
         let mut prompts = Vec::new();
         let mut sums = Sums::default();
-        for tokens in chosen(prepared) {
+        for tokens in prepared.compared.clone() {
             let positions = spread(tokens.len());
             let few = FEW.min(tokens.len() - 1);
             let first: Vec<u32> = (0..few as u32).collect();
@@ -69,12 +69,11 @@ impl Base {
         prepared: &Prepared,
         engine: &mut dyn Engine,
     ) -> Result<Option<Drift>, EngineError> {
-        let own = chosen(prepared);
         let mut sums = Sums::default();
         let same = self
             .prompts
             .iter()
-            .filter(|kept| own.contains(&kept.tokens));
+            .filter(|kept| prepared.compared.contains(&kept.tokens));
         for kept in same {
             let states = states(engine, &kept.tokens, &kept.positions)?;
             let logits = logits(engine, &kept.tokens, vec![])?;
@@ -86,8 +85,7 @@ impl Base {
 }
 
 /// The first items' prompts, as many of each task.
-fn chosen(prepared: &Prepared) -> Vec<Vec<Token>> {
-    let tasks = &prepared.tasks;
+pub(super) fn compared(tasks: &[PreparedTask]) -> Vec<Vec<Token>> {
     let each = PROMPTS.div_ceil(tasks.len().max(1));
     let prompts = tasks.iter().flat_map(|task| {
         let items = task.set.items.iter().take(each);

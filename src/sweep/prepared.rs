@@ -5,11 +5,13 @@ use std::ops::Range;
 
 use super::asked::{Asking, cells_for};
 use super::drawn::draw;
+use super::drift::compared;
 use super::units::ToRun;
 use super::{Given, SweepError};
 use crate::engine::{Engine, EngineError, PromptError, TokenSelector};
 use crate::experiment::{Amount, Cell, Grid, Reasons, Unit, Variant};
 use crate::intervention::Kind;
+use crate::runtime::Token;
 use crate::store::{Part, StoreError};
 use crate::tasks::{Item, ItemSet, TaskName};
 
@@ -20,6 +22,9 @@ pub struct Prepared {
     pub(super) selector: TokenSelector,
     pub(super) given: Given,
     pub(super) tasks: Vec<PreparedTask>,
+    /// Prompts of the whole run, whichever part of it runs here, on which models' states are
+    /// compared.
+    pub(super) compared: Vec<Vec<Token>>,
 }
 
 /// A task with its items.
@@ -177,6 +182,7 @@ impl Prepared {
             given: Given::read(&spec.outside, engine)?,
             variant,
             selector,
+            compared: compared(&tasks),
             tasks,
         })
     }

@@ -92,6 +92,9 @@ pub enum Command {
     Selftest(SelftestArgs),
     /// Tell what this build can do and what is missing
     Doctor,
+    /// Compute layers for midlayer and llama.cpp on other machines (their --rpc), in builds with the
+    /// feature rpc. Whoever reaches the address may use it: there is no authentication
+    RpcServer(RpcServerArgs),
     /// Measure costs on this machine: of the callback, of generation, of sweeps, of layers and
     /// lengths, of busy neighbours
     Bench(BenchArgs),
@@ -115,6 +118,19 @@ pub struct CheckModelArgs {
     /// How to load and run it, as JSON
     #[arg(long)]
     pub settings: String,
+}
+
+#[derive(Args)]
+pub struct RpcServerArgs {
+    /// Address to listen on: of a network that you trust in full
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port to listen on
+    #[arg(long, default_value_t = 50052)]
+    pub port: u16,
+    /// Threads, where no GPU computes [default: the processors that this process has been given]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub threads: Option<u32>,
 }
 
 #[derive(Args)]
@@ -366,10 +382,11 @@ pub struct QuantizeArgs {
 }
 
 /// llama.cpp's options of several letters, which clap knows by their long names only.
-const LLAMA_CPP_NAMES: [(&str, &str); 6] = [
+const LLAMA_CPP_NAMES: [(&str, &str); 7] = [
     ("-hf", "--hf-repo"),
     ("-ngl", "--n-gpu-layers"),
     ("-ub", "--ubatch-size"),
+    ("-dev", "--device"),
     ("-fa", "--flash-attn"),
     ("-ctk", "--cache-type-k"),
     ("-ctv", "--cache-type-v"),

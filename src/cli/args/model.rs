@@ -28,6 +28,14 @@ pub struct ModelArgs {
     /// Layers to put on a GPU [also -ngl]
     #[arg(long, value_name = "N")]
     pub n_gpu_layers: Option<u32>,
+    /// Devices to put them on, as midlayer doctor names them; none is the processor alone [also
+    /// -dev]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub device: Option<Vec<String>>,
+    /// Servers whose devices are added (midlayer rpc-server, or llama.cpp's), in builds with the
+    /// feature rpc
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    pub rpc: Vec<String>,
     /// Threads [default: the processors that this process has been given, see midlayer doctor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub threads: Option<u32>,

@@ -157,7 +157,7 @@ impl Priceable<'_> {
             files: loaded.files.clone(),
             model: loaded.model.clone(),
             options: spec.context.clone(),
-            gpu_layers: loaded.gpu_layers,
+            load: loaded.load.clone(),
         };
         let mut engine = here.engine_by(spec.strategy, args.parallel)?;
         if let Named::Hub(known) = name {
@@ -170,7 +170,7 @@ impl Priceable<'_> {
         let items = prepared.tasks().iter().flat_map(|task| &task.set.items);
         let tokens: Vec<usize> = items.map(|item| item.prompt.tokens.len()).collect();
         let length = tokens.iter().sum::<usize>() / tokens.len().max(1);
-        let speed = Speed::measure(engine.as_mut(), length, here.threads(), MEASURING)?;
+        let speed = Speed::measure(engine.as_mut(), length, here.threads()?, MEASURING)?;
         let (effort, selftest, load, buffers) = match name {
             Named::Hub(known) => {
                 let mut prices = Guessed::new(prepared.variant(), speed, loaded.model.facts());

@@ -72,13 +72,12 @@ fn one_file(args: &ModelArgs) -> anyhow::Result<PathBuf> {
 
 /// The processor alone, and each graphics device with all layers and with half of them.
 fn placements(n_layer: u32) -> anyhow::Result<Vec<Placement>> {
-    let on_processor = |device: &&Device| device.backend == "CPU" || device.backend == "BLAS";
     let devices = devices()?;
     let mut found = vec![Placement {
         name: format!("CPU ({})", cpu_features()?.join(" ")),
         layers: 0,
     }];
-    let others: Vec<&Device> = devices.iter().filter(|d| !on_processor(d)).collect();
+    let others: Vec<&Device> = devices.iter().filter(|d| !d.is_processor).collect();
     if !others.is_empty() {
         let names: Vec<String> = others
             .iter()

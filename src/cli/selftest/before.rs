@@ -63,7 +63,7 @@ pub fn before_sweep(
     let found = match kept.get(&scopes[0]).cloned() {
         Some(found) => found,
         None => {
-            let speed = Speed::measure(engine, TEXT, loaded.threads(), MEASURING)?;
+            let speed = Speed::measure(engine, TEXT, loaded.threads()?, MEASURING)?;
             let mut prices = Measured::new(engine, speed);
             let sweep = estimate(prepared, &mut prices)?.likely.seconds;
             let (scope, seconds) = extent(scopes, sweep, &mut prices);

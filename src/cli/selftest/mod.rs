@@ -110,8 +110,8 @@ pub fn examine(
             return Err(RuntimeError::NoRoom);
         }
         let options = ModelOptions {
-            gpu_layers: loaded.gpu_layers,
             unmapped: true,
+            ..loaded.load.clone()
         };
         Model::load(&loaded.path, &options)
     };

@@ -117,6 +117,8 @@ fn model(args: &ModelArgs) -> Vec<(&'static str, String)> {
         args.model.clone().map(|model| ("-m", model)),
         args.hf_repo.clone().map(|repo| ("-hf", repo)),
         number("-ngl", args.n_gpu_layers),
+        args.device.as_ref().map(|names| ("-dev", names.join(","))),
+        (!args.rpc.is_empty()).then(|| ("--rpc", args.rpc.join(","))),
         number("-t", args.threads),
         other("-c", args.ctx_size, 2048),
         other("-b", args.batch_size, 2048),

@@ -12,6 +12,7 @@ mod items;
 mod marks;
 mod overlays;
 mod packed;
+mod plotly_js;
 mod strips;
 mod tables;
 mod words;
@@ -19,7 +20,6 @@ mod words;
 use std::sync::OnceLock;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use plotly::Plot;
 use sha2::{Digest, Sha256};
 
 use super::figure::hex;
@@ -101,16 +101,7 @@ fn nonce(body: &str) -> String {
 /// plotly.js, packed.
 fn packed_plotly() -> &'static Packed {
     static PACKED: OnceLock<Packed> = OnceLock::new();
-    PACKED.get_or_init(|| Packed::new(&plotly_js(), Effort::Most))
-}
-
-/// plotly.js, which the crate carries. What follows it there, MathJax, is not wanted: it would
-/// read formulas into names.
-fn plotly_js() -> String {
-    let sources = Plot::offline_js_sources();
-    let script = sources.split("</script>").next().unwrap_or_default();
-    let code = script.split_once('>').map_or("", |(_, code)| code);
-    code.to_string()
+    PACKED.get_or_init(|| Packed::new(&plotly_js::code(), Effort::Most))
 }
 
 /// JSON as it may stand within a `script` element.

@@ -348,30 +348,9 @@
     showTasks();
   }
 
-  /**
-   * A text that the page carries deflated, seven bits a character. A character from 256 up is one
-   * of three that cannot stand in a page, and the seven bits behind it.
-   */
+  /** A text that the page carries deflated, in base64. */
   async function unpacked(name) {
-    const { dataset, textContent: text } = $(name);
-    const bytes = new Uint8Array(Number(dataset.bytes));
-    let at = 0;
-    let held = 0;
-    let bits = 0;
-    const put = (seven) => {
-      held = (held << 7) | seven;
-      bits += 7;
-      if (bits < 8) return;
-      bits -= 8;
-      bytes[at] = held >> bits;
-      at += 1;
-      held &= (1 << bits) - 1;
-    };
-    for (let n = 0; n < text.length; n += 1) {
-      const code = text.charCodeAt(n);
-      if (code >= 256) put([0, 13, 60][(code - 256) >> 7]);
-      put(code & 127);
-    }
+    const bytes = Uint8Array.from(atob($(name).textContent), (c) => c.charCodeAt(0));
     const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Response(plain).text();
   }
