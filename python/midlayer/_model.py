@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from . import _plot
+from ._extras import progress_bar
 from ._load import native
 from ._results import Results
 
@@ -15,33 +16,33 @@ if TYPE_CHECKING:
 
     Hook = Callable[[int, npt.NDArray[np.int64], npt.NDArray[np.float32]], Any]
 
-Lens = native.Lens
-Map = native.Map
 Prompt = native.Prompt
 
 
-@contextmanager
-def _progress(show: bool | None, what: str) -> Iterator[Any]:
-    """tqdm's bar, where it is installed and wanted; else nothing."""
-    bar = None
-    if show is not False:
-        try:
-            from tqdm.auto import tqdm
-        except ImportError:
-            if show:
-                raise
-        else:
-            bar = tqdm(desc=what, leave=False, delay=1.0)
-    if bar is None:
-        yield None
-        return
+class Lens(native.Lens):
+    """What the model's own final norm and head say of each token's state at each layer. Arrays are
+    [tokens, layers]; the last column is what leaves the last layer, of which the head says what
+    the model says.
+    """
 
-    def done(n: int, total: int) -> None:
-        bar.total = total
-        bar.update(n - bar.n)
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the likeliest tokens, coloured by the answer's probability (or, where none is
+        followed, by their own), with matplotlib, and returns the axes.
 
-    with bar:
-        yield done
+        Raises ImportError where matplotlib is not installed.
+        """
+        return _plot.of_lens(self, ax)
+
+
+class Map(native.Map):
+    """What each state of a prompt is worth. Arrays are [tokens, layers]."""
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the changes, tokens down and layers across, with matplotlib, and returns the axes.
+
+        Raises ImportError where matplotlib is not installed.
+        """
+        return _plot.of_map(self, ax)
 
 
 class Model(native.Model):
@@ -98,7 +99,7 @@ class Model(native.Model):
         one = isinstance(manipulations, native.Manipulation)
         several = [manipulations] if one else list(manipulations)
         texts = [answers] if isinstance(answers, str) else list(answers)
-        with _progress(progress, "runs") as done:
+        with progress_bar(progress, "runs") as done:
             made = self._run(
                 text,
                 several,
@@ -157,7 +158,7 @@ class Model(native.Model):
         engine.
         """
         text = self.prompt(prompt) if isinstance(prompt, str) else prompt
-        return self._lens(text, None if layers is None else list(layers), answer)
+        return Lens(self._lens(text, None if layers is None else list(layers), answer))
 
     def map(
         self,
@@ -179,8 +180,8 @@ class Model(native.Model):
         Raises UsageError for what cannot be meant.
         """
         text = self.prompt(prompt) if isinstance(prompt, str) else prompt
-        with _progress(progress, "cells") as done:
-            return self._map(text, manipulation, answer, foil, kl, done)
+        with progress_bar(progress, "cells") as done:
+            return Map(self._map(text, manipulation, answer, foil, kl, done))
 
     def generate(
         self,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import html
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from . import _plot
+from ._extras import needed, polars_type, stream, table
 from ._load import native
 
 if TYPE_CHECKING:
@@ -14,6 +17,18 @@ if TYPE_CHECKING:
     import polars
 
 _SHOWN = 40
+# The columns of a table, by Arrow's names of their types.
+_TYPES = {
+    "manipulation": "string",
+    "layer": "int64",
+    "seed": "uint64",
+    "next": "string",
+    "kl": "float64",
+    "answer": "string",
+    "prob": "float64",
+    "logprob": "float64",
+    "rank": "int64",
+}
 
 
 class Results:
@@ -47,12 +62,12 @@ class Results:
         """The answers followed: those asked about, or the clean run's likeliest token."""
         return self._native.answers
 
-    @property
+    @cached_property
     def logits(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Logits after the prompt, float32 [runs, vocabulary]."""
         return self._native.logits
 
-    @property
+    @cached_property
     def probs(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Probabilities of the next token, 0 to 1, float64 [runs, vocabulary]."""
         return self._native.probs
@@ -104,12 +119,7 @@ class Results:
         return "".join(self._native.json(n) for n in [None, *range(len(self))])
 
     def _columns(self) -> dict[str, list[Any]]:
-        columns: dict[str, list[Any]] = {
-            name: []
-            for name in (
-                "manipulation", "layer", "seed", "next", "kl", "answer", "prob", "logprob", "rank"
-            )
-        }  # fmt: skip
+        columns: dict[str, list[Any]] = {name: [] for name in _TYPES}
         for line in [self.clean, *self]:
             for answer in line["answers"]:
                 row = [
@@ -130,41 +140,35 @@ class Results:
     def to_pandas(self) -> pandas.DataFrame:
         """A row for each run and answer, the clean run first: manipulation, layer, seed, next (the
         likeliest token), kl (nats), answer, prob, logprob, rank.
-        """
-        import pandas
 
-        frame = pandas.DataFrame(self._columns())
-        return frame.astype({"layer": "Int64", "seed": "Int64"})
+        Raises ImportError where pandas is not installed.
+        """
+        of = needed("pandas", "pandas")
+        columns: dict[str, Any] = self._columns()
+        for name, kind in (("layer", "Int64"), ("seed", "UInt64")):
+            columns[name] = of.array(columns[name], dtype=kind)
+        return of.DataFrame(columns)
 
     def to_polars(self) -> polars.DataFrame:
         """The same for polars."""
-        import polars
+        types = {name: polars_type(of) for name, of in _TYPES.items()}
+        return needed("polars", "polars").DataFrame(self._columns(), schema=types)
 
-        return polars.DataFrame(self._columns(), schema_overrides={"seed": polars.UInt64})
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The same as an Arrow stream, for `pyarrow.table(r)`, `polars.DataFrame(r)` and others;
+        pyarrow or polars makes it.
+
+        Raises ImportError where neither is installed.
+        """
+        return stream(table(self._columns(), _TYPES), requested_schema)
 
     def plot(self, ax: Any = None) -> Any:
         """Draws the answers' probabilities against the layer with matplotlib, the clean run's
         dashed, and returns the axes.
-        """
-        import matplotlib.pyplot as plt
 
-        axes = plt.subplots()[1] if ax is None else ax
-        groups: dict[tuple[str, int | None], list[int]] = {}
-        for n, key in enumerate(zip(self.names, self.seeds, strict=True)):
-            if self.layers[n] is not None:
-                groups.setdefault(key, []).append(n)
-        probs = self.answer_probs
-        for (name, seed), runs in groups.items():
-            for a, answer in enumerate(self.answers):
-                label = f"{answer!r} {name}" + ("" if seed is None else f", seed {seed}")
-                layers = [self.layers[n] or 0 for n in runs]
-                axes.plot(layers, [probs[n, a] for n in runs], marker=".", label=label)
-        for clean in self.clean_answer_probs:
-            axes.axhline(clean, linestyle="--", linewidth=0.8, color="black")
-        axes.set(xlabel="manipulated layer k", ylabel="probability of the answer", ylim=(0, 1))
-        if groups:
-            axes.legend()
-        return axes
+        Raises ImportError where matplotlib is not installed.
+        """
+        return _plot.of_results(self, ax)
 
     def _rows(self) -> list[list[str]]:
         rows = []

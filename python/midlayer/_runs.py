@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import _plot
+from ._extras import needed, progress_bar, read_parquet, stream
 from ._load import native
 from ._model import Model
 
@@ -81,19 +85,36 @@ class Run:
 
     def to_pandas(self, *, prompts: bool = False) -> pandas.DataFrame:
         """Its rows as a pandas data frame (with types as in the Parquet file, through pyarrow)."""
-        import io
-
-        import pandas
-
-        return pandas.read_parquet(io.BytesIO(self._stored.parquet(prompts)))
+        needed("pyarrow", "pandas")
+        return needed("pandas", "pandas").read_parquet(io.BytesIO(self._stored.parquet(prompts)))
 
     def to_polars(self, *, prompts: bool = False) -> polars.DataFrame:
         """Its rows as a polars data frame."""
-        import io
+        return needed("polars", "polars").read_parquet(io.BytesIO(self._stored.parquet(prompts)))
 
-        import polars
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Its rows as an Arrow stream, for `pyarrow.table(run)`, `polars.DataFrame(run)` and
+        others; pyarrow or polars makes it.
 
-        return polars.read_parquet(io.BytesIO(self._stored.parquet(prompts)))
+        Raises ImportError where neither is installed.
+        """
+        return stream(read_parquet(self._stored.parquet(False)), requested_schema)
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """Mean scores, 0 to 1, of each model, task, manipulation and layer: `score` with its 95%
+        interval `low` to `high` over `items`, and the mean `kl` from the clean run (nats). The
+        clean run is a manipulation "clean" whose layer is None.
+        """
+        return self._stored.scores()
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the scores against the layer with matplotlib, with their 95% intervals, the clean
+        run's dashed, and returns the axes.
+
+        Raises ImportError where matplotlib is not installed.
+        """
+        return _plot.of_run(self, ax)
 
     @property
     def transitions(self) -> list[dict[str, Any]]:
@@ -138,6 +159,7 @@ def sweep(
     *,
     out: str | os.PathLike[str],
     layers: str | None = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> Run:
     """Scores tasks while the manipulated layer moves through the models, as `midlayer sweep` does,
@@ -148,6 +170,8 @@ def sweep(
     manipulations: manipulations or their names.
     out: the folder of the results.
     layers: the layers, as "0-29+3"; default: those of the manipulations, or all.
+    progress: True for tqdm's bar of a model's results, False for none; by default where tqdm is
+        installed.
     options: those of `midlayer sweep`, as limit=30, shots=0, adaptive=True, no_selftest=True.
 
     Raises MidlayerError with the program's text where it fails, KeyboardInterrupt where it is
@@ -172,16 +196,34 @@ def sweep(
         elif value is not False and value is not None:
             text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             command += [option, text]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with progress_bar(progress, "results") as done:
+        _carry_out(command, done)
+    return Run.open(out)
+
+
+_STORED = re.compile(r"(?:model \d+ of \d+: )?(\d+) of (\d+) results stored")
+
+
+def _carry_out(command: list[str], done: Callable[[int, int], None] | None) -> None:
+    """Runs the program, tells how far it has come, and raises its error."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
+    assert process.stderr is not None
+    said: list[str] = []
     try:
-        _, errors = process.communicate()
-    except KeyboardInterrupt:
+        for line in process.stderr:
+            told = _STORED.match(line)
+            if told is None:
+                said.append(line.strip())
+            elif done is not None:
+                done(int(told[1]), int(told[2]))
+        process.communicate()
+    except BaseException:
         # It ends by itself, with what it has stored.
         process.send_signal(signal.SIGINT)
         process.communicate()
         raise
     if process.returncode:
-        text = errors.strip().splitlines()
         kind = native.UsageError if process.returncode == 2 else native.MidlayerError
-        raise kind("\n".join(text[-6:]).removeprefix("midlayer: "))
-    return Run.open(out)
+        raise kind("\n".join(said[-6:]).removeprefix("midlayer: "))

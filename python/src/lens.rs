@@ -14,7 +14,8 @@ use crate::errors::{of_trial, usage};
 /// What the model's own final norm and head say of each token's state at each layer. Arrays are
 /// [tokens, layers]; the last column is what leaves the last layer, of which the head says what the
 /// model says.
-#[pyclass(frozen, module = "midlayer")]
+#[pyclass(frozen, subclass, module = "midlayer._native")]
+#[derive(Clone)]
 pub struct Lens {
     lens: maps::Lens,
     model: Arc<Model>,
@@ -90,6 +91,12 @@ impl Lens {
 
 #[pymethods]
 impl Lens {
+    /// The same lens, which classes of Python are made from.
+    #[new]
+    fn again(lens: PyRef<'_, Self>) -> Self {
+        (*lens).clone()
+    }
+
     /// The layers that the states enter; the last is the number of layers.
     #[getter]
     fn layers(&self) -> Vec<u32> {
@@ -102,6 +109,13 @@ impl Lens {
         let rows = self.lens.said.iter();
         let text = |said: &Said| self.text(said.likeliest());
         rows.map(|row| row.iter().map(text).collect()).collect()
+    }
+
+    /// The prompt's tokens, the rows.
+    #[getter]
+    fn prompt_tokens(&self) -> Vec<String> {
+        let all = listed(&self.model, &self.prompt, None);
+        all.into_iter().map(|token| token.text).collect()
     }
 
     /// The likeliest token of each state, by its id, int32.

@@ -9,7 +9,8 @@ use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 
 /// What each state of a prompt is worth: tokens down, layers across.
-#[pyclass(frozen, module = "midlayer")]
+#[pyclass(frozen, subclass, module = "midlayer._native")]
+#[derive(Clone)]
 pub struct Map {
     map: maps::Map,
     tokens: Vec<(i32, String)>,
@@ -48,6 +49,12 @@ impl Map {
 
 #[pymethods]
 impl Map {
+    /// The same map, which classes of Python are made from.
+    #[new]
+    fn again(map: PyRef<'_, Self>) -> Self {
+        (*map).clone()
+    }
+
     /// The layers, the columns.
     #[getter]
     fn layers(&self) -> Vec<u32> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use midlayer::export::{Exporter, JsonLines, Parquet, Prompts, records};
-use midlayer::report::{self, Options, Report};
+use midlayer::report::{self, Options, Report, Share};
 use midlayer::store::StoredRun;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -95,6 +95,38 @@ impl Stored {
             Ok(row)
         });
         rows.collect()
+    }
+
+    /// Mean scores by layer: a dict for each model, task, manipulation and layer, and before them one
+    /// for the clean run, whose layer is None.
+    fn scores<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let report = Report::new(&self.run, Options::default());
+        let mut rows = Vec::new();
+        for (variant, tasks) in self.run.variants.iter().zip(&report.series) {
+            for task in tasks {
+                let row = |name: String, layer: Option<u32>, score: &Share, kl: f64| {
+                    let row = PyDict::new(py);
+                    row.set_item("model", &variant.label)?;
+                    row.set_item("task", task.task.as_str())?;
+                    row.set_item("manipulation", name)?;
+                    row.set_item("layer", layer)?;
+                    row.set_item("score", score.value)?;
+                    row.set_item("low", score.low)?;
+                    row.set_item("high", score.high)?;
+                    row.set_item("items", score.n)?;
+                    row.set_item("kl", kl)?;
+                    PyResult::Ok(row)
+                };
+                rows.push(row("clean".into(), None, &task.clean, 0.0)?);
+                for curve in &task.curves {
+                    for point in &curve.points {
+                        let (name, layer) = (curve.kind.to_string(), Some(point.layer));
+                        rows.push(row(name, layer, &point.accuracy, point.kl)?);
+                    }
+                }
+            }
+        }
+        Ok(rows)
     }
 
     /// The report as text for a terminal.

@@ -66,6 +66,43 @@ def test_a_sweep_and_its_rows(swept):
     assert len(frame) == len(rows)
 
 
+def test_a_sweep_s_scores_and_their_picture(swept):
+    clean, *rows = swept.scores
+    assert (clean["manipulation"], clean["layer"], clean["items"]) == ("clean", None, 4)
+    frozen = [row for row in swept.records() if row["manipulation"] == "freeze"]
+    for row in rows:
+        of = [line["score"] for line in frozen if line["layer"] == row["layer"]]
+        assert row["score"] == np.mean(of) and row["low"] <= row["score"] <= row["high"]
+    assert [row["layer"] for row in rows] == [1, 3]
+    pytest.importorskip("matplotlib").use("agg")
+    axes = swept.plot()
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert lines["freeze"].get_xdata().tolist() == [1, 3]
+    assert lines["freeze"].get_ydata().tolist() == [row["score"] for row in rows]
+
+
+def test_a_sweep_s_rows_as_arrow(swept):
+    pyarrow, polars = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+    table = pyarrow.table(swept)
+    assert table["item"].to_pylist() == [row["item"] for row in swept.records()]
+    assert polars.DataFrame(swept).equals(swept.to_polars())
+
+
+def test_a_sweep_tells_how_far_it_is(swept, model, tmp_path, monkeypatch):
+    auto = pytest.importorskip("tqdm.auto")
+    told = []
+
+    class Bar(auto.tqdm):
+        def update(self, n=1):
+            super().update(n)
+            told.append((self.n, self.total))
+
+    monkeypatch.setattr(auto, "tqdm", Bar)
+    ml.sweep(model, "capitals", ml.freeze(1), out=tmp_path / "x", no_selftest=True, limit=2,
+             shots=0, progress=True)  # fmt: skip
+    assert told and all(0 <= n <= total for n, total in told)
+
+
 def test_a_sweep_notes_the_program_s_command(swept):
     database = sqlite3.connect(f"file:{swept.folder}/results.sqlite?mode=ro", uri=True)
     (command,) = database.execute("SELECT value FROM meta WHERE key = 'command'").fetchone()

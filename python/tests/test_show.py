@@ -1,7 +1,9 @@
 """What results look like."""
 
+import sys
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 
 import midlayer as ml
@@ -45,6 +47,7 @@ def test_pandas(results):
     assert frame.layer.isna().tolist() == [True, False, False, False, False]
     assert frame.prob[1:].tolist() == results.answer_probs[:, 0].tolist()
     assert isinstance(frame, pandas.DataFrame)
+    assert frame.seed.tolist()[-1] == 1 and frame.dtypes["seed"] == "UInt64"
 
 
 def test_polars(results):
@@ -54,6 +57,51 @@ def test_polars(results):
     assert frame["kl"].to_list()[1:] == results.kl.tolist()
 
 
+def test_arrow(results):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table(results)
+    assert table["layer"].to_pylist() == [None, 1, 2, 3, 2]
+    assert table["prob"].to_pylist()[1:] == results.answer_probs[:, 0].tolist()
+    assert table.schema.field("seed").type == pyarrow.uint64()
+    polars = pytest.importorskip("polars")
+    assert polars.DataFrame(results).equals(results.to_polars())
+
+
+def test_arrow_without_pyarrow(results, hidden):
+    polars = pytest.importorskip("polars")
+    whole = polars.DataFrame(results)
+    hidden("pyarrow")
+    assert polars.DataFrame(results).equals(whole)
+
+
+@pytest.fixture
+def hidden(monkeypatch):
+    """Hides a package, as if it were not installed."""
+
+    def hide(package):
+        for name in [package, *sys.modules]:
+            if name.partition(".")[0] == package:
+                monkeypatch.setitem(sys.modules, name, None)
+
+    return hide
+
+
+@pytest.mark.parametrize(
+    ("use", "packages", "extra"),
+    [
+        (lambda r: r.plot(), ["matplotlib"], "plot"),
+        (lambda r: r.to_pandas(), ["pandas"], "pandas"),
+        (lambda r: r.to_polars(), ["polars"], "polars"),
+        (lambda r: r.__arrow_c_stream__(), ["pyarrow", "polars"], "arrow"),
+    ],
+)
+def test_what_is_not_installed_is_named(results, hidden, use, packages, extra):
+    for package in packages:
+        hidden(package)
+    with pytest.raises(ImportError, match=f"pip install {packages[0]} .*extra `{extra}`"):
+        use(results)
+
+
 def test_plot(results):
     pytest.importorskip("matplotlib").use("agg")
     axes = results.plot()
@@ -61,3 +109,41 @@ def test_plot(results):
     assert lines["'<b>' freeze"].get_xdata().tolist() == [1, 2, 3]
     assert lines["'<b>' freeze"].get_ydata().tolist() == results.answer_probs[:3, 0].tolist()
     assert axes.get_xlabel() == "manipulated layer k"
+
+
+def test_pictures_of_maps_and_lenses(model, prompt):
+    pytest.importorskip("matplotlib").use("agg")
+    found = model.map(prompt, ml.zero([1, 2], tokens="3-5"), answer="x")
+    axes = found.plot()
+    np.testing.assert_array_equal(axes.images[0].get_array(), found.values)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2"]
+    lens = model.lens(prompt, answer="x")
+    axes = lens.plot()
+    np.testing.assert_array_equal(axes.images[0].get_array(), lens.answer_probs)
+    assert len(axes.texts) == lens.ids.size and len(axes.get_yticks()) == len(prompt)
+    assert lens.prompt_tokens == prompt.tokens
+    axes = model.lens(prompt).plot(axes)
+    np.testing.assert_array_equal(axes.images[-1].get_array(), model.lens(prompt).probs)
+
+
+def test_progress(model, prompt, monkeypatch, hidden):
+    auto = pytest.importorskip("tqdm.auto")
+    told = []
+
+    class Bar(auto.tqdm):
+        def update(self, n=1):
+            super().update(n)
+            told.append((self.n, self.total))
+
+    monkeypatch.setattr(auto, "tqdm", Bar)
+    model.run(prompt, ml.freeze(), progress=True)
+    assert told[-1] == (4, 4)
+    model.map(prompt, ml.zero([1, 2], tokens="3-5"), progress=True)
+    assert told[-1][0] == told[-1][1] > 4
+    before = list(told)
+    model.run(prompt, ml.freeze(), progress=False)
+    hidden("tqdm")
+    model.run(prompt, ml.freeze())
+    assert told == before
+    with pytest.raises(ImportError, match="extra `progress`"):
+        model.run(prompt, ml.freeze(), progress=True)
