@@ -4,6 +4,7 @@
 # make test-prebuilt   the quickest of them, a prebuilt llama-server, at one layer (Linux on x86-64)
 # make test-metal-twin   Metal's scheduling without a Mac, on every architecture (Linux)
 # make test-slurm   runs in parts on a SLURM that is brought up on this machine (Linux, root)
+# make test-rpc   layers on other machines, on two servers on this one (feature rpc)
 # make sanitize   the tests under AddressSanitizer and UBSan, llama.cpp included (Linux, nightly Rust)
 # make miri   the unit tests of what is pure Rust under Miri (nightly Rust)
 # make docs   the documentation as a book (mdBook), and that of the library
@@ -30,7 +31,7 @@ endif
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-python wheel test-runtimes test-prebuilt test-metal-twin test-slurm sanitize miri plugin build install release setup format lint api docs bench clean-demo
+.PHONY: demo test test-python wheel test-runtimes test-prebuilt test-metal-twin test-slurm test-rpc sanitize miri plugin build install release setup format lint api docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -83,6 +84,9 @@ test-metal-twin: setup
 
 test-slurm: setup
 	MIDLAYER_REQUIRE=slurm cargo test --release --locked --test slurm -- --nocapture
+
+test-rpc: setup
+	cargo test --release --locked --features rpc --test rpc
 
 sanitize: setup
 	scripts/sanitize

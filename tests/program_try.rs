@@ -256,3 +256,18 @@ fn layers_without_a_place_are_left_out_unless_they_are_named() {
     let named = place.run(&format!("{skip} --layers {without}")).failure();
     named.stderr(contains("attention"));
 }
+
+#[test]
+fn devices_that_are_not_there_are_named() {
+    let place = Place::new();
+    one_line_error(1, "there is no device CUDA7; there are: none (--device)")(
+        place.run("try -m tiny.gguf -p a --device CUDA7"),
+    );
+    place
+        .run("try -m tiny.gguf -p a --layers 2 -dev none")
+        .success();
+    #[cfg(not(feature = "rpc"))]
+    one_line_error(1, "build it with the feature rpc (--rpc)")(
+        place.run("try -m tiny.gguf -p a --rpc 127.0.0.1:9"),
+    );
+}

@@ -103,7 +103,7 @@ fn parts_in_any_order_are_the_run() {
 #[test]
 fn the_first_part_compares_models_on_the_run_s_prompts() {
     let place = Place::new();
-    let sweep = format!("{SWEEP} --cache-type f16,q8_0");
+    let sweep = format!("{SWEEP} --cache-type f16,f32");
     place.run(&format!("{sweep} --out whole")).success();
     for number in [4, 2, 3, 1] {
         place

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
     /// The program was built without it.
-    #[error("this build computes on this machine alone; build with --features rpc (`rpc`)")]
+    #[error("this build computes on this machine alone; build it with the feature rpc (`rpc`)")]
     NotBuilt,
     /// An address that is none, or where nobody answers.
     #[error("{address}: {reason} (`rpc`)")]

@@ -115,9 +115,8 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    /// Modules of `bundle` by what they hold.
-    fn holds(code: &str, name: &str) -> bool {
-        code.contains(&format!("name:\"{name}\""))
+    fn holds(code: &str, kind: &str) -> bool {
+        code.contains(&format!("moduleType:\"trace\",name:\"{kind}\""))
     }
 
     #[test]
