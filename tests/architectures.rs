@@ -245,9 +245,9 @@ fn a_span_passes_over_layers_that_have_nothing() {
                 let span = request(vec![on(LayerSpan::from(k))]);
                 if !architecture.has_attention(k) {
                     let expected = match site {
-                        Site::Residual => HookFault::NoAttention(k),
                         Site::Keys => HookFault::NoCache(k, "keys"),
                         Site::Values => HookFault::NoCache(k, "values"),
+                        _ => HookFault::NoAttention(k),
                     };
                     assert_eq!(fault(engine.run(&span)), expected, "{what}");
                     continue;

@@ -95,7 +95,7 @@ fn given(
 ) -> impl Fn(Kind, Site) -> Option<Arc<States>> + use<> {
     let texts = recorded.mean_of.iter();
     let texts: Vec<Prompt> = texts.map(|text| engine.prompt(text).unwrap()).collect();
-    let means = Means::over(engine, &texts).unwrap();
+    let means = Means::over(engine, &texts, Target::Input).unwrap();
     let [by_position, by_token] =
         [false, true].map(|by_token| means.states(&prompt.tokens, by_token).unwrap());
     let filler = filler_states(engine, prompt, &[Site::Residual]).unwrap();
@@ -108,7 +108,7 @@ fn given(
         Needs::Direction => Some(directions.clone()),
         Needs::Mean if kind.is_word("by", "token") => Some(by_token.clone()),
         Needs::Mean => Some(by_position.clone()),
-        Needs::Filler => Some(filler.inputs.clone()),
+        Needs::Filler => Some(filler.at(site)),
         Needs::Scaffold => Some(scaffold.at(site)),
         Needs::Donor => panic!("{kind} is not recorded here"),
     }

@@ -162,7 +162,7 @@ fn what_must_change_nothing_is_the_clean_run_by_both_strategies() {
     for architecture in attentive() {
         let mut engine = engine(architecture);
         let own = engine.states(&prompt(20)).unwrap();
-        let means = Means::over(&mut engine, &[prompt(20)]).unwrap();
+        let means = Means::over(&mut engine, &[prompt(20)], Target::Input).unwrap();
         let mean = means.states(&tokens(20), false).unwrap();
         for k in 0..N_LAYER {
             for position in 0..19 {
@@ -275,7 +275,9 @@ fn page() -> String {
         "# Manipulations\n\n\
          `k` is the layer of `--layers`; prior tokens are all tokens but the last. A manipulation acts at\n\
          layer k alone, or from layer k up, unless `--extent` says otherwise. Parameters are written\n\
-         behind the name, each after a colon: `--manipulate add:scale=0.8:unit=absolute`. This page is\n\
+         behind the name, each after a colon: `--manipulate add:scale=0.8:unit=absolute`. With another\n\
+         `--site` it is that site's rows of layer k that are rewritten, wherever the table speaks of the\n\
+         state entering it. This page is\n\
          made from the program's table: `MIDLAYER_WRITE=1 cargo test --release --test manipulations page`.\n\n\
          | name | what happens | parameters and defaults | layers | rewrites | needs |\n\
          | --- | --- | --- | --- | --- | --- |\n",

@@ -136,7 +136,8 @@ fn restoring_gives_back_what_was_lost() {
                 let at = PositionSet::ranges([AT..AT + 1]);
                 Intervention::new(action, LayerSpan::only(0)).at(at)
             };
-            let back = Intervention::given(2, clean.inputs.clone(), PositionSet::ranges([7..8]));
+            let back =
+                Intervention::given(2, clean.at(Site::Residual), PositionSet::ranges([7..8]));
             let zero = whole.run(&Request::new(&prompt).with(corrupted())).unwrap();
             let request = Request::new(&prompt).with(corrupted()).with(back);
             logprob(&whole.run(&request).unwrap()) - logprob(&zero)

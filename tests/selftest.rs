@@ -8,7 +8,7 @@ use midlayer::engine::Strategy;
 use midlayer::hook::Sabotage;
 use midlayer::intervention::{Kind, Site};
 use midlayer::runtime::{Architecture, CacheType, ContextOptions, FlashAttention, Synthetic};
-use midlayer::selftest::{Check, Scope, SelfTest, Silent, Subject, Verdict, run};
+use midlayer::selftest::{Check, Finding, Scope, SelfTest, Silent, Subject, Verdict, run};
 
 fn options() -> ContextOptions {
     ContextOptions {
@@ -53,7 +53,7 @@ fn a_sound_model_is_found_sound() {
             assert!(wrong.is_empty(), "{architecture:?}: {wrong:#?}");
             assert_eq!(found.computed_whole, None);
             for kind in Scope::spread(4, 4).kinds {
-                for site in [Site::Residual, Site::Keys, Site::Values] {
+                for site in Site::ALL {
                     if !kind.has_site(site) {
                         continue;
                     }
@@ -73,6 +73,7 @@ fn a_sound_model_is_found_sound() {
                 Check::Rows,
                 Check::FreezeByCache,
                 Check::SilentWeights,
+                Check::ZeroWeights,
                 Check::MicroBatches,
                 Check::Sequences,
                 Check::Planned,
@@ -110,6 +111,14 @@ fn every_fault_is_found() {
             };
             let verdict = found.of_check(by).unwrap();
             assert!(verdict.is_wrong(), "{what}: {by:?} says {verdict:?}");
+            // What layers add is held against weights of zero.
+            if [Sabotage::LayerOffByOne, Sabotage::RowsShifted].contains(&sabotage) {
+                for site in [Site::AttnOut, Site::MlpOut, Site::HEADS] {
+                    let of = |f: &&Finding| f.check == Check::ZeroWeights && f.site == Some(site);
+                    let zeroed = found.findings.iter().find(of).unwrap();
+                    assert!(zeroed.verdict.is_wrong(), "{what}: {site} {zeroed:?}");
+                }
+            }
             // And laid at the door of what it spoils.
             let spoilt = match sabotage {
                 Sabotage::StaleCell => Strategy::Planned,

@@ -59,6 +59,12 @@ operations! {
     GGML_OP_VIEW = 12 "VIEW",
     GGML_OP_FLASH_ATTN_EXT = 13 "FLASH_ATTN_EXT",
     GGML_OP_SOFT_MAX = 14 "SOFT_MAX",
+    GGML_OP_MUL = 15 "MUL",
+    GGML_OP_SCALE = 16 "SCALE",
+    GGML_OP_NORM = 17 "NORM",
+    GGML_OP_RMS_NORM = 18 "RMS_NORM",
+    GGML_OP_UNARY = 19 "UNARY",
+    GGML_OP_GLU = 20 "GLU",
 }
 
 /// Operations without a number of our own are the host's number and this.

@@ -17,7 +17,7 @@ pub enum SourceError {
     Plan(#[from] PlanFileError),
     /// Keys and values.
     #[error(
-        "the plan rewrites keys or values (site), which takes two passes over a text: that is for `midlayer try` only"
+        "the plan rewrites other rows than states entering layers (site): that is for `midlayer try` only"
     )]
     NotResidual,
     /// A mask of attention.

@@ -28,7 +28,8 @@ _NEEDS: dict[str, dict[str, str]] = {
 _PLACE_HELP = {
     "tokens": "which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions",
     "extent": "'paper', 'from' (k up), 'only' (k alone) or 'window:N'",
-    "site": "'residual', 'kv', 'keys' or 'values'",
+    "site": "'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or"
+    " 'values'",
 }
 
 

@@ -129,9 +129,10 @@ class Model(native.Model):
         width], which other libraries take without a copy (DLPack: `torch.from_dlpack`).
 
         layers: the layers, in the order of the arrays (default: all).
-        sites: "resid_pre" (the state entering a layer), "attn_out" (what attention adds; in the
-            last layer it is computed of the last token alone, so that layer is an error), "k", "v"
-            (keys after rotary embedding and values, all heads in a row).
+        sites: "resid_pre" (the state entering a layer), "attn_out" and "mlp_out" (what attention
+            and the MLP add; in the last layer they are computed of the last token alone, so that
+            layer is an error), "heads" (what attention's output projection reads, all heads in a
+            row), "k", "v" (keys after rotary embedding and values, all heads in a row).
 
         Raises UsageError for a layer or site that the model does not have.
         """

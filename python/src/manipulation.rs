@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use midlayer::directions::read_directions;
 use midlayer::engine::{self, TextPart, TokenSelector, Wording, read_texts};
-use midlayer::intervention::{Extent, Kind, LayerList, Needs, Site, States, Values};
+use midlayer::intervention::{Extent, Kind, LayerList, Needs, Site, Sites, States, Values};
 use midlayer::sweep::Given;
 use midlayer::trial::{Donor, Part, Place, Trial, TrialError};
 use numpy::{PyArrayLikeDyn, PyArrayMethods, PyUntypedArrayMethods};
@@ -379,15 +379,8 @@ fn selector(value: &Bound<'_, PyAny>) -> PyResult<TokenSelector> {
 }
 
 pub fn sites(text: &str) -> PyResult<Vec<Site>> {
-    match text {
-        "kv" => Ok(vec![Site::Keys, Site::Values]),
-        one => match one.parse() {
-            Ok(site) => Ok(vec![site]),
-            Err(_) => Err(usage(format!(
-                "'{one}' is not a site; choose residual, kv, keys or values"
-            ))),
-        },
-    }
+    let sites = text.parse::<Sites>().map_err(usage)?;
+    Ok(sites.0)
 }
 
 fn part(value: &Bound<'_, PyAny>) -> PyResult<TextPart> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use midlayer::engine::{self, Engine, Request, Wording};
 use midlayer::hub::{Hub, model_file};
-use midlayer::intervention::{PlanError, Target};
+use midlayer::intervention::{PlanError, Site, Target};
 use midlayer::loading::{self, LoadError, Settings};
 use midlayer::maps::{Measure, draw};
 use midlayer::models::Remember;
@@ -99,17 +99,7 @@ fn tell_progress(
 
 /// A site of a layer, by the field's name or the program's.
 fn target(site: &str) -> PyResult<Target> {
-    Ok(match site {
-        "resid_pre" | "residual" => Target::Input,
-        "attn_out" => Target::Attention,
-        "k" | "keys" => Target::Keys,
-        "v" | "values" => Target::Values,
-        other => {
-            return Err(usage(format!(
-                "'{other}' is not a site; choose resid_pre (the state entering a layer), attn_out, k or v"
-            )));
-        }
-    })
+    Ok(site.parse::<Site>().map_err(usage)?.target())
 }
 
 #[pymethods]
@@ -359,12 +349,7 @@ impl Model {
             let captured = bench.engine.get().captured(&prompt.tokens, 0, &targets);
             let captured = captured.map_err(of_engine)?;
             let stacked = targets.iter().zip(&sites).map(|(target, site)| {
-                let states = match target {
-                    Target::Keys => &captured.keys,
-                    Target::Values => &captured.values,
-                    Target::Attention | Target::Mask => &captured.attention,
-                    Target::Input => &captured.inputs,
-                };
+                let states = captured.of(*target);
                 let stacked = states.stacked(&layers, prompt.tokens.len() as u32);
                 stacked.map_err(|why| usage(format!("{site}: {why}")))
             });

@@ -1,38 +1,43 @@
 //! Other texts' states, to be put in place of a prompt's own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Engine, EngineError, Prompt, PromptError};
+use crate::hook::Captured;
 use crate::intervention::{Site, States, Target};
 use crate::runtime::Token;
 
 /// States to be put in place of a prompt's own, at the prompt's positions. Those of sites that
 /// were not asked for are empty.
 #[derive(Clone, Debug, Default)]
-pub struct DonorStates {
-    /// States entering layers.
-    pub inputs: Arc<States>,
-    /// Keys.
-    pub keys: Arc<States>,
-    /// Values.
-    pub values: Arc<States>,
-}
+pub struct DonorStates(HashMap<Target, Arc<States>>);
 
 impl DonorStates {
     /// What goes to a site.
     pub fn at(&self, site: Site) -> Arc<States> {
-        match site {
-            Site::Residual => self.inputs.clone(),
-            Site::Keys => self.keys.clone(),
-            Site::Values => self.values.clone(),
-        }
+        self.0.get(&site.target()).cloned().unwrap_or_default()
+    }
+
+    /// Has these states go to a site.
+    pub fn put(&mut self, site: Site, states: Arc<States>) {
+        self.0.insert(site.target(), states);
+    }
+
+    /// Those of a run for some sites.
+    fn of(captured: &Captured, targets: &[Target]) -> Self {
+        let states = targets.iter().map(|target| {
+            let states = captured.of(*target).clone();
+            (*target, Arc::new(states))
+        });
+        Self(states.collect())
     }
 }
 
 /// States of the donor's tokens for `sites`, moved as `moves` says ((donor position, position in
 /// the prompt) of each token).
 ///
-/// States entering layers go anywhere. Keys carry their position within them, so for keys and
+/// States entering layers, and what layers add to them, go anywhere. Keys carry their position within them, so for keys and
 /// values the donor is run once more, shifted, with its tokens at the positions where theirs are
 /// to be put: all by the same distance, and none to an earlier position than it has.
 ///
@@ -47,16 +52,16 @@ pub fn donor_states(
 ) -> Result<DonorStates, EngineError> {
     let mut states = DonorStates::default();
     // Known to be wrong before anything runs.
-    let cached = in_cache(sites);
+    let (cached, anywhere) = (targets(sites, true), targets(sites, false));
     let shift = if cached.is_empty() { 0 } else { shift(moves)? };
-    if sites.contains(&Site::Residual) {
-        let own = engine.captured(&donor.tokens, 0, &[Target::Input])?;
-        states.inputs = Arc::new(own.inputs.moved(moves));
+    if !anywhere.is_empty() {
+        let own = engine.captured(&donor.tokens, 0, &anywhere)?;
+        let moved = |target: &Target| (*target, Arc::new(own.of(*target).moved(moves)));
+        states.0.extend(anywhere.iter().map(moved));
     }
     if !cached.is_empty() {
         let there = engine.captured(&donor.tokens, shift, &cached)?;
-        states.keys = Arc::new(there.keys);
-        states.values = Arc::new(there.values);
+        states.0.extend(DonorStates::of(&there, &cached).0);
     }
     Ok(states)
 }
@@ -74,10 +79,10 @@ fn shift(moves: &[(u32, u32)]) -> Result<u32, PromptError> {
     Ok(shift.unwrap_or(0))
 }
 
-fn in_cache(sites: &[Site]) -> Vec<Target> {
-    let pairs = [(Site::Keys, Target::Keys), (Site::Values, Target::Values)];
-    let asked = pairs.into_iter().filter(|(site, _)| sites.contains(site));
-    asked.map(|(_, target)| target).collect()
+/// What of a layer the sites are, of those whose rows are in the cache or of the others.
+fn targets(sites: &[Site], cached: bool) -> Vec<Target> {
+    let sites = sites.iter().filter(|site| site.is_cached() == cached);
+    sites.map(|site| site.target()).collect()
 }
 
 /// States for `sites` of a neutral text of the prompt's length at the same positions: the
@@ -121,16 +126,9 @@ fn states_of(
     tokens: &[Token],
     sites: &[Site],
 ) -> Result<DonorStates, EngineError> {
-    let mut targets = in_cache(sites);
-    if sites.contains(&Site::Residual) {
-        targets.push(Target::Input);
-    }
+    let targets: Vec<Target> = sites.iter().map(|site| site.target()).collect();
     let captured = engine.captured(tokens, 0, &targets)?;
-    Ok(DonorStates {
-        inputs: Arc::new(captured.inputs),
-        keys: Arc::new(captured.keys),
-        values: Arc::new(captured.values),
-    })
+    Ok(DonorStates::of(&captured, &targets))
 }
 
 #[cfg(test)]

@@ -12,24 +12,31 @@ use crate::runtime::Token;
 /// A sum of states of one layer, and of how many.
 type Sum = (Vec<f64>, u32);
 
-/// Mean states that enter each layer: over all texts at a position, and over all places of a
+/// Mean states of a part of each layer: over all texts at a position, and over all places of a
 /// token.
 #[derive(Clone, Debug, Default)]
 pub struct Means {
     by_position: HashMap<(u32, u32), Sum>,
     by_token: HashMap<(u32, i32), Sum>,
+    /// Layers up to the last one of which anything is known.
+    layers: u32,
 }
 
 impl Means {
-    /// The means over clean runs of `texts`.
+    /// The means of what `target` is over clean runs of `texts`.
     ///
     /// # Errors
     /// The engine's.
-    pub fn over(engine: &mut dyn Engine, texts: &[Prompt]) -> Result<Self, EngineError> {
+    pub fn over(
+        engine: &mut dyn Engine,
+        texts: &[Prompt],
+        target: Target,
+    ) -> Result<Self, EngineError> {
         let mut means = Self::default();
         for text in texts {
-            let captured = engine.captured(&text.tokens, 0, &[Target::Input])?;
-            for ((layer, position), row) in captured.inputs.iter() {
+            let captured = engine.captured(&text.tokens, 0, &[target])?;
+            for ((layer, position), row) in captured.of(target).iter() {
+                means.layers = means.layers.max(layer + 1);
                 add(&mut means.by_position, (layer, position), row);
                 let token = text.tokens[position as usize].0;
                 add(&mut means.by_token, (layer, token), row);
@@ -46,17 +53,20 @@ impl Means {
         let mut states = States::new();
         let prior = tokens.len().saturating_sub(1);
         for (position, token) in (0..).zip(&tokens[..prior]) {
-            let mut layer = 0;
+            let mut known = false;
             let sum = |layer| match by_token {
                 true => self.by_token.get(&(layer, token.0)),
                 false => self.by_position.get(&(layer, position)),
             };
-            while let Some((values, n)) = sum(layer) {
+            for layer in 0..self.layers {
+                let Some((values, n)) = sum(layer) else {
+                    continue;
+                };
                 let mean = values.iter().map(|value| (value / f64::from(*n)) as f32);
                 states.insert(layer, position, mean.collect::<Vec<f32>>());
-                layer += 1;
+                known = true;
             }
-            if layer == 0 {
+            if !known {
                 return Err(PromptError::NoMean { position, by_token }.into());
             }
         }

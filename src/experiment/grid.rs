@@ -102,10 +102,14 @@ pub enum GridError {
         where_defined: String,
     },
     /// A manipulation that the model has no place for, at a layer named or at all layers.
-    #[error("{kind} has no place in this model: {why}; choose other layers (`layers`)")]
+    #[error(
+        "{kind} has no place in this model ({architecture}): {why}; choose other layers (`layers`)"
+    )]
     NoPlace {
         /// The manipulation.
         kind: Kind,
+        /// The model's architecture.
+        architecture: String,
         /// What a layer lacks.
         why: String,
     },
@@ -211,6 +215,9 @@ fn left_out(out: &LeftOut, sites: &[Site]) -> String {
     let why = match kind {
         _ if matches!(kind.action(0, None), Action::SkipAttention | Action::Hide) => {
             "this model has no attention there, or none that could be told apart"
+        }
+        _ if sites.iter().any(|site| site.target().is_added()) => {
+            "this model has nothing of the kind there, or it is the last layer, whose part in prior tokens no later token reads"
         }
         _ if sites.contains(&Site::Residual) => {
             "layers from there up read keys and values of layers below, which stay as they are"

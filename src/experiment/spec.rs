@@ -124,6 +124,12 @@ impl Spec {
         for &manipulation in &self.manipulations {
             let mut layers = Vec::new();
             let mut reason = None;
+            let architecture = &self.model.facts.architecture;
+            let no_place = |why| GridError::NoPlace {
+                kind: manipulation,
+                architecture: architecture.clone(),
+                why,
+            };
             let defined: Vec<u32> = (self.layers.iter().copied())
                 .filter(|layer| self.is_defined(manipulation, *layer))
                 .collect();
@@ -136,20 +142,14 @@ impl Spec {
                 let Some(why) = refused else { continue };
                 let why = why.to_string();
                 if asked.names(layer) {
-                    return Err(GridError::NoPlace {
-                        kind: manipulation,
-                        why,
-                    });
+                    return Err(no_place(why));
                 }
                 layers.push(layer);
                 reason.get_or_insert(why);
             }
             let Some(why) = reason else { continue };
             if layers.len() == defined.len() {
-                return Err(GridError::NoPlace {
-                    kind: manipulation,
-                    why,
-                });
+                return Err(no_place(why));
             }
             self.left_out.push(LeftOut {
                 manipulation,

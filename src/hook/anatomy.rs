@@ -5,7 +5,7 @@ use super::HookFault;
 use super::graph::Edges;
 use super::mask::MaskSite;
 use super::recording::Recording;
-use super::site::{AnatomyError, CacheSite, Site};
+use super::site::{AnatomyError, CacheSite, HeadSite, NoMlp, Site};
 use super::view::{Layer, View};
 use crate::intervention::{Intervention, Target};
 
@@ -32,6 +32,11 @@ pub struct Anatomy {
     /// For each layer, what its attention sub-layer adds to the residual stream; `None` for a
     /// layer that reads no K/V cache, and where it could not be found.
     pub attention: Vec<Option<Site>>,
+    /// For each layer, the rows that its attention's output projection reads; `None` where it has
+    /// no attention, and where they could not be found.
+    pub heads: Vec<Option<HeadSite>>,
+    /// For each layer, what its MLP adds to the residual stream, or why there is none.
+    pub mlps: Vec<Result<Site, NoMlp>>,
     /// For each layer, where its attention takes its mask from.
     pub masks: Vec<Option<MaskSite>>,
     /// For each layer, whether it reads a K/V cache, be it another layer's. Layers that do not
@@ -79,10 +84,10 @@ impl Anatomy {
             .zip(&outputs)
             .map(|(&input, &output)| view.layer(input, output))
             .collect();
-        let attention = layers
-            .iter()
-            .map(|layer| view.attention(layer).map(|n| view.site(n)))
-            .collect();
+        let attention: Vec<Option<usize>> = layers.iter().map(|l| view.attention(l)).collect();
+        let heads = attention.iter().map(|n| view.heads((*n)?)).collect();
+        let mlps = layers.iter().map(|layer| view.mlp(layer));
+        let mlps = mlps.map(|mlp| mlp.map(|n| view.site(n))).collect();
         let masks = layers.iter().map(|layer| view.mask(layer, &writes));
         let masks = masks.collect();
         let borrows = (0..)
@@ -112,7 +117,9 @@ impl Anatomy {
             learned_positions: view.positions().and_then(|n| view.learned_positions(n)),
             inputs: inputs.iter().map(|n| view.site(*n)).collect(),
             output: output.map(|n| view.site(*n)),
-            attention,
+            attention: attention.iter().map(|n| Some(view.site((*n)?))).collect(),
+            heads,
+            mlps,
             masks,
             reads_cache: layers.iter().map(|l| view.reads_cache(l)).collect(),
             keys,
@@ -133,10 +140,16 @@ impl Anatomy {
     }
 
     /// Whether a layer has nothing of the kind, so that an intervention on several layers passes
-    /// it over: no attention to skip, no keys and values to rewrite. A layer whose attention or
-    /// cache was not found has not nothing.
+    /// it over: no attention to skip, no keys and values to rewrite. A layer whose attention, MLP
+    /// or cache was not found has not nothing.
     pub fn is_without(&self, target: Target, layer: u32) -> bool {
-        target != Target::Input && !self.reads_cache[layer as usize]
+        match target {
+            Target::Input => false,
+            Target::Mlp => self.mlps[layer as usize] == Err(NoMlp::None),
+            Target::Attention | Target::Heads | Target::Mask | Target::Keys | Target::Values => {
+                !self.reads_cache[layer as usize]
+            }
+        }
     }
 
     /// Where the target of a layer is.
@@ -157,6 +170,19 @@ impl Anatomy {
                 let site = self.attention[layer as usize].as_ref();
                 site.ok_or(HookFault::NoAttention(layer))
             }
+            Target::Mlp => {
+                let site = self.mlps[layer as usize].as_ref();
+                site.map_err(|why| HookFault::NoMlp(layer, *why))
+            }
+            Target::Heads => {
+                let heads = self.heads[layer as usize].as_ref();
+                heads
+                    .map(|heads| &heads.site)
+                    .ok_or(match self.attention[layer as usize] {
+                        Some(_) => HookFault::NoHeads(layer),
+                        None => HookFault::NoAttention(layer),
+                    })
+            }
             Target::Mask => {
                 let mask = self.masks[layer as usize].as_ref();
                 mask.map(|mask| &mask.site).ok_or(HookFault::NoMask(layer))
@@ -171,17 +197,28 @@ impl Anatomy {
         let sites = match target {
             Target::Keys => &self.keys,
             Target::Values => &self.values,
-            Target::Input | Target::Attention | Target::Mask => return None,
+            Target::Input | Target::Attention | Target::Mlp | Target::Heads | Target::Mask => {
+                return None;
+            }
         };
         sites[layer as usize].as_ref()
+    }
+
+    /// How many values of a row belong together, where rows are made of heads.
+    pub(super) fn width_of_head(&self, target: Target, layer: u32) -> Option<usize> {
+        match target {
+            Target::Heads => self.heads[layer as usize].as_ref().map(|heads| heads.head),
+            _ => self.cache_site(target, layer).map(|cache| cache.head),
+        }
     }
 
     /// Checks that the graph has a place for an intervention: at its first layer, and above it
     /// in every layer of its span that has anything of the kind ([`Self::is_without`]).
     ///
     /// # Errors
-    /// [`HookFault::NoAttention`], [`HookFault::NoMask`], [`HookFault::NoCache`],
-    /// [`HookFault::Joined`] or [`HookFault::Borrowed`].
+    /// [`HookFault::NoAttention`], [`HookFault::NoMlp`], [`HookFault::NoHeads`],
+    /// [`HookFault::HeadCount`], [`HookFault::Unread`], [`HookFault::NoMask`],
+    /// [`HookFault::NoCache`], [`HookFault::Joined`] or [`HookFault::Borrowed`].
     pub fn admits(&self, intervention: &Intervention) -> Result<(), HookFault> {
         let (target, first) = (intervention.target(), intervention.layers.first);
         if target == Target::Input {
@@ -194,9 +231,24 @@ impl Anatomy {
                 }),
             };
         }
-        let layers = (0..self.inputs.len() as u32).filter(|l| intervention.layers.contains(*l));
+        let n_layer = self.inputs.len() as u32;
+        let layers = (0..n_layer).filter(|l| intervention.layers.contains(*l));
         for layer in layers.filter(|l| *l == first || !self.is_without(target, *l)) {
             self.site(target, layer)?;
+            let heads = self.heads[layer as usize].as_ref();
+            if let Some((chosen, heads)) = intervention.some_heads().zip(heads)
+                && let Some(head) = chosen.highest().filter(|head| *head >= heads.n)
+            {
+                return Err(HookFault::HeadCount {
+                    layer,
+                    head,
+                    n: heads.n,
+                });
+            }
+        }
+        // A prior token's part of the last layer's sums leads to its own logits alone.
+        if target.is_added() && !intervention.action.touches_last() && first + 1 == n_layer {
+            return Err(HookFault::Unread(first));
         }
         Ok(())
     }
@@ -210,6 +262,8 @@ impl Anatomy {
         }
         shift(&mut self.inputs);
         shift(&mut self.attention);
+        shift(&mut self.heads);
+        shift(&mut self.mlps);
         shift(&mut self.masks);
         shift(&mut self.keys);
         shift(&mut self.values);

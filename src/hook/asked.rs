@@ -37,7 +37,7 @@ impl From<&Row> for Met {
 /// inputs, is what leaves the last one: llama.cpp computes it for rows with logits only.
 #[derive(Clone, Debug, Default)]
 pub struct Capture {
-    /// Inputs, keys or values.
+    /// Which parts of layers.
     pub targets: Vec<Target>,
     /// The layers.
     pub layers: HashSet<u32>,

@@ -19,15 +19,44 @@ enum Mode {
     Idle,
     Recording(Recording),
     Editing(Box<Pass>),
-    /// Output weights of attention become zero in some layers.
+    /// Some weights become zero in some layers.
     Silencing(Silence),
 }
 
 /// See [`Slot::silence`].
-#[derive(Default)]
 struct Silence {
+    silenced: Silenced,
     wanted: BTreeSet<u32>,
     done: BTreeSet<u32>,
+}
+
+/// Which weights become zero, by llama.cpp's names.
+#[derive(Clone, Debug)]
+pub enum Silenced {
+    /// Output weights of attention, and their biases.
+    Attention,
+    /// The weights that project an MLP's (all experts') activations down, and their biases.
+    Mlp,
+    /// The columns of attention's output weights that are multiplied with what one head gave.
+    Head {
+        /// The head.
+        head: usize,
+        /// How many there are.
+        of: usize,
+    },
+}
+
+impl Silenced {
+    fn is_meant(&self, part: &str) -> bool {
+        match self {
+            Silenced::Attention => ["attn_output.weight", "attn_output.bias"].contains(&part),
+            Silenced::Mlp => {
+                let down = part.starts_with("ffn_down");
+                down && (part.ends_with(".weight") || part.ends_with(".bias"))
+            }
+            Silenced::Head { .. } => part == "attn_output.weight",
+        }
+    }
 }
 
 impl Silence {
@@ -39,12 +68,24 @@ impl Silence {
             let name = weight.name();
             let layer = name.strip_prefix("blk.").and_then(|rest| {
                 let (layer, part) = rest.split_once('.')?;
-                let silenced = part == "attn_output.weight" || part == "attn_output.bias";
-                layer.parse().ok().filter(|_| silenced)
+                layer.parse().ok().filter(|_| self.silenced.is_meant(part))
             });
-            if let Some(layer) = layer.filter(|layer| self.wanted.contains(layer)) {
-                // SAFETY: `Slot::silence` requires that weights may be written to.
-                unsafe { weight.clear() };
+            let Some(layer) = layer.filter(|layer| self.wanted.contains(layer)) else {
+                continue;
+            };
+            let cleared = match &self.silenced {
+                Silenced::Head { head, of } => {
+                    let width = weight.shape()[0] as usize / of.max(&1);
+                    // SAFETY: `Slot::silence` requires that weights may be written to.
+                    unsafe { weight.clear_columns(head * width..(head + 1) * width) }
+                }
+                Silenced::Attention | Silenced::Mlp => {
+                    // SAFETY: as above.
+                    unsafe { weight.clear() };
+                    true
+                }
+            };
+            if cleared {
                 self.done.insert(layer);
             }
         }
@@ -134,7 +175,7 @@ impl Watch {
         }
     }
 
-    /// After [`Slot::silence`]: the layers whose attention is silent now.
+    /// After [`Slot::silence`]: the layers of which some weights are zero now.
     ///
     /// # Errors
     /// A fault met on the way.
@@ -172,16 +213,16 @@ impl Slot {
         self.begin(Mode::Editing(Box::new(pass)))
     }
 
-    /// From now on the output weights of attention in these layers, and their biases, become
-    /// zero as their nodes come by.
+    /// From now on weights of these layers become zero as their nodes come by.
     ///
     /// # Safety
     /// The model's weights may be written to: they were not mapped from a file, and nothing
     /// else uses the model.
-    pub unsafe fn silence(self: &Arc<Self>, layers: BTreeSet<u32>) -> Watch {
+    pub unsafe fn silence(self: &Arc<Self>, silenced: Silenced, layers: BTreeSet<u32>) -> Watch {
         self.begin(Mode::Silencing(Silence {
+            silenced,
             wanted: layers,
-            ..Silence::default()
+            done: BTreeSet::new(),
         }))
     }
 

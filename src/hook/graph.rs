@@ -98,7 +98,8 @@ impl Edges {
     }
 }
 
-fn is_view(op: sys::ggml_op) -> bool {
+/// Whether an operation only looks at memory in another way.
+pub(super) fn is_view(op: sys::ggml_op) -> bool {
     matches!(
         op,
         sys::GGML_OP_VIEW | sys::GGML_OP_RESHAPE | sys::GGML_OP_PERMUTE | sys::GGML_OP_TRANSPOSE

@@ -1,6 +1,7 @@
 //! How a manipulation happens inside the graph: ggml's eval callback, the search for the right
 //! nodes, and the map from tensor rows to tokens. Talks to ggml tensors only.
 
+mod added;
 mod anatomy;
 mod asked;
 mod callback;
@@ -22,14 +23,14 @@ mod witness;
 
 pub use anatomy::Anatomy;
 pub use asked::{Capture, Resume, Row, Start};
-pub(crate) use callback::{Slot, trampoline};
+pub(crate) use callback::{Silenced, Slot, trampoline};
 pub use cut::{CacheFill, Cut, CutError};
 pub(crate) use graph::Role;
 pub(crate) use mask::Cells;
 pub use observed::{Captured, Observed, Touched};
 pub(crate) use pass::Pass;
 pub use sabotage::Sabotage;
-pub use site::AnatomyError;
+pub use site::{AnatomyError, NoMlp};
 pub(crate) use tensor::Tensor;
 pub(crate) use witness::Witness;
 
@@ -110,9 +111,32 @@ pub enum HookFault {
     },
     /// The layer has no attention contribution that could be found.
     #[error(
-        "layer {0} has no attention, or none that could be told apart in this architecture's graph, so skip-attention cannot work there"
+        "layer {0} has no attention, or none that could be told apart in this architecture's graph"
     )]
     NoAttention(u32),
+    /// The layer has no MLP contribution that could be found.
+    #[error("layer {0} has no MLP: {1}")]
+    NoMlp(u32, NoMlp),
+    /// The layer's heads could not be found.
+    #[error(
+        "the heads of layer {0} could not be told apart in this architecture's graph: what its attention adds is not one product with a weight"
+    )]
+    NoHeads(u32),
+    /// The layer has fewer heads.
+    #[error("layer {layer} has {n} heads, numbered from 0, so there is no head {head} (`site`)")]
+    HeadCount {
+        /// The layer.
+        layer: u32,
+        /// The head asked for.
+        head: usize,
+        /// How many there are.
+        n: usize,
+    },
+    /// What the last layer adds of a prior token is read by nothing.
+    #[error(
+        "layer {0} is the last one, and what it adds to a prior token's state is read by no later token, so rewriting it would change nothing"
+    )]
+    Unread(u32),
     /// The layer has no mask that could be found.
     #[error(
         "layer {0} has no attention, or none whose mask could be told apart in this architecture's graph, so hide cannot work there"

@@ -13,6 +13,10 @@ pub struct Captured {
     /// What attention adds to the residual stream. In the last layer llama.cpp computes it for
     /// rows with logits only.
     pub attention: States,
+    /// What MLPs add to the residual stream; in the last layer of rows with logits only.
+    pub mlps: States,
+    /// What attention's output projection reads, all heads of a layer in a row.
+    pub heads: States,
     /// Keys, all heads of a layer in a row.
     pub keys: States,
     /// Values, all heads of a layer in a row.
@@ -21,12 +25,26 @@ pub struct Captured {
 
 impl Captured {
     /// What is kept of a target; of masks there is nothing to keep.
-    pub(super) fn of(&mut self, target: Target) -> &mut States {
+    pub fn of(&self, target: Target) -> &States {
         match target {
-            Target::Keys => &mut self.keys,
-            Target::Values => &mut self.values,
+            Target::Input => &self.inputs,
+            Target::Attention | Target::Mask => &self.attention,
+            Target::Mlp => &self.mlps,
+            Target::Heads => &self.heads,
+            Target::Keys => &self.keys,
+            Target::Values => &self.values,
+        }
+    }
+
+    /// See [`Self::of`].
+    pub(super) fn of_mut(&mut self, target: Target) -> &mut States {
+        match target {
             Target::Input => &mut self.inputs,
             Target::Attention | Target::Mask => &mut self.attention,
+            Target::Mlp => &mut self.mlps,
+            Target::Heads => &mut self.heads,
+            Target::Keys => &mut self.keys,
+            Target::Values => &mut self.values,
         }
     }
 
@@ -34,6 +52,8 @@ impl Captured {
     pub fn extend(&mut self, other: Self) {
         self.inputs.extend(other.inputs);
         self.attention.extend(other.attention);
+        self.mlps.extend(other.mlps);
+        self.heads.extend(other.heads);
         self.keys.extend(other.keys);
         self.values.extend(other.values);
     }

@@ -22,6 +22,30 @@ pub struct CacheSite {
     pub head: usize,
 }
 
+/// Where rows made of heads can be rewritten, one head after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadSite {
+    /// The node that holds them, which attention's output projection reads.
+    pub site: Site,
+    /// Values of one head.
+    pub head: usize,
+    /// How many heads there are.
+    pub n: usize,
+}
+
+/// Why a layer has no MLP.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NoMlp {
+    /// It adds nothing of the kind.
+    #[error(
+        "nothing that it adds to the residual stream is computed token by token with an activation (recurrent layers mix tokens in all that they add)"
+    )]
+    None,
+    /// There is more than one, or it is not in one piece.
+    #[error("what its MLP adds to the residual stream could not be told apart in this graph")]
+    Unclear,
+}
+
 /// A graph whose residual stream could not be found.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AnatomyError {

@@ -276,6 +276,37 @@ impl<'a> Tensor<'a> {
         }
     }
 
+    /// Fills columns of a weight (elements of its innermost dimension) with zero bytes, in every
+    /// row. Returns whether that was possible: quantized elements come in blocks.
+    ///
+    /// # Safety
+    /// As for [`Self::clear`].
+    pub unsafe fn clear_columns(&self, columns: std::ops::Range<usize>) -> bool {
+        let t = self.get();
+        let (width, rows) = (t.ne[0] as usize, t.ne[1] as usize);
+        let block = width * t.nb[0] / t.nb[1].max(1);
+        let flat = t.ne[2] == 1 && t.ne[3] == 1;
+        let whole = |at: usize| block > 0 && at.is_multiple_of(block);
+        if !flat || columns.end > width || !whole(columns.start) || !whole(columns.end) {
+            return false;
+        }
+        let zeros = vec![0u8; columns.len() / block * t.nb[0]];
+        for row in 0..rows {
+            let offset = row * t.nb[1] + columns.start / block * t.nb[0];
+            // SAFETY: within the row, which has as many columns (checked above); writable by the
+            // caller's promise.
+            unsafe {
+                sys::ggml_backend_tensor_set(
+                    self.raw.as_ptr(),
+                    zeros.as_ptr().cast(),
+                    offset,
+                    zeros.len(),
+                );
+            }
+        }
+        true
+    }
+
     /// Reads the first bytes of a tensor in one piece; `None` where it has fewer, or no memory.
     pub(super) fn read_bytes(&self, n: usize) -> Option<Vec<u8>> {
         if n > self.bytes() || !self.has_memory() {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use crate::ggml as sys;
 
+use super::graph::is_view;
 use super::recording::{Record, Recording};
 use super::site::{AnatomyError, Site};
 
@@ -28,6 +29,8 @@ pub(super) struct View<'g> {
     pub(super) consumers: Vec<Vec<usize>>,
     /// Tensors outside the graph into which rows are written: the K/V cache.
     pub(super) caches: HashSet<usize>,
+    /// Tensors outside the graph that nodes write to: caches, and the states of recurrent layers.
+    pub(super) memory: HashSet<usize>,
     /// Everything that the logits are computed from.
     pub(super) wanted: HashSet<usize>,
 }
@@ -71,18 +74,21 @@ impl<'g> View<'g> {
         }
         let mut order = vec![None; tensors.len()];
         let mut consumers = vec![Vec::new(); tensors.len()];
-        let mut caches = HashSet::new();
+        let (mut caches, mut memory) = (HashSet::new(), HashSet::new());
         for (position, &node) in graph.nodes.iter().enumerate() {
             order[node] = Some(position);
             for &source in &tensors[node].sources {
                 consumers[source].push(node);
             }
-            if tensors[node].op == sys::GGML_OP_SET_ROWS
-                && let Some(root) = tensors[node].root
+            if let Some(root) = tensors[node].root
+                && !is_view(tensors[node].op)
                 && tensors[root].op == sys::GGML_OP_NONE
                 && !tensors[root].is_input
             {
-                caches.insert(root);
+                memory.insert(root);
+                if tensors[node].op == sys::GGML_OP_SET_ROWS {
+                    caches.insert(root);
+                }
             }
         }
         let mut view = Self {
@@ -93,6 +99,7 @@ impl<'g> View<'g> {
             order,
             consumers,
             caches,
+            memory,
             wanted: HashSet::new(),
         };
         view.wanted = view.ancestors(last);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::{Action, Intervention, Place, PositionSet, RowsFunction, States, Target};
+use super::{Action, HeadSet, Intervention, Place, PositionSet, RowsFunction, States, Target};
 
 /// One sequence's interventions, the states they have saved, and which rows they have touched.
 ///
@@ -168,6 +168,9 @@ impl Editor {
                     && (row.prior || intervention.action.touches_last())
             };
             let named: Vec<usize> = (0..rows.len()).filter(|at| named(&rows[*at])).collect();
+            let heads = intervention.some_heads();
+            let kept = named.iter().filter(|_| heads.is_some());
+            let kept: Vec<Vec<f32>> = kept.map(|at| rows[*at].values.to_vec()).collect();
             if let Action::CustomRows(f) = &intervention.action {
                 all_at_once(&**f, layer, &named, rows)?;
             }
@@ -182,6 +185,11 @@ impl Editor {
                 let saved = self.saved[n].get(&row.position);
                 rewrite(&intervention.action, saved, &place, row.values)?;
                 written[at] = true;
+            }
+            if let Some(heads) = heads {
+                for (at, kept) in named.iter().zip(&kept) {
+                    put_back(heads, part, kept, rows[*at].values);
+                }
             }
             if !named.is_empty() {
                 *self.touched[n].entry(layer).or_default() += named.len();
@@ -238,7 +246,7 @@ impl Editor {
     /// Checks, after a forward pass over `rows`, that every intervention touched every row it
     /// names at every layer of its span, and none twice, and clears the books.
     ///
-    /// In the last layer attention may exist for rows with logits only, since nothing reads the
+    /// What the last layer adds may exist for rows with logits only, since nothing reads the
     /// others.
     ///
     /// # Errors
@@ -261,18 +269,13 @@ impl Editor {
             let layers = (0..self.n_layer).filter(|l| intervention.layers.contains(*l));
             for layer in layers.filter(has) {
                 let touched = touched.get(&layer).copied().unwrap_or(0);
-                let last_attention =
-                    intervention.target() == Target::Attention && layer + 1 == self.n_layer;
-                if touched != expected && !(last_attention && touched == with_logits) {
+                let thinned = intervention.target().is_added() && layer + 1 == self.n_layer;
+                if touched != expected && !(thinned && touched == with_logits) {
                     return Err(Missed::Rows {
                         action: format!("{:?}", intervention.action),
                         layer,
                         touched,
-                        expected: if last_attention {
-                            with_logits
-                        } else {
-                            expected
-                        },
+                        expected: if thinned { with_logits } else { expected },
                     });
                 }
             }
@@ -301,6 +304,14 @@ fn all_at_once(
         rows[*at].values.copy_from_slice(values);
     }
     Ok(())
+}
+
+/// Gives the heads that were not chosen the values that they had.
+fn put_back(chosen: HeadSet, head: usize, had: &[f32], row: &mut [f32]) {
+    let heads = row.chunks_mut(head).zip(had.chunks(head)).enumerate();
+    for (_, (values, had)) in heads.filter(|(n, _)| !chosen.contains(*n)) {
+        values.copy_from_slice(had);
+    }
 }
 
 fn saves_at(intervention: &Intervention, layer: u32) -> bool {
@@ -332,7 +343,7 @@ fn rewrite(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{PositionSet, Site};
+    use super::super::{Kind, LayerSpan, PositionSet, Site};
     use super::*;
 
     fn editor(plan: Vec<Intervention>) -> Editor {
@@ -554,5 +565,30 @@ mod tests {
         let mut last = [1.0, 2.0];
         assert!(!input(&mut editor, 2, 1, false, &mut last).unwrap());
         assert_eq!(editor.settle(&met()), Ok(()));
+    }
+
+    #[test]
+    fn heads_that_are_not_chosen_stay_whatever_the_action() {
+        let site = Site::Heads(HeadSet::of([1]));
+        let custom = Intervention::custom_rows(1, |_, _, rows| {
+            rows.fill(9.0);
+            Ok(())
+        });
+        for (plan, head) in [
+            (Intervention::custom(1, |_, _, row| row.fill(9.0)), [9.0; 2]),
+            (custom, [9.0; 2]),
+            (
+                Intervention::new(Kind::Zero.action(0, None), LayerSpan::only(1)),
+                [0.0; 2],
+            ),
+        ] {
+            let mut editor = editor(vec![plan.on(site)]);
+            assert!(editor.needs(Target::Heads, 1) && !editor.needs(Target::Attention, 1));
+            let mut row = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+            assert!(edit(&mut editor, Target::Heads, 1, (0, true), 2, &mut row).unwrap());
+            assert_eq!(row[..2], [1.0, 2.0]);
+            assert_eq!(row[2..4], head);
+            assert_eq!(row[4..], [5.0, 6.0]);
+        }
     }
 }

@@ -308,7 +308,8 @@ impl Kind {
 
     /// Whether it rewrites rows of `site`.
     pub fn has_site(self, site: Site) -> bool {
-        self.manipulation().sites().contains(&site)
+        let mut sites = self.manipulation().sites().iter();
+        sites.any(|own| own.is_kind_of(site))
     }
 
     /// Says why it cannot be asked for at `site`, if it cannot. (What has a place of its own takes

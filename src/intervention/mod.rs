@@ -10,6 +10,7 @@ mod kind;
 mod layers;
 mod manipulations;
 mod noise;
+mod site;
 mod table;
 mod tokens;
 
@@ -22,6 +23,7 @@ pub use editor::{Editor, Met, Missed, Shown};
 pub use kind::{Extent, Kind, Value};
 pub use layers::{LayerList, LayerListError, LayerSpan};
 pub use noise::{Part, length, permutation, random_row, shuffle_row};
+pub use site::{HeadSet, Site, Sites};
 pub use table::{Known, Manipulation, Needs, Parameter, Place, RowEdit, SecondWay, Values};
 pub use tokens::PositionSet;
 
@@ -131,45 +133,6 @@ impl States {
     }
 }
 
-/// Where a manipulation acts on what a token leaves for later ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Site {
-    /// The residual stream: the state entering a layer, and with it everything above.
-    Residual,
-    /// The keys that a layer keeps in the cache, after rotary embedding. The token's own
-    /// residual stream stays as it is.
-    Keys,
-    /// The values that a layer keeps in the cache. The token's own residual stream stays as it
-    /// is.
-    Values,
-}
-
-impl fmt::Display for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Site::Residual => "residual",
-            Site::Keys => "keys",
-            Site::Values => "values",
-        })
-    }
-}
-
-impl std::str::FromStr for Site {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "residual" => Ok(Site::Residual),
-            "keys" => Ok(Site::Keys),
-            "values" => Ok(Site::Values),
-            _ => Err(format!(
-                "'{text}' is not a site; choose residual, keys or values"
-            )),
-        }
-    }
-}
-
 /// What an [`Editor`] is shown of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -179,10 +142,22 @@ pub enum Target {
     Attention,
     /// Which tokens attention sees.
     Mask,
+    /// What the MLP adds to the residual stream.
+    Mlp,
+    /// The rows that attention's output projection reads, head by head.
+    Heads,
     /// Keys on their way into the cache.
     Keys,
     /// Values on their way into the cache.
     Values,
+}
+
+impl Target {
+    /// Whether it is what a layer adds to the residual stream, or a part of that: in the last
+    /// layer nothing reads it but the logits of its own token.
+    pub fn is_added(self) -> bool {
+        matches!(self, Target::Attention | Target::Mlp | Target::Heads)
+    }
 }
 
 /// What happens to a row.
@@ -266,9 +241,9 @@ impl Intervention {
         }
     }
 
-    /// The same intervention on another site. Keys and values are rewritten head by head:
-    /// noise keeps each head's norm, a shuffle stays within a head. Freeze then means the keys
-    /// and values computed from the saved residual state.
+    /// The same intervention on another site. Heads, keys and values are rewritten head by head:
+    /// noise keeps each head's norm, a shuffle stays within a head. Freeze of keys and values
+    /// means those computed from the saved residual state.
     pub fn on(mut self, site: Site) -> Self {
         self.site = site;
         self
@@ -279,10 +254,14 @@ impl Intervention {
         match (&self.action, self.site) {
             (Action::SkipAttention, _) => Target::Attention,
             (Action::Hide, _) => Target::Mask,
-            (_, Site::Residual) => Target::Input,
-            (_, Site::Keys) => Target::Keys,
-            (_, Site::Values) => Target::Values,
+            (_, site) => site.target(),
         }
+    }
+
+    /// The heads that it rewrites, where not all are.
+    pub fn some_heads(&self) -> Option<HeadSet> {
+        let heads = self.site.some_heads();
+        heads.filter(|_| self.target() == Target::Heads)
     }
 
     /// The same intervention at other positions.
@@ -332,6 +311,7 @@ impl Intervention {
         };
         same_action
             && self.target() == other.target()
+            && self.some_heads() == other.some_heads()
             && self.layers == other.layers
             && self.tokens.below_only(end) == other.tokens.below_only(end)
     }

@@ -54,7 +54,7 @@ pub trait Manipulation: Sync {
 
     /// The rows that it can rewrite.
     fn sites(&self) -> &'static [Site] {
-        &[Site::Residual, Site::Keys, Site::Values]
+        Site::ANY
     }
 
     /// The layers that it rewrites when its layer is `k`.
@@ -168,6 +168,9 @@ pub enum SecondWay {
     SilentWeights,
     /// The last token without the others in the cache.
     Alone,
+    /// A model in which the weights are zero that project what a layer adds, where that is
+    /// rewritten.
+    ZeroWeights,
 }
 
 /// A parameter of a manipulation.
@@ -246,12 +249,16 @@ pub struct Place {
 
 impl Place {
     /// The row's parts, each with the number of its random draw. The residual stream is one
-    /// part, number 0; keys and values have a part for each head and draws of their own.
+    /// part, number 0; heads, keys and values have a part for each head, and all draws of their
+    /// own.
     pub fn parts<'r>(&self, row: &'r mut [f32]) -> impl Iterator<Item = (u32, &'r mut [f32])> {
         let first: u32 = match self.target {
-            Target::Input | Target::Attention | Target::Mask => 0,
+            Target::Input | Target::Mask => 0,
             Target::Keys => 1 << 16,
             Target::Values => 2 << 16,
+            Target::Attention => 3 << 16,
+            Target::Mlp => 4 << 16,
+            Target::Heads => 5 << 16,
         };
         (first..).zip(row.chunks_mut(self.part.max(1)))
     }

@@ -46,7 +46,9 @@ pub enum RuntimeError {
     Mapped,
     #[error("memory does not suffice for the model a second time")]
     NoRoom,
-    #[error("the output weights of attention in layer {0} go by another name than usual")]
+    #[error(
+        "the output weights in layer {0} go by another name than usual, or cannot be made zero in part"
+    )]
     NotSilenced(u32),
     #[error("llama.cpp could not start: {0}")]
     Backend(String),

@@ -1,4 +1,4 @@
-//! How many heads of keys and values layers have and how wide these are, as a model's metadata
+//! How many heads of queries, keys and values layers have and how wide these are, as a model's metadata
 //! state it: nothing here has seen a graph.
 
 use std::ffi::CString;
@@ -6,11 +6,13 @@ use std::path::Path;
 
 use llama_cpp_sys_2 as sys;
 
-/// The heads of keys and values that the metadata state.
+/// The heads that the metadata state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heads {
     /// By layer, how many.
     counts: Vec<usize>,
+    /// By layer, how many heads of queries there are.
+    queries: Vec<usize>,
     /// The widths that a head of keys may have: with and without a sliding window.
     keys: Vec<usize>,
     /// The widths that a head of values may have.
@@ -56,9 +58,7 @@ impl Heads {
             (0..n_layer as usize).map(of).collect::<Option<Vec<_>>>()
         };
         let own = by_layer("attention.head_count").unwrap_or_default();
-        let Some(counts) = by_layer("attention.head_count_kv").or(Some(own.clone())) else {
-            return Self::default();
-        };
+        let counts = by_layer("attention.head_count_kv").unwrap_or_else(|| own.clone());
         // As llama.cpp does it: the first layer's heads share the width of the residual stream.
         let width = numbers("embedding_length").and_then(|n| n.first().copied());
         let even = width
@@ -76,9 +76,17 @@ impl Heads {
         };
         Self {
             counts,
+            queries: own,
             keys: widths("key"),
             values: widths("value"),
         }
+    }
+
+    /// How many heads of queries a layer has, each of which gathers values of its own. `None` where
+    /// the metadata do not tell, or say that there are none.
+    pub fn of_queries(&self, layer: u32) -> Option<usize> {
+        let n = self.queries.get(layer as usize).copied();
+        n.filter(|n| *n > 0)
     }
 
     /// The width of a head of a layer's keys, in rows of `row` values. `None` where the metadata
@@ -167,8 +175,10 @@ mod tests {
         assert_eq!(even.of_values(3, 32), Some((16, 32)));
         assert_eq!(even.of_keys(0, 48), None);
         assert_eq!(even.of_keys(4, 32), None);
+        assert_eq!([0, 4].map(|l| even.of_queries(l)), [Some(4), None]);
         // Layers differ, and rows of values are as wide as the widest layer's.
         let odd = of(Architecture::Openelm);
+        assert_eq!([1, 2].map(|l| odd.of_queries(l)), [Some(4), Some(8)]);
         assert_eq!(odd.of_keys(1, 16), Some(16));
         assert_eq!(odd.of_keys(2, 32), Some(16));
         assert_eq!(odd.of_values(1, 32), Some((16, 16)));

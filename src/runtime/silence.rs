@@ -1,10 +1,11 @@
-//! A model whose attention adds nothing from some layer up, made by clearing weights: what
-//! skip-attention must agree with.
+//! A model some of whose sub-layers add nothing, made by clearing weights: what manipulations of
+//! them must agree with.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Context, ContextOptions, Model, RuntimeError};
-use crate::hook::Row;
+use crate::hook::{Anatomy, Row, Silenced};
 
 impl Model {
     /// The same model with output weights of attention, and their biases, of zero in the layers
@@ -15,6 +16,45 @@ impl Model {
     /// [`super::ModelOptions::unmapped`]), [`RuntimeError::NotSilenced`] where a layer's
     /// attention has no output weights under llama.cpp's usual name, and what a decode can meet.
     pub fn without_attention(self, first: u32) -> Result<Self, RuntimeError> {
+        self.silenced(Silenced::Attention, |anatomy| {
+            // A layer without attention may have a projection of the same name (DeciLM).
+            let reading = (first..).zip(&anatomy.reads_cache[first as usize..]);
+            let layers = reading.filter_map(|(layer, reads)| reads.then_some(layer));
+            let found = |layer: &u32| anatomy.attention[*layer as usize].is_some();
+            layers.filter(found).collect()
+        })
+    }
+
+    /// The same model with weights, and their biases, of zero that project the activations of MLPs
+    /// down, in the layers from `first` up.
+    ///
+    /// # Errors
+    /// As [`Self::without_attention`].
+    pub fn without_mlps(self, first: u32) -> Result<Self, RuntimeError> {
+        self.silenced(Silenced::Mlp, |anatomy| {
+            let mlps = (first..).zip(&anatomy.mlps[first as usize..]);
+            mlps.filter_map(|(layer, mlp)| mlp.is_ok().then_some(layer))
+                .collect()
+        })
+    }
+
+    /// The same model with output weights of attention of zero in one layer, where these are
+    /// multiplied with what one head gave.
+    ///
+    /// # Errors
+    /// As [`Self::without_attention`]; quantized weights come in blocks, which may not end where a
+    /// head does.
+    pub fn without_head(self, layer: u32, head: usize) -> Result<Self, RuntimeError> {
+        let of = self.heads().of_queries(layer);
+        let of = of.ok_or(RuntimeError::NotSilenced(layer))?;
+        self.silenced(Silenced::Head { head, of }, |_| BTreeSet::from([layer]))
+    }
+
+    fn silenced(
+        self,
+        silenced: Silenced,
+        layers: impl Fn(&Anatomy) -> BTreeSet<u32>,
+    ) -> Result<Self, RuntimeError> {
         if !self.is_writable() {
             return Err(RuntimeError::Mapped);
         }
@@ -33,23 +73,15 @@ impl Model {
             prior: false,
             output: true,
         };
-        let anatomy = context.anatomy().ok_or(RuntimeError::NoCallback)?;
-        // A layer without attention may have a projection of the same name (DeciLM).
-        let reading = (0..).zip(&anatomy.reads_cache).skip(first as usize);
-        let layers = reading.filter_map(|(layer, reads)| reads.then_some(layer));
-        let layers = layers.collect();
+        let layers = layers(context.anatomy().ok_or(RuntimeError::NoCallback)?);
         // SAFETY: the weights may be written to (checked above), and `model` came in by value,
         // so nothing else uses it.
-        let watch = unsafe { context.slot().silence(layers) };
+        let watch = unsafe { context.slot().silence(silenced, layers.clone()) };
         let decoded = context.raw_decode(&[row]);
-        let silenced = watch.silenced();
+        let done = watch.silenced();
         decoded?;
-        let silenced = silenced?;
-        let anatomy = context.anatomy().ok_or(RuntimeError::NoCallback)?;
-        let attention = (0..).zip(&anatomy.attention).skip(first as usize);
-        let mut attentive = attention.filter_map(|(layer, site)| site.as_ref().map(|_| layer));
-        if let Some(layer) = attentive.find(|layer| !silenced.contains(layer)) {
-            return Err(RuntimeError::NotSilenced(layer));
+        if let Some(layer) = layers.difference(&done?).next() {
+            return Err(RuntimeError::NotSilenced(*layer));
         }
         drop(context);
         Ok(Arc::into_inner(model).expect("the context that shared it is gone"))

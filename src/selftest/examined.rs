@@ -10,7 +10,7 @@ use super::watch::{CLEAN, CONTEXT};
 use super::{Check, Finding, Scope, SelfTest, Verdict, Watch};
 use crate::engine::{Engine, EngineError, Prompt, Request, Straightforward, Strategy};
 use crate::hook::{Captured, Row, Witness};
-use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site, States, Target};
+use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site, States};
 use crate::runtime::{CacheType, Context, ContextOptions, FlashAttention, Model, Token};
 
 /// Tolerances are so many times the noise, and never less than what F32 leaves.
@@ -155,11 +155,7 @@ impl<'s> Examined<'s> {
         if !kind.manipulation().needs().states() {
             return None;
         }
-        let states = match site {
-            Site::Residual => &self.donor.captured.inputs,
-            Site::Keys => &self.donor.captured.keys,
-            Site::Values => &self.donor.captured.values,
-        };
+        let states = self.donor.captured.of(site.target());
         Some(Arc::new(states.clone()))
     }
 
@@ -304,7 +300,7 @@ impl Clean {
         };
         let logits = engine.logits(&request)?;
         let witness = without_padding(engine.context());
-        let targets = [Target::Input, Target::Keys, Target::Values];
+        let targets = Site::ALL.map(Site::target);
         let captured = engine.captured(&tokens, 0, &targets)?;
         Ok(Self {
             tokens,

@@ -7,6 +7,7 @@
 //! itself when its batch is cut, and, before anything is called wrong, when it is cut elsewhere
 //! or runs among copies of itself.
 
+mod added;
 mod agreement;
 mod examined;
 mod noise;
@@ -67,7 +68,7 @@ impl Scope {
             kinds: (Kind::ALL.into_iter())
                 .filter(|kind| kind.carried_out_as() == *kind)
                 .collect(),
-            sites: vec![Site::Residual, Site::Keys, Site::Values],
+            sites: Site::ALL.to_vec(),
             layers: (0..n).map(at).collect(),
             planned: true,
             shapes: true,
@@ -98,7 +99,11 @@ impl Scope {
             let sites = sites.filter(|site| kind.has_site(*site));
             sites.map(|site| (*kind, site))
         });
-        pairs.flat_map(move |(kind, site)| layers(kind).map(move |k| (kind, site, k)))
+        pairs.flat_map(move |(kind, site)| {
+            // What the last layer adds to prior tokens leads nowhere.
+            let read = move |k: &u32| !site.target().is_added() || k + 1 < self.n_layer;
+            layers(kind).filter(read).map(move |k| (kind, site, k))
+        })
     }
 
     /// Each manipulation of a site at the middle one of its layers.
@@ -201,6 +206,7 @@ pub fn run(
     examined.freeze_by_cache()?;
     if let Some(mut silent) = subject.silent {
         examined.silent_weights(&mut silent)?;
+        examined.zero_weights(&mut silent)?;
     }
     examined.alone()?;
     if scope.shapes {

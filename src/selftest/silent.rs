@@ -34,4 +34,13 @@ impl<'a> Silent<'a> {
         self.model = Some(model.clone());
         Ok(model)
     }
+
+    /// The model as it is, loaded anew, to make something else of it.
+    ///
+    /// # Errors
+    /// [`RuntimeError`].
+    pub(super) fn anew(&mut self) -> Result<Model, RuntimeError> {
+        self.model = None;
+        (self.load)()
+    }
 }

@@ -126,6 +126,8 @@ pub enum Check {
     FreezeByCache,
     /// Skip-attention, against the model with attention output weights of zero.
     SilentWeights,
+    /// What a layer adds to the residual stream zeroed, against the model with weights of zero.
+    ZeroWeights,
     /// All prior tokens hidden, against the last token with nothing else in the cache.
     Alone,
     /// A prompt in several micro-batches, against one.
@@ -150,6 +152,7 @@ impl Check {
             Check::Effect => "manipulated, clean",
             Check::FreezeByCache => "freeze of the residual stream, of keys and values",
             Check::SilentWeights => "skip-attention, attention output weights of zero",
+            Check::ZeroWeights => "what a layer adds zeroed, output weights of zero",
             Check::Alone => "prior tokens hidden, none of them in the cache",
             Check::MicroBatches => "several micro-batches, one",
             Check::Sequences => "several sequences in a batch, each alone",
@@ -217,6 +220,10 @@ pub(super) fn failed(error: &EngineError) -> Verdict {
             error,
             RuntimeError::Hook(
                 HookFault::NoAttention(_)
+                    | HookFault::NoMlp(..)
+                    | HookFault::NoHeads(_)
+                    | HookFault::HeadCount { .. }
+                    | HookFault::Unread(_)
                     | HookFault::NoMask(_)
                     | HookFault::NoCache(..)
                     | HookFault::Joined(..)

@@ -28,7 +28,7 @@ pub(super) const CONTEXT: usize = 1;
 /// states, one for each freeze, and the last.
 pub(super) fn passes(kind: Kind, site: Site) -> usize {
     match (site, kind.manipulation().second_way()) {
-        (Site::Residual, _) => 1,
+        (site, _) if !site.is_cached() => 1,
         (_, Some(SecondWay::Cache)) => 3,
         _ => 2,
     }
@@ -61,7 +61,11 @@ impl Scope {
             0
         };
         let silent = if silent {
-            (2 + CONTEXT) * count(SecondWay::SilentWeights)
+            let zeroed = middle.iter().filter(|(kind, site, _)| {
+                let way = kind.manipulation().second_way();
+                way == Some(SecondWay::ZeroWeights) && site.target().is_added()
+            });
+            (2 + CONTEXT) * (count(SecondWay::SilentWeights) + zeroed.count())
         } else {
             0
         };

@@ -43,7 +43,7 @@ impl<'s> Donors<'s> {
             Needs::Filler => &mut self.filler,
             Needs::Scaffold => &mut self.scaffold,
             Needs::Nothing | Needs::Direction | Needs::Mean => {
-                return self.given.states(kind, &item.prompt.tokens, engine);
+                return self.given.states(kind, site, &item.prompt.tokens, engine);
             }
         };
         if known.is_none() {
@@ -65,10 +65,11 @@ impl<'s> Donors<'s> {
 /// The texts that are run whole to get the states that `kind` puts in an item.
 pub(super) fn texts(kind: Kind, sites: &[Site], item: &Item) -> Vec<Vec<Token>> {
     match (kind.manipulation().needs(), &item.swap) {
-        // Once for the stream, once where its keys and values are to be put.
+        // Once for the stream and what is added to it, once where its keys and values are to be
+        // put.
         (Needs::Donor, Some(swap)) => {
-            let stream = sites.contains(&Site::Residual);
-            let cached = sites.iter().any(|site| *site != Site::Residual);
+            let stream = sites.iter().any(|site| !site.is_cached());
+            let cached = sites.iter().any(|site| site.is_cached());
             vec![swap.donor.tokens.clone(); usize::from(stream) + usize::from(cached)]
         }
         (Needs::Filler | Needs::Scaffold, _) => vec![item.prompt.tokens.clone()],

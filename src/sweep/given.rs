@@ -1,6 +1,8 @@
 //! What manipulations need besides the prompts, read: directions, means over texts.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use crate::engine::{
 };
 use crate::experiment::{Outside, OutsideError};
 use crate::files::Held;
-use crate::intervention::{Kind, Needs, Site, States};
+use crate::intervention::{Kind, Needs, Site, States, Target};
 use crate::runtime::Token;
 use crate::tasks::DataSource;
 
@@ -21,7 +23,7 @@ use crate::tasks::DataSource;
 pub struct Given {
     directions: Option<Arc<States>>,
     texts: Vec<Prompt>,
-    means: OnceCell<Means>,
+    means: RefCell<HashMap<Target, Means>>,
     scaffold: Option<Prompt>,
 }
 
@@ -32,7 +34,7 @@ impl Given {
         Self {
             directions: directions.map(Arc::new),
             texts,
-            means: OnceCell::new(),
+            means: RefCell::default(),
             scaffold,
         }
     }
@@ -100,24 +102,26 @@ impl Given {
         }
     }
 
-    /// The states that a manipulation of a text needs; `None` for those that need none of these.
+    /// The states that a manipulation of a text needs at a site; `None` for those that need none
+    /// of these.
     ///
     /// # Errors
     /// The engine's, which computes means once.
     pub fn states(
         &self,
         kind: Kind,
+        site: Site,
         tokens: &[Token],
         engine: &mut dyn Engine,
     ) -> Result<Option<Arc<States>>, EngineError> {
         match kind.manipulation().needs() {
             Needs::Direction => Ok(self.directions.clone()),
             Needs::Mean => {
-                let means = match self.means.get() {
-                    Some(means) => means,
-                    None => {
-                        let means = Means::over(engine, &self.texts)?;
-                        self.means.get_or_init(|| means)
+                let mut known = self.means.borrow_mut();
+                let means = match known.entry(site.target()) {
+                    Entry::Occupied(means) => means.into_mut(),
+                    Entry::Vacant(first) => {
+                        first.insert(Means::over(engine, &self.texts, site.target())?)
                     }
                 };
                 means.states(tokens, kind.is_word("by", "token")).map(Some)

@@ -68,11 +68,17 @@ fn states(
     if let Some(states) = part.given.spliced(part.kind, prompt, sites, engine)? {
         return Ok(Some(states));
     }
-    let inputs = part.given.states(part.kind, &prompt.tokens, engine)?;
-    Ok(inputs.map(|inputs| DonorStates {
-        inputs,
-        ..DonorStates::default()
-    }))
+    let mut all = None;
+    for site in sites {
+        if let Some(states) = part
+            .given
+            .states(part.kind, *site, &prompt.tokens, engine)?
+        {
+            all.get_or_insert_with(DonorStates::default)
+                .put(*site, states);
+        }
+    }
+    Ok(all)
 }
 
 /// What a map measures: how probable an answer is, or by how much its logit exceeds a foil's.

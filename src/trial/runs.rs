@@ -57,11 +57,11 @@ impl Part {
         if let Some(option) = self.given.lacks(*kind) {
             return Err(TrialError::Usage(format!("{kind} needs {option}")));
         }
-        let residual = sites.contains(&Site::Residual);
+        let residual = sites.iter().any(|site| !site.is_cached());
         let why = match (kind.has_donor(), donor) {
             (true, None) => "needs a donor prompt (`inject_from`)",
             (true, Some(donor)) if residual && donor.at.is_none() => {
-                "needs the part of the prompt that is replaced on the residual stream (`inject_at`)"
+                "needs the part of the prompt that is replaced, but for keys and values (`inject_at`)"
             }
             (false, Some(_)) => "takes no donor prompt (`inject_from`)",
             _ => return Ok(()),
@@ -180,7 +180,7 @@ pub fn runs(
                 let mut plan = run.request.plan.iter();
                 if let Some(why) = plan.find_map(|i| anatomy.admits(i).err()) {
                     if stack.is_fixed() || trial.layers.names(layer) {
-                        return Err(no_place(&run.label(), &why));
+                        return Err(no_place(&run.label(), &why, engine));
                     }
                     left_out.push(layer);
                     reason.get_or_insert(why);
@@ -192,7 +192,7 @@ pub fn runs(
         }
         if let Some(why) = reason {
             if runs.len() == before {
-                return Err(no_place(&stack.name(), &why));
+                return Err(no_place(&stack.name(), &why, engine));
             }
             left_out.sort_unstable();
             left_out.dedup();
@@ -263,10 +263,13 @@ impl Placed<'_> {
         let prior = request.tokens.len() as u32 - 1;
         let tokens = kind.places(seed, &self.positions, prior);
         let k = self.part.layer.unwrap_or(layer);
-        let own = self.part.given.states(*kind, &request.tokens, engine)?;
         for site in &place.sites {
+            let own = self
+                .part
+                .given
+                .states(*kind, *site, &request.tokens, engine)?;
             let states = self.states.as_ref().map(|states| states.at(*site));
-            let states = states.or_else(|| own.clone());
+            let states = states.or(own);
             let intervention = kind
                 .intervention(k, seed, place.extent, tokens.clone(), states)
                 .on(*site);
@@ -277,9 +280,10 @@ impl Placed<'_> {
     }
 }
 
-fn no_place(name: &str, why: &HookFault) -> TrialError {
+fn no_place(name: &str, why: &HookFault, engine: &dyn Engine) -> TrialError {
+    let architecture = &engine.facts().architecture;
     TrialError::Usage(format!(
-        "{name} has no place in this model: {why}; choose other layers (`layers`)"
+        "{name} has no place in this model ({architecture}): {why}; choose other layers (`layers`)"
     ))
 }
 

@@ -63,6 +63,11 @@ pub fn extents() -> String {
     )
 }
 
+/// What the sites are.
+pub fn sites() -> &'static str {
+    "The hook point that is rewritten: residual (the state entering a layer, also resid_pre), attn_out and mlp_out (what its attention and its MLP add to the residual stream), heads (the rows that attention's output projection reads; heads:3,7 are some of them), k, v or kv (keys and values in the cache)"
+}
+
 /// Files that manipulations need.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Manipulation")]

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{
-    Format, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, SiteArg, all_manipulations,
-    manipulations, seeds, text,
+    Format, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, all_manipulations, manipulations, seeds,
+    sites, text,
 };
 use crate::engine::TokenSelector;
-use crate::intervention::{Extent, Kind, LayerList};
+use crate::intervention::{Extent, Kind, LayerList, Sites};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,9 +58,8 @@ pub struct MapArgs {
     /// 'text: France'
     #[arg(long, value_name = "SELECTOR", value_parser = text::selector, default_value_t = TokenSelector::Prior)]
     pub tokens: TokenSelector,
-    /// The hook point that is rewritten
-    #[arg(long, value_enum, value_name = "SITE", default_value_t = SiteArg::Residual)]
-    pub site: SiteArg,
+    #[arg(long, value_name = "SITE", default_value = "residual", help = sites())]
+    pub site: Sites,
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1", help = seeds_averaged())]
     pub seed: Vec<u64>,
     /// The answer whose log-probability a cell is about, the space before it included (' Paris')
@@ -109,7 +108,7 @@ impl MapArgs {
         PlaceArgs {
             tokens: self.tokens.clone(),
             extent: Extent::Only,
-            site: self.site,
+            site: self.site.clone(),
         }
     }
 }

@@ -3,9 +3,9 @@
 use clap::{Args, ValueEnum};
 
 use super::super::text;
-use super::extents;
+use super::{extents, sites};
 use crate::engine::TokenSelector;
-use crate::intervention::{Extent, Site};
+use crate::intervention::{Extent, Site, Sites};
 use crate::runtime::{CacheType, FlashAttention};
 
 /// How a model is loaded and run, spelled as llama.cpp's tools do.
@@ -87,32 +87,13 @@ pub struct PlaceArgs {
     pub tokens: TokenSelector,
     #[arg(long, value_name = "EXTENT", default_value = "paper", help = extents())]
     pub extent: Extent,
-    /// The hook point that is rewritten
-    #[arg(long, value_enum, value_name = "SITE", default_value_t = SiteArg::Residual)]
-    pub site: SiteArg,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SiteArg {
-    /// The residual stream: the state entering a layer (resid_pre)
-    #[value(alias = "resid_pre")]
-    Residual,
-    /// The keys in the cache
-    K,
-    /// The values in the cache
-    V,
-    /// Keys and values
-    Kv,
+    #[arg(long, value_name = "SITE", default_value = "residual", help = sites())]
+    pub site: Sites,
 }
 
 impl PlaceArgs {
     /// The sites asked for.
     pub fn sites(&self) -> Vec<Site> {
-        match self.site {
-            SiteArg::Residual => vec![Site::Residual],
-            SiteArg::K => vec![Site::Keys],
-            SiteArg::V => vec![Site::Values],
-            SiteArg::Kv => vec![Site::Keys, Site::Values],
-        }
+        self.site.0.clone()
     }
 }

@@ -22,8 +22,9 @@ midlayer selftest --architectures > docs/architectures.md
 
 `works`: every check was passed, exactly or within rounding, by both strategies. `works at`: only
 there does a layer have what is rewritten; elsewhere it is refused with an error. `refused`: an
-error says why. Manipulations are of the residual stream; `keys` and `values` are random, shuffle,
-zero, inject and freeze on those. `planned` tells how the planned strategy computes: in part, or
+error says why. Manipulations are of the residual stream; the other sites' columns are all that
+rewrite those. What the last layer adds (`attn_out`, `mlp_out`, `heads`) is not rewritten, for no
+later token reads it of a prior one. `planned` tells how the planned strategy computes: in part, or
 whole, as the straightforward one does.
 
 ";
@@ -41,7 +42,8 @@ pub fn page(examined: &[(Architecture, SelfTest)]) -> anyhow::Result<String> {
     };
     let mut head = vec!["architecture".to_string(), "what it stands for".into()];
     head.extend(names);
-    head.extend(["keys", "values", "planned"].map(String::from));
+    head.extend(Site::ALL[1..].iter().map(Site::to_string));
+    head.push("planned".into());
     line(&head);
     line(&vec!["---".to_string(); head.len()]);
     let mut reasons: Vec<String> = Vec::new();
@@ -55,7 +57,7 @@ pub fn page(examined: &[(Architecture, SelfTest)]) -> anyhow::Result<String> {
                 .iter()
                 .map(|kind| cell(found, &[*kind], Site::Residual)),
         );
-        cells.extend([Site::Keys, Site::Values].map(|site| cell(found, &kinds, site)));
+        cells.extend(Site::ALL[1..].iter().map(|site| cell(found, &kinds, *site)));
         cells.push(match &found.computed_whole {
             None => "in part".into(),
             Some(reason) => {

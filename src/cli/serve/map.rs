@@ -6,12 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::command::map_command;
 use super::subject::{HandOver, parsed, prompt_args, told};
-use crate::cli::args::{Format, MapArgs, ServeArgs, SiteArg};
+use crate::cli::args::{Format, MapArgs, ServeArgs};
 use crate::cli::map;
 use crate::cli::setup::Loaded;
 use crate::cli::text::Source;
 use crate::engine::{Planned, TokenSelector};
-use crate::intervention::{Kind, LayerList};
+use crate::intervention::{Kind, LayerList, Site, Sites};
 use crate::serve::{Line, MapAsk};
 
 /// Answers with a line for each state. How far it has come is told while it is computed.
@@ -55,7 +55,7 @@ fn map_args(args: &ServeArgs, ask: &MapAsk) -> anyhow::Result<MapArgs> {
         },
         layers: parsed::<LayerList>("layers", "all")?,
         tokens: TokenSelector::Prior,
-        site: SiteArg::Residual,
+        site: Sites(vec![Site::Residual]),
         seed: vec![1],
         answer: ask.answer.clone(),
         foil: None,

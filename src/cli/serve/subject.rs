@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::str::FromStr;
 
-use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -11,7 +10,7 @@ use super::command::command;
 use super::map;
 use crate::cli::Usage;
 use crate::cli::args::{
-    Format, GenerationArgs, PlaceArgs, PromptArgs, ServeArgs, SiteArg, TryArgs, WordingArgs, YesNo,
+    Format, GenerationArgs, PlaceArgs, PromptArgs, ServeArgs, TryArgs, WordingArgs, YesNo,
 };
 use crate::cli::output::say;
 use crate::cli::setup::{Loaded, load};
@@ -19,7 +18,7 @@ use crate::cli::text::Source;
 use crate::cli::tokens::read;
 use crate::cli::{exit_code, try_prompt};
 use crate::engine::{Engine, EngineError, NoiseFloor, Outcome, Planned, TextPart, TokenSelector};
-use crate::intervention::{Extent, Kind, LayerList, Needs, Values};
+use crate::intervention::{Extent, Kind, LayerList, Needs, Sites, Values};
 use crate::runtime::{ChatDate, Stop, Token};
 use crate::serve::{Ask, Line, Refusal, Subject, TokensAsk, TryAsk};
 use crate::shown::plain;
@@ -193,7 +192,7 @@ impl Probe {
             place: PlaceArgs {
                 tokens: parsed::<TokenSelector>("tokens", &tokens)?,
                 extent: parsed::<Extent>("extent", &or(&ask.extent, "paper"))?,
-                site: chosen::<SiteArg>("site", &or(&ask.site, "residual"))?,
+                site: parsed::<Sites>("site", &or(&ask.site, "residual"))?,
             },
             outside: self.args.outside.clone(),
             inject_from: text(&ask.inject_from),
@@ -233,10 +232,6 @@ pub fn prompt_args(chat: bool) -> PromptArgs {
 pub fn parsed<T: FromStr<Err: ToString>>(name: &str, text: &str) -> Result<T, Usage> {
     text.parse()
         .map_err(|why: T::Err| Usage(format!("{} ({name})", why.to_string())))
-}
-
-fn chosen<T: ValueEnum>(name: &str, text: &str) -> Result<T, Usage> {
-    T::from_str(text, false).map_err(|why| Usage(format!("{text:?}: {why} ({name})")))
 }
 
 /// A manipulation, for the page's list.

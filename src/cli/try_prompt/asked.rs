@@ -11,7 +11,7 @@ use crate::cli::setup::Loaded;
 use crate::cli::tokens::read;
 use crate::engine::{Ending, Engine, Outcome, Planned, Prompt, Request};
 use crate::experiment::Outside;
-use crate::intervention::{Needs, PositionSet, Site};
+use crate::intervention::{Needs, PositionSet};
 use crate::runtime::{Model, Token};
 use crate::sweep::Given;
 use crate::trial::{Answer, Donor, Line, Part, Place, Run, Trial, follow, listed, runs};
@@ -30,7 +30,7 @@ pub fn check(args: &TryArgs) -> Result<(), Usage> {
         .manipulate
         .iter()
         .any(|stack| stack.needs(Needs::Donor));
-    let residual = args.place.sites() == [Site::Residual];
+    let residual = args.place.sites().iter().any(|site| !site.is_cached());
     let named = (args.inject_from.is_some(), args.inject_at.is_some());
     let fits = match named {
         (true, true) => injects,
@@ -43,7 +43,7 @@ pub fn check(args: &TryArgs) -> Result<(), Usage> {
         return Ok(());
     }
     Err(Usage(
-        "inject needs --inject-from (the donor prompt) and, on the residual stream, --inject-at (the part replaced); both need --manipulate inject".into(),
+        "inject needs --inject-from (the donor prompt) and, but for keys and values, --inject-at (the part replaced); both need --manipulate inject".into(),
     ))
 }
 

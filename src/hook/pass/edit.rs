@@ -30,10 +30,11 @@ impl Pass {
             self.read(place, *node, &mut buffer)?
         };
         let width = buffer.len() / rows.len().max(1);
-        let head = self
-            .anatomy
-            .cache_site(target, layer)
-            .map(|cache| cache.head);
+        let by_head = self.anatomy.cache_site(target, layer).is_some();
+        let part = match layer < self.n_layer() {
+            true => self.anatomy.width_of_head(target, layer).unwrap_or(width),
+            false => width,
+        };
         let mut written = vec![given; rows.len()];
         let mut manipulated: BTreeMap<u32, usize> = BTreeMap::new();
         let mut changed = vec![false; rows.len()];
@@ -57,7 +58,7 @@ impl Pass {
                     values,
                 });
                 let mut shown: Vec<Shown<'_>> = shown.collect();
-                let edited = editor.edit(target, layer, head.unwrap_or(width), &mut shown)?;
+                let edited = editor.edit(target, layer, part, &mut shown)?;
                 for (n, edited) in at.into_iter().zip(edited) {
                     written[n] |= edited;
                     changed[n] |= edited;
@@ -70,7 +71,7 @@ impl Pass {
             {
                 let states = self.observed.states.entry(row.sequence).or_default();
                 let values = &buffer[n * width..(n + 1) * width];
-                states.of(target).insert(layer, row.position, values);
+                states.of_mut(target).insert(layer, row.position, values);
             }
             if changed[n] {
                 *manipulated.entry(row.sequence).or_default() += 1;
@@ -83,7 +84,7 @@ impl Pass {
         if self.sabotage == Some(Sabotage::SiteSkipped) && layer + 1 == self.n_layer() {
             written.fill(false);
         }
-        if head.is_some() {
+        if by_head {
             for n in (0..rows.len()).filter(|n| written[*n]) {
                 node.write_strided(n, rows.len(), &buffer[n * width..(n + 1) * width])?;
             }
@@ -133,8 +134,8 @@ impl Pass {
                 held.manipulated = start.frozen.is_some_and(|k| layer >= k);
             }
             // It is given as zero.
-            Target::Attention => held.manipulated = layer >= start.from,
-            Target::Input | Target::Mask | Target::Keys | Target::Values => {}
+            Target::Attention => held.manipulated = given && layer >= start.from,
+            _ => {}
         }
         Ok(held)
     }

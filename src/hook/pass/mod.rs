@@ -51,8 +51,7 @@ impl Pass {
     /// the whole graph or, with `resume`, through a part of it.
     ///
     /// # Errors
-    /// [`HookFault::NoAttention`], [`HookFault::NoCache`], [`HookFault::Joined`] or
-    /// [`HookFault::Borrowed`] for what this graph has no place for.
+    /// Those of [`Anatomy::admits`] for what this graph has no place for.
     pub fn new(
         anatomy: Arc<Anatomy>,
         rows: Vec<Row>,
@@ -76,7 +75,7 @@ impl Pass {
                         let silent = resume.cut.silent && layer >= resume.cut.first;
                         silent && !anatomy.is_without(target, layer)
                     }
-                    Target::Mask | Target::Keys | Target::Values => false,
+                    _ => false,
                 });
                 let edited = held || editors.values().any(|e| e.needs(target, layer));
                 if captured || edited {

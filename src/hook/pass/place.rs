@@ -8,9 +8,11 @@ use crate::intervention::Target;
 /// A part of a layer.
 pub(super) type Place = (Target, u32);
 
-pub(super) const TARGETS: [Target; 4] = [
+pub(super) const TARGETS: [Target; 6] = [
     Target::Input,
     Target::Attention,
+    Target::Mlp,
+    Target::Heads,
     Target::Keys,
     Target::Values,
 ];

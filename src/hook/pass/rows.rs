@@ -121,6 +121,8 @@ mod tests {
             inputs: Vec::new(),
             output: None,
             attention: Vec::new(),
+            heads: Vec::new(),
+            mlps: Vec::new(),
             masks: Vec::new(),
             reads_cache: Vec::new(),
             keys: Vec::new(),

@@ -22,7 +22,7 @@ impl Manipulation for Ablate {
     }
 
     fn sites(&self) -> &'static [Site] {
-        &[Site::Residual]
+        Site::STREAM
     }
 
     fn rewrite(&self, edit: &RowEdit, place: &Place, row: &mut [f32]) -> Result<(), Missed> {

@@ -27,6 +27,11 @@ impl Manipulation for Freeze {
         true
     }
 
+    /// What is added to a frozen stream is not kept.
+    fn sites(&self) -> &'static [Site] {
+        &[Site::Residual, Site::Keys, Site::Values]
+    }
+
     fn action(&self, _edit: RowEdit) -> Action {
         Action::Freeze
     }

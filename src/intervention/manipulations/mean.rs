@@ -30,7 +30,7 @@ impl Manipulation for Mean {
     }
 
     fn sites(&self) -> &'static [Site] {
-        &[Site::Residual]
+        &[Site::Residual, Site::AttnOut, Site::MlpOut, Site::HEADS]
     }
 
     fn action(&self, edit: RowEdit) -> Action {

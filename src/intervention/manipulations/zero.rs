@@ -1,6 +1,6 @@
 //! Zero ablation.
 
-use super::super::{Known, Manipulation, Missed, Place, RowEdit};
+use super::super::{Known, Manipulation, Missed, Place, RowEdit, SecondWay};
 
 pub struct Zero;
 
@@ -25,6 +25,10 @@ impl Manipulation for Zero {
     fn expected(&self, _known: &Known<'_>, row: &mut [f32]) -> Option<()> {
         row.iter_mut().for_each(|value| *value = 0.0);
         Some(())
+    }
+
+    fn second_way(&self) -> Option<SecondWay> {
+        Some(SecondWay::ZeroWeights)
     }
 
     fn colour(&self) -> (u8, u8, u8) {

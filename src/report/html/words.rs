@@ -222,6 +222,12 @@ fn description(view: &View<'_>) -> String {
 fn sites(sites: &[Site]) -> String {
     let name = |site: &Site| match site {
         Site::Residual => "in the residual stream".to_string(),
+        Site::AttnOut => "in what attention adds to the residual stream".to_string(),
+        Site::MlpOut => "in what the MLP adds to the residual stream".to_string(),
+        Site::Heads(heads) => match site.some_heads() {
+            Some(_) => format!("in heads {heads} of attention"),
+            None => "in the heads of attention".to_string(),
+        },
         Site::Keys => "in the keys of the cache".to_string(),
         Site::Values => "in the values of the cache".to_string(),
     };

@@ -122,7 +122,7 @@ impl Bench<'_> {
         let swap = item.swap.as_ref().expect("just found");
         let last = swap.moves.last().expect("names have tokens").1;
         let sites = [Site::Residual];
-        let states = donor_states(engine, &swap.donor, &swap.moves, &sites)?.inputs;
+        let states = donor_states(engine, &swap.donor, &swap.moves, &sites)?.at(Site::Residual);
         let at = PositionSet::ranges([last..last + 1]);
         let n = item.prompt.tokens.len();
         let n_layer = self.n_layer();
