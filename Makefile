@@ -10,6 +10,7 @@
 # make docs   the documentation as a book (mdBook), and that of the library
 # make wheel   the Python package, for the processor at hand (RUSTFLAGS= for others, too)
 # make test-python   the same, installed into an environment of its own and tested there
+# make notebooks   the notebooks of examples/ anew, on the default model
 # make install   the program onto your path
 # make release   the program, the plugin and the wheel packed for other machines
 # make bench  what the callback and generation cost on this machine
@@ -31,7 +32,7 @@ endif
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-python wheel test-runtimes test-prebuilt test-metal-twin test-slurm test-rpc sanitize miri plugin build install release setup format lint api docs bench clean-demo
+.PHONY: demo test test-python notebooks wheel test-runtimes test-prebuilt test-metal-twin test-slurm test-rpc sanitize miri plugin build install release setup format lint api docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -72,6 +73,9 @@ wheel: setup
 
 test-python: setup
 	scripts/test-python
+
+notebooks: setup
+	scripts/notebooks
 
 test-runtimes: build plugin
 	scripts/test-runtimes

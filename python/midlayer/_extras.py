@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -77,7 +78,10 @@ def progress_bar(show: bool | None, what: str) -> Iterator[Callable[[int, int], 
     wanted, or not installed and not asked for.
     """
     try:
-        auto = None if show is False else needed("tqdm.auto", "progress")
+        with warnings.catch_warnings():
+            # In a notebook without widgets tqdm warns of its bar's being text.
+            warnings.simplefilter("ignore")
+            auto = None if show is False else needed("tqdm.auto", "progress")
     except ImportError:
         if show:
             raise
