@@ -43,7 +43,7 @@ def freeze(
         without it all at which it is defined, from 1 up.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def random(
@@ -61,7 +61,7 @@ def random(
     seed: the seed of what is drawn, or a list of several.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def shuffle(
@@ -79,7 +79,7 @@ def shuffle(
     seed: the seed of what is drawn, or a list of several.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def skip_attention(
@@ -95,7 +95,7 @@ def skip_attention(
         without it all at which it is defined, from 0 up.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def hide(
@@ -111,7 +111,7 @@ def hide(
         without it all at which it is defined, from 0 up.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def inject(
@@ -133,7 +133,7 @@ def inject(
     from_at: the part of the donor that is taken instead of its last tokens.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def patch(
@@ -155,7 +155,7 @@ def patch(
     from_at: the part of the donor that is taken instead of its last tokens.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def zero(
@@ -171,7 +171,7 @@ def zero(
         without it all at which it is defined, from 0 up.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def filler(
@@ -187,7 +187,7 @@ def filler(
         without it all at which it is defined, from 0 up.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def splice(
@@ -205,7 +205,7 @@ def splice(
     scaffold: the text whose keys and values are put in place of the prompt's.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def scale(
@@ -223,7 +223,7 @@ def scale(
     factor: the factor; 1 changes nothing.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def skip_layer(
@@ -239,7 +239,7 @@ def skip_layer(
         without it all at which it is defined, from 0 up.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def itself(
@@ -255,7 +255,7 @@ def itself(
         without it all at which it is defined, from 0 up.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def add(
@@ -277,7 +277,7 @@ def add(
     direction: the directions: a file (control vector or safetensors), a dict of vectors by layer, or an array [layers, width].
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def steer(
@@ -299,7 +299,7 @@ def steer(
     direction: the directions: a file (control vector or safetensors), a dict of vectors by layer, or an array [layers, width].
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def add_random(
@@ -323,7 +323,7 @@ def add_random(
     seed: the seed of what is drawn, or a list of several.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def ablate(
@@ -341,7 +341,7 @@ def ablate(
     direction: the directions: a file (control vector or safetensors), a dict of vectors by layer, or an array [layers, width].
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def mean(
@@ -361,7 +361,7 @@ def mean(
     mean_of: the texts over which states are averaged: a list, or a file.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def equal_norm(
@@ -379,7 +379,7 @@ def equal_norm(
     seed: the seed of what is drawn, or a list of several.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
 
 def add_noise(
@@ -399,5 +399,5 @@ def add_noise(
     seed: the seed of what is drawn, or a list of several.
     tokens: which prior tokens: 'prior', 'skip:1', '3-7', 'text: France', or positions.
     extent: 'paper', 'from' (k up), 'only' (k alone) or 'window:N'.
-    site: 'residual', 'kv', 'keys' or 'values'.
+    site: 'residual', 'attn_out', 'mlp_out', 'heads' (some: 'heads:3,7'), 'kv', 'keys' or 'values'.
     """
