@@ -33,7 +33,8 @@ fn is_elsewhere(words: &[String]) -> bool {
     parts
         || has("--missing")
         || has("attach")
-        || words[0] == "serve"
+        || ["serve", "rpc-server"].contains(&&*words[0])
+        || has("--rpc")
         || has("--backends")
         || has("--architectures")
 }
@@ -106,7 +107,9 @@ fn commands_of_the_documentation_run() {
     fs::create_dir(place.path("examples")).unwrap();
     for file in fs::read_dir(&examples).unwrap() {
         let file = file.unwrap();
-        fs::copy(file.path(), place.path("examples").join(file.file_name())).unwrap();
+        if file.path().is_file() {
+            fs::copy(file.path(), place.path("examples").join(file.file_name())).unwrap();
+        }
     }
     fs::copy(examples.join("antonyms.jsonl"), place.path("mine.jsonl")).unwrap();
     let mut all: Vec<Vec<String>> = pages().iter().flat_map(|page| commands(page)).collect();

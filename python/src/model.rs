@@ -156,6 +156,7 @@ impl Model {
         let settings = Settings {
             gpu_layers,
             context,
+            ..Settings::default()
         };
         let mut said = Vec::new();
         let tried = py.detach(|| {
