@@ -1,0 +1,54 @@
+"""The six tasks in midlayer."""
+
+import numpy as np
+from common import GENERATED, LAYER, MAPPED, SCALES, THREADS, Asked, measure
+
+import midlayer as ml
+
+
+class Midlayer:
+    def __init__(self, asked: Asked, gguf: str | None = None) -> None:
+        self.model = ml.Model(
+            gguf or asked.gguf,
+            threads=THREADS,
+            cache_type_k="f32",
+            cache_type_v="f32",
+            flash_attn="off",
+        )
+        self.long = self.model.prompt(asked.texts["long"])
+        self.short = self.model.prompt(asked.texts["short"])
+        self.positive = [self.model.prompt(text) for text in asked.texts["positive"]]
+        self.negative = [self.model.prompt(text) for text in asked.texts["negative"]]
+        assert (self.long.ids, self.short.ids) == (asked.long, asked.short)
+
+    def freeze(self):
+        return self.model.run(self.long, ml.freeze()).logits
+
+    def patch(self):
+        patch = ml.inject(donor="The country Italy", at=" France")
+        return self.model.run(self.short, patch).logits
+
+    def lens(self):
+        return np.log(self.model.lens(self.short, answer=" Paris").answer_probs)
+
+    def map(self):
+        return self.model.map(self.short, ml.zero(MAPPED), answer=" Paris", progress=False).values
+
+    def generate(self):
+        made = self.model.run(
+            self.long, ml.freeze(LAYER), generate=GENERATED, manipulate_generated=False
+        )
+        return [token["id"] for token in made[0]["generated"]["tokens"]]
+
+    def steer(self):
+        def last(prompt):
+            return self.model.capture(prompt, LAYER)["resid_pre"][0, -1]
+
+        pos, neg = ([last(p) for p in of] for of in (self.positive, self.negative))
+        direction = {LAYER: np.mean(pos, 0) - np.mean(neg, 0)}
+        steered = [ml.add(LAYER, direction=direction, scale=s, unit="absolute") for s in SCALES]
+        return self.model.run(self.short, steered).logits
+
+
+if __name__ == "__main__":
+    measure(Midlayer)
