@@ -60,6 +60,15 @@ fn smaller(words: &[String]) -> Vec<String> {
                 let one = rest.next().expect("layers").parse::<u32>().is_ok();
                 put(if one { "2" } else { "1-3" });
             }
+            // There are four heads.
+            "--site" => {
+                let site = rest.next().expect("a site");
+                put(if site.starts_with("heads:") {
+                    "heads:1,3"
+                } else {
+                    site
+                });
+            }
             "--limit" | "-c" | "--data" | "--shots" => {
                 rest.next();
             }
