@@ -202,6 +202,7 @@ fn the_self_test_finds_nothing_wrong() {
             }
         }
     }
-    assert!(drowned.contains(&0), "{drowned:?}");
+    // Of hundreds of comparisons in each.
+    assert!(drowned.iter().all(|n| *n <= 2), "{drowned:?}");
     println!("{:?}", midlayer_twin::counts());
 }
