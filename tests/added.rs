@@ -2,16 +2,13 @@
 
 mod common;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use common::outcomes;
-use common::tiny::{CLOSE, FAR, N_LAYER, distance, model, options, request, tokens};
+use common::tiny::{CLOSE, FAR, N_LAYER, decode, distance, model, options, request, tokens};
 use midlayer::engine::{Engine, EngineError, Planned, Request, Straightforward};
-use midlayer::hook::{HookFault, NoMlp, Row};
-use midlayer::intervention::{
-    Editor, HeadSet, Intervention, Kind, LayerSpan, PositionSet, Site, States,
-};
+use midlayer::hook::{HookFault, NoMlp};
+use midlayer::intervention::{HeadSet, Intervention, Kind, LayerSpan, PositionSet, Site, States};
 use midlayer::runtime::{Architecture, Context, Model, RuntimeError, Synthetic, Token};
 
 const SITES: [Site; 3] = [Site::AttnOut, Site::MlpOut, Site::HEADS];
@@ -52,19 +49,7 @@ fn zero(site: Site, layers: LayerSpan) -> Intervention {
 /// Logits after a text whose tokens are all treated as prior ones, the last one too.
 fn all_prior(model: &Arc<Model>, plan: Vec<Intervention>) -> Result<Vec<f32>, RuntimeError> {
     let mut context = Context::new(model.clone(), &options())?;
-    let tokens = tokens(20);
-    let last = tokens.len() - 1;
-    let row = |(i, token): (usize, &Token)| Row {
-        sequence: 0,
-        position: i as u32,
-        token: token.0,
-        prior: true,
-        output: i == last,
-    };
-    let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
-    let editors = HashMap::from([(0, Editor::new(plan.into(), N_LAYER))]);
-    context.decode(&rows, editors, None)?;
-    Ok(context.logits(last)?.to_vec())
+    Ok(decode(&mut context, &tokens(20), plan, None)?.0)
 }
 
 fn fresh(architecture: Architecture) -> Model {

@@ -3,13 +3,12 @@
 
 mod common;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use common::outcomes;
-use common::tiny::{CLOSE, FAR, N_LAYER, distance, engine, model, options};
+use common::tiny::{CLOSE, FAR, N_LAYER, decode, distance, engine, model, options};
 use midlayer::engine::{Engine, EngineError, Outcome, Planned, Request, Straightforward};
-use midlayer::hook::{AnatomyError, Capture, HookFault, Observed, Row};
+use midlayer::hook::{AnatomyError, Capture, HookFault, Row};
 use midlayer::intervention::{
     Action, Editor, Intervention, Kind, LayerSpan, PositionSet, Site, States, Target,
 };
@@ -43,28 +42,6 @@ fn fault(result: Result<Outcome, EngineError>) -> HookFault {
         Err(EngineError::Runtime(RuntimeError::Hook(fault))) => fault,
         other => panic!("{:?}", other.map(|o| o.touched)),
     }
-}
-
-/// Decodes a text, its last token among those that a plan may touch.
-fn decode(
-    context: &mut Context,
-    tokens: &[Token],
-    plan: Vec<Intervention>,
-    capture: Option<Capture>,
-) -> Result<(Vec<f32>, Observed), RuntimeError> {
-    let last = tokens.len() - 1;
-    let row = |(i, token): (usize, &Token)| Row {
-        sequence: 0,
-        position: i as u32,
-        token: token.0,
-        prior: true,
-        output: i == last,
-    };
-    let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
-    let editors = HashMap::from([(0, Editor::new(plan.into(), N_LAYER))]);
-    context.clear();
-    let observed = context.decode(&rows, editors, capture)?;
-    Ok((context.logits(last)?.to_vec(), observed))
 }
 
 /// A layer computes from what enters it and from nothing else: with the states of all tokens of

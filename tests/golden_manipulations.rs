@@ -6,7 +6,7 @@ mod common;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use common::golden::{GoldenEntry, agree, golden_path, npy_f32, write_npy};
+use common::golden::{GoldenEntry, all_agree, golden_path, npy_f32, write_npy};
 use common::place::PROGRAM;
 use common::{default_model_at, golden_engine, golden_planned, outcomes};
 use midlayer::directions::{layers_of, read_directions};
@@ -146,15 +146,7 @@ fn compare(engine: &mut dyn Engine) {
             expected.push((what, entry));
         }
     }
-    let outcomes = outcomes(engine, &requests);
-    let (clean, outcomes) = outcomes.split_first().unwrap();
-    let compared = expected.iter().zip(outcomes);
-    let differ = compared.filter_map(|((what, entry), outcome)| {
-        let compared = agree(entry, &clean.logits, &outcome.logits, TOLERANCE);
-        compared.err().map(|why| format!("{what}: {why}"))
-    });
-    let differ: Vec<String> = differ.collect();
-    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    all_agree(&outcomes(engine, &requests), &expected, TOLERANCE);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::golden::{GoldenEntry, agree, golden_path};
+use common::golden::{GoldenEntry, all_agree, golden_path};
 use common::{golden_engine, golden_planned, outcomes};
 use midlayer::engine::{Engine, Request};
 use midlayer::intervention::{Intervention, Kind, LayerSpan, Site};
@@ -37,22 +37,12 @@ fn compare(engine: &mut dyn Engine) {
                 plan: vec![made],
                 ..Request::new(&prompt)
             });
-            expected.push((run, entry));
+            let what = format!("{} of {} at {}", run.manipulation, run.site, entry.k);
+            expected.push((what, entry));
         }
     }
     assert_eq!(expected.len(), 50);
-    let outcomes = outcomes(engine, &requests);
-    let (clean, outcomes) = outcomes.split_first().unwrap();
-    let compared = expected.iter().zip(outcomes);
-    let differ = compared.filter_map(|((run, entry), outcome)| {
-        let agree = agree(entry, &clean.logits, &outcome.logits, 1e-3);
-        let (kind, site, k) = (run.manipulation, run.site, entry.k);
-        agree
-            .err()
-            .map(|why| format!("{kind} of {site} at {k}: {why}"))
-    });
-    let differ: Vec<String> = differ.collect();
-    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    all_agree(&outcomes(engine, &requests), &expected, 1e-3);
 }
 
 #[test]

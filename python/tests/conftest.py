@@ -27,3 +27,18 @@ def model(model_file):
 @pytest.fixture(scope="session")
 def prompt(model):
     return model.prompt("The capital of France is")
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What tqdm's bars are told: how much is done, and of how much."""
+    auto = pytest.importorskip("tqdm.auto")
+    told = []
+
+    class Bar(auto.tqdm):
+        def update(self, n=1):
+            super().update(n)
+            told.append((self.n, self.total))
+
+    monkeypatch.setattr(auto, "tqdm", Bar)
+    return told

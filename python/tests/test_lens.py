@@ -88,16 +88,7 @@ def test_a_sweep_s_rows_as_arrow(swept):
     assert polars.DataFrame(swept).equals(swept.to_polars())
 
 
-def test_a_sweep_tells_how_far_it_is(swept, model, tmp_path, monkeypatch):
-    auto = pytest.importorskip("tqdm.auto")
-    told = []
-
-    class Bar(auto.tqdm):
-        def update(self, n=1):
-            super().update(n)
-            told.append((self.n, self.total))
-
-    monkeypatch.setattr(auto, "tqdm", Bar)
+def test_a_sweep_tells_how_far_it_is(model, tmp_path, told):
     ml.sweep(model, "capitals", ml.freeze(1), out=tmp_path / "x", no_selftest=True, limit=2,
              shots=0, progress=True)  # fmt: skip
     assert told and all(0 <= n <= total for n, total in told)

@@ -126,16 +126,7 @@ def test_pictures_of_maps_and_lenses(model, prompt):
     np.testing.assert_array_equal(axes.images[-1].get_array(), model.lens(prompt).probs)
 
 
-def test_progress(model, prompt, monkeypatch, hidden):
-    auto = pytest.importorskip("tqdm.auto")
-    told = []
-
-    class Bar(auto.tqdm):
-        def update(self, n=1):
-            super().update(n)
-            told.append((self.n, self.total))
-
-    monkeypatch.setattr(auto, "tqdm", Bar)
+def test_progress(model, prompt, told, hidden):
     model.run(prompt, ml.freeze(), progress=True)
     assert told[-1] == (4, 4)
     model.map(prompt, ml.zero([1, 2], tokens="3-5"), progress=True)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use midlayer::engine::{argmax, kl};
+use midlayer::engine::{Outcome, argmax, kl};
 use midlayer::runtime::Token;
 use serde::Deserialize;
 
@@ -159,4 +159,18 @@ pub fn agree(
         return Err(format!("KL {divergence} for {}", entry.kl));
     }
     Ok(())
+}
+
+/// The clean run's outcome comes first; those after it must be what is recorded, each under a name
+/// of its own.
+pub fn all_agree(outcomes: &[Outcome], recorded: &[(String, &GoldenEntry)], tolerance: f32) {
+    let (clean, outcomes) = outcomes.split_first().unwrap();
+    assert_eq!(outcomes.len(), recorded.len());
+    let compared = recorded.iter().zip(outcomes);
+    let differ = compared.filter_map(|((what, entry), outcome)| {
+        let compared = agree(entry, &clean.logits, &outcome.logits, tolerance);
+        compared.err().map(|why| format!("{what}: {why}"))
+    });
+    let differ: Vec<String> = differ.collect();
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
 }

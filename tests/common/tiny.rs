@@ -1,10 +1,14 @@
 //! Tiny random models made in memory, and how results on them are compared.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use midlayer::engine::{Engine, Outcome, Prompt, Request, Straightforward};
-use midlayer::intervention::Intervention;
-use midlayer::runtime::{Architecture, ContextOptions, Model, Synthetic, Token};
+use midlayer::hook::{Capture, Observed, Row};
+use midlayer::intervention::{Editor, Intervention};
+use midlayer::runtime::{
+    Architecture, Context, ContextOptions, Model, RuntimeError, Synthetic, Token,
+};
 
 use super::exact_options;
 
@@ -49,6 +53,28 @@ pub fn request(plan: Vec<Intervention>) -> Request {
 
 pub fn run(engine: &mut Straightforward, plan: Vec<Intervention>) -> Outcome {
     engine.run(&request(plan)).unwrap()
+}
+
+/// Decodes a text, its last token among those that a plan may touch.
+pub fn decode(
+    context: &mut Context,
+    tokens: &[Token],
+    plan: Vec<Intervention>,
+    capture: Option<Capture>,
+) -> Result<(Vec<f32>, Observed), RuntimeError> {
+    let last = tokens.len() - 1;
+    let row = |(i, token): (usize, &Token)| Row {
+        sequence: 0,
+        position: i as u32,
+        token: token.0,
+        prior: true,
+        output: i == last,
+    };
+    let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
+    let editors = HashMap::from([(0, Editor::new(plan.into(), N_LAYER))]);
+    context.clear();
+    let observed = context.decode(&rows, editors, capture)?;
+    Ok((context.logits(last)?.to_vec(), observed))
 }
 
 /// The largest difference of a logit; infinite where one is no number.
