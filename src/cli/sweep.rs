@@ -1,7 +1,7 @@
 //! `midlayer sweep`.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::SweepArgs;
 use super::follow::Follow;
@@ -27,26 +27,7 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
     let mut follow = Follow::new(args.budget)?;
     let files = model_files(&args.model)?;
     let strategy = args.strategy.into();
-    let (mut sources, mut prepared) = (Vec::new(), Vec::new());
-    let mut last = None;
-    // Everything that can be known is known before the first variant is computed.
-    for file in &files {
-        follow.step(&format!("loading {}", file.display()));
-        let mut loaded = load_file(file.clone(), &args.model)?;
-        let facts = loaded.model.facts();
-        let of_context = facts.context_notice(loaded.options.n_ctx);
-        for notice in facts.notices().into_iter().chain(of_context) {
-            say(&notice);
-        }
-        for cache in cache_types(&args) {
-            let spec = specification(&args, &loaded, cache, Remember::Hash)?;
-            loaded.options = spec.context.clone();
-            let engine = loaded.engine_by(strategy, args.parallel)?;
-            prepared.push(Prepared::new(Variant::new(spec)?, engine.as_ref())?);
-            sources.push(file);
-        }
-        last = Some(loaded);
-    }
+    let (sources, mut prepared, mut last) = prepare(&args, &files, &follow)?;
     let variants: Vec<Variant> = prepared.iter().map(|p| p.variant().clone()).collect();
     let out = args.out.clone().unwrap_or_else(|| {
         let stem = files[0].file_stem().unwrap_or_default();
@@ -184,7 +165,41 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
     if resumed > 0 {
         say(&format!("{resumed} results were there already"));
     }
-    let stored = StoredRun::read(&out)?;
+    report(&out, &args)
+}
+
+/// Loads each model and prepares what is run on it: all that can be known is known before the first
+/// variant is computed. Returns each variant's file, the variants, and the model loaded last.
+fn prepare<'f>(
+    args: &SweepArgs,
+    files: &'f [PathBuf],
+    follow: &Follow,
+) -> anyhow::Result<(Vec<&'f PathBuf>, Vec<Prepared>, Option<Loaded>)> {
+    let (mut sources, mut prepared) = (Vec::new(), Vec::new());
+    let mut last = None;
+    for file in files {
+        follow.step(&format!("loading {}", file.display()));
+        let mut loaded = load_file(file.clone(), &args.model)?;
+        let facts = loaded.model.facts();
+        let of_context = facts.context_notice(loaded.options.n_ctx);
+        for notice in facts.notices().into_iter().chain(of_context) {
+            say(&notice);
+        }
+        for cache in cache_types(args) {
+            let spec = specification(args, &loaded, cache, Remember::Hash)?;
+            loaded.options = spec.context.clone();
+            let engine = loaded.engine_by(args.strategy.into(), args.parallel)?;
+            prepared.push(Prepared::new(Variant::new(spec)?, engine.as_ref())?);
+            sources.push(file);
+        }
+        last = Some(loaded);
+    }
+    Ok((sources, prepared, last))
+}
+
+/// Writes a run's report and prints its tables.
+fn report(out: &Path, args: &SweepArgs) -> anyhow::Result<()> {
+    let stored = StoredRun::read(out)?;
     let report = Report::new(&stored, args.verdicts.options());
     // The report is written whether anybody reads the tables or not.
     let printed = print(&report::terminal(&report, width()));
