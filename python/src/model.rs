@@ -97,9 +97,15 @@ fn tell_progress(
     }
 }
 
-/// A site of a layer, by the field's name or the program's.
-fn target(site: &str) -> PyResult<Target> {
-    Ok(site.parse::<Site>().map_err(usage)?.target())
+/// What is kept of a layer at a site, by the field's name or the program's.
+fn target(text: &str) -> PyResult<Target> {
+    let site = text.parse::<Site>().map_err(usage)?;
+    match site.some_heads() {
+        None => Ok(site.target()),
+        Some(_) => Err(usage(format!(
+            "'{text}': all heads of a layer are captured, one after the other; choose heads, and take those that you want"
+        ))),
+    }
 }
 
 #[pymethods]

@@ -109,6 +109,9 @@ def test_captured_states(model, prompt):
     assert model.capture(prompt)["resid_pre"].shape[0] == model.n_layer
     with pytest.raises(ml.UsageError, match="not a site"):
         model.capture(prompt, 0, "x")
+    assert model.capture(prompt, 0, "heads")["heads"].shape[:2] == (1, n)
+    with pytest.raises(ml.UsageError, match="all heads of a layer are captured"):
+        model.capture(prompt, 0, "heads:1")
 
 
 def test_arrays_go_to_others_without_a_copy(model, prompt):
