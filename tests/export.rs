@@ -93,15 +93,18 @@ fn every_format_holds_every_result() {
     assert_eq!(found.len(), results.len());
     for (record, result) in found.iter().zip(&results) {
         assert_eq!(record.item, *result.item);
-        assert_eq!(record.manipulation, result.treatment.to_string());
-        assert_eq!((record.layer, record.seed), (result.layer, result.seed));
+        assert_eq!(record.manipulation, result.cell.treatment.to_string());
+        assert_eq!(
+            (record.layer, record.seed),
+            (result.cell.layer, result.cell.seed)
+        );
         assert_eq!(record.score, Some(result.score));
         assert_eq!(record.logprob, Some(result.logprob));
         assert_eq!(record.answer, *result.answer);
         assert_eq!(record.metric_f1, result.metrics.get("f1").copied());
         let rouge = result.metrics.get("rougeLsum").copied();
         assert_eq!(record.metric_rougelsum, rouge);
-        assert_eq!(record.depth, result.layer.map(|l| f64::from(l) / 4.0));
+        assert_eq!(record.depth, result.cell.layer.map(|l| f64::from(l) / 4.0));
         assert_eq!(record.modified_logprob, result.modified_logprob);
         let injected = record.manipulation == "inject";
         assert_eq!(record.modified_logprob.is_some(), injected);
@@ -190,7 +193,13 @@ fn expected(results: &[&ResultRow]) -> serde_json::Value {
     };
     let points: BTreeSet<_> = results
         .iter()
-        .filter_map(|r| Some((r.task.to_string(), r.treatment.to_string(), r.layer?)))
+        .filter_map(|r| {
+            Some((
+                r.task.to_string(),
+                r.cell.treatment.to_string(),
+                r.cell.layer?,
+            ))
+        })
         .collect();
     json!({
         "rows": results.len(),
@@ -202,13 +211,13 @@ fn expected(results: &[&ResultRow]) -> serde_json::Value {
             "rank": sum(&|r| r.rank as f64),
             "correct": sum(&|r| f64::from(u8::from(r.correct))),
             "agrees": sum(&|r| f64::from(u8::from(r.agrees))),
-            "layer": sum(&|r| r.layer.map_or(0.0, f64::from)),
-            "seed": sum(&|r| r.seed.map_or(0.0, |s| s as f64)),
+            "layer": sum(&|r| r.cell.layer.map_or(0.0, f64::from)),
+            "seed": sum(&|r| r.cell.seed.map_or(0.0, |s| s as f64)),
             "metric_f1": sum(&|r| r.metrics.get("f1").copied().unwrap_or(0.0)),
         },
         "nulls": {
-            "layer": without(&|r| r.layer.is_some()),
-            "seed": without(&|r| r.seed.is_some()),
+            "layer": without(&|r| r.cell.layer.is_some()),
+            "seed": without(&|r| r.cell.seed.is_some()),
             "modified_correct": without(&|r| r.modified_correct.is_some()),
             "metric_rouge2": without(&|r| r.metrics.contains_key("rouge2")),
         },
@@ -216,7 +225,7 @@ fn expected(results: &[&ResultRow]) -> serde_json::Value {
             "item": texts(&|r| r.item.to_string()),
             "answer": texts(&|r| r.answer.to_string()),
             "argmax_text": texts(&|r| r.argmax_text.to_string()),
-            "manipulation": texts(&|r| r.treatment.to_string()),
+            "manipulation": texts(&|r| r.cell.treatment.to_string()),
         },
         "curve_points": points.len(),
     })

@@ -38,7 +38,9 @@ fn a_file_becomes_rows_figures_and_an_export() {
     let rows = place.rows("runs/a");
     let items: std::collections::BTreeSet<&str> = rows.iter().map(|r| &*r.item).collect();
     assert_eq!(items.into_iter().collect::<Vec<_>>(), ["fr", "nl", "sp"]);
-    let frozen = rows.iter().filter(|r| r.treatment.to_string() == "freeze");
+    let frozen = rows
+        .iter()
+        .filter(|r| r.cell.treatment.to_string() == "freeze");
     assert_eq!(frozen.count(), 3 * 3);
     let injected: Vec<&ResultRow> = rows
         .iter()
@@ -95,10 +97,10 @@ fn capitals_could_be_a_file() {
         .success();
     let told = |run| {
         let mut rows = place.rows(run);
-        rows.sort_by_key(|r| (r.item.clone(), r.treatment.to_string(), r.layer));
+        rows.sort_by_key(|r| (r.item.clone(), r.cell.treatment.to_string(), r.cell.layer));
         let told = rows
             .into_iter()
-            .map(|r| (r.item, r.layer, r.answer, r.logprob, r.kl));
+            .map(|r| (r.item, r.cell.layer, r.answer, r.logprob, r.kl));
         told.collect::<Vec<_>>()
     };
     let (built_in, own) = (told("a"), told("b"));
@@ -163,7 +165,7 @@ fn the_likeliest_choice_is_the_one_that_is_told() {
             })
             .collect();
         let rows = place.rows("a");
-        let clean = rows.iter().filter(|r| r.treatment == Treatment::Clean);
+        let clean = rows.iter().filter(|r| r.cell.treatment == Treatment::Clean);
         let mut right = 0;
         for row in clean {
             let (answer, n) = row.item.rsplit_once(' ').unwrap();
@@ -205,7 +207,7 @@ fn the_logit_difference_is_that_of_the_tokens_that_differ() {
     let rows = place.rows("a");
     let clean = rows
         .iter()
-        .find(|r| r.treatment == Treatment::Clean)
+        .find(|r| r.cell.treatment == Treatment::Clean)
         .unwrap();
     let found = clean.metrics["logit_difference"];
     assert!(

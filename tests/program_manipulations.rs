@@ -128,7 +128,7 @@ fn a_sweep_runs_them_and_stores_their_parameters() {
         let kind: Kind = text.parse().unwrap();
         let rows = rows
             .iter()
-            .filter(move |r| r.treatment.kind() == Some(kind));
+            .filter(move |r| r.cell.treatment.kind() == Some(kind));
         rows.map(|row| row.kl).collect::<Vec<f64>>()
     };
     assert_eq!(of("self").len(), 12);
@@ -147,7 +147,7 @@ fn a_sweep_runs_them_and_stores_their_parameters() {
     let kinds: Vec<_> = place
         .rows("runs/alone")
         .iter()
-        .map(|row| row.treatment)
+        .map(|row| row.cell.treatment)
         .collect();
     let control: Kind = "add-random:scale=0.5".parse().unwrap();
     assert!(

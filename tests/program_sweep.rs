@@ -33,7 +33,7 @@ fn a_sweep_fills_the_grid_and_reports() {
     assert!(injected > 0 && injected.is_multiple_of(4));
     let math = rows.iter().filter(|r| r.task.to_string() == "math");
     assert_eq!(math.count(), 6 * (2 + 3 + 8 + 8 + 4));
-    let manipulated = rows.iter().filter(|r| r.treatment.kind().is_some());
+    let manipulated = rows.iter().filter(|r| r.cell.treatment.kind().is_some());
     assert!(
         manipulated.clone().all(|r| r.kl > 0.0),
         "every cell differs"
@@ -420,7 +420,7 @@ fn the_tasks_that_generate_run_on_the_sample_and_on_files() {
     assert!(cnn.iter().all(|r| r.metrics.len() == 4));
     assert!(
         cnn.iter()
-            .filter(|r| r.treatment == Treatment::Clean)
+            .filter(|r| r.cell.treatment == Treatment::Clean)
             .all(|r| r.agrees)
     );
     let run = StoredRun::read(&place.path("sample")).unwrap();
@@ -568,7 +568,7 @@ fn a_configuration_file_is_a_command_line() {
     place
         .run("sweep --config run.toml --layers 2 --out b")
         .success();
-    let of = |run: &str| place.rows(run).iter().filter_map(|r| r.layer).max();
+    let of = |run: &str| place.rows(run).iter().filter_map(|r| r.cell.layer).max();
     assert_eq!((of("a"), of("b")), (Some(3), Some(2)));
     one_line_error(2, "'layer' is no option")({
         std::fs::write(place.path("bad.toml"), "layer = 3").unwrap();

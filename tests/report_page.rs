@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::report::{Options, Report, html};
 use midlayer::runtime::{ContextOptions, Facts, Weights};
 use midlayer::stats::{Margin, Until};
-use midlayer::store::{Planned, ResultRow, StoredItem, StoredRun, StoredVariant};
+use midlayer::store::{Planned, ResultRow, StoredCell, StoredItem, StoredRun, StoredVariant};
 use midlayer::tasks::{TaskName, TaskSpec};
 
 /// What would show itself if it ran.
@@ -88,9 +89,11 @@ fn row(item: &str, task: TaskName, treatment: Treatment, layer: Option<u32>) -> 
     ResultRow {
         task,
         item: item.into(),
-        treatment,
-        layer,
-        seed: (treatment == Treatment::Manipulated(Kind::Random)).then_some(1),
+        cell: Arc::new(StoredCell {
+            treatment,
+            layer,
+            seed: (treatment == Treatment::Manipulated(Kind::Random)).then_some(1),
+        }),
         score: f64::from(u8::from(right)),
         correct: right,
         metrics: BTreeMap::new().into(),

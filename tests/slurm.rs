@@ -1,7 +1,7 @@
 //! Runs in parts on a real SLURM, which is brought up on this machine and taken down again
 //! (`scripts/slurm-local`): whatever happens to the jobs, the parts together are the run.
 //!
-//! Takes minutes, so it runs on demand: `make test-slurm`.
+//! All of it takes minutes, so it runs on demand: `make test-slurm`. CI runs an array alone.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::namespace::{in_namespace, must, text as path_text, works};
 use common::place::Place;
-use common::require::{SLURM, is_required, not_run};
+use common::require::{SLURM, SLURM_ARRAY, is_required, not_run};
 use common::rows::Copy;
 use midlayer::store::StoredRun;
 use predicates::str::contains;
@@ -134,21 +134,25 @@ fn same(place: &Place, run: &str) {
 #[test]
 fn whatever_happens_to_jobs_the_parts_are_the_run() {
     const NAME: &str = "whatever_happens_to_jobs_the_parts_are_the_run";
-    let able = |_: &[&str]| {
-        let required = std::env::var("MIDLAYER_REQUIRE").unwrap_or_default();
-        match is_required(&required, SLURM) {
-            true => Ok(()),
-            false => Err("it takes minutes (make test-slurm)".to_string()),
-        }
+    let required = std::env::var("MIDLAYER_REQUIRE").unwrap_or_default();
+    let asked = [SLURM, SLURM_ARRAY]
+        .into_iter()
+        .find(|needs| is_required(&required, needs));
+    let able = |_: &[&str]| match asked {
+        Some(_) => Ok(()),
+        None => Err("it takes minutes (make test-slurm)".to_string()),
     };
-    if !in_namespace(NAME, SLURM, able) {
+    if !in_namespace(NAME, asked.unwrap_or(SLURM), able) {
         return;
     }
     let place = Place::new();
     let slurm = Slurm::start(&place);
     place.run(&format!("{SWEEP} -t 1 --out whole")).success();
-    let steps: [(&str, Step); 7] = [
-        ("an array of four", an_array_is_the_run),
+    an_array_is_the_run(&slurm);
+    if asked == Some(SLURM_ARRAY) {
+        return;
+    }
+    let steps: [(&str, Step); 6] = [
         ("cancelled", a_cancelled_task_is_resubmitted),
         ("requeued", a_requeued_task_goes_on),
         ("time", a_task_whose_time_is_over_is_queued_again),

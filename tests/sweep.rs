@@ -412,12 +412,12 @@ fn both_strategies_give_the_same_rows() {
     for (a, b) in slow.iter().zip(fast) {
         let what = format!("{a:?} {b:?}");
         assert_eq!(
-            (a.task, &a.item, a.treatment),
-            (b.task, &b.item, b.treatment)
+            (a.task, &a.item, a.cell.treatment),
+            (b.task, &b.item, b.cell.treatment)
         );
         assert_eq!(
-            (a.layer, a.seed, a.rank),
-            (b.layer, b.seed, b.rank),
+            (a.cell.layer, a.cell.seed, a.rank),
+            (b.cell.layer, b.cell.seed, b.rank),
             "{what}"
         );
         assert_eq!(
@@ -463,7 +463,8 @@ fn cells_keep_their_parameters() {
     let stored = StoredRun::read(folder.path()).unwrap();
     let kinds = |kind: &Kind| {
         let rows = stored.variants[0].rows.iter();
-        rows.filter(|r| r.treatment.kind() == Some(*kind)).count()
+        rows.filter(|r| r.cell.treatment.kind() == Some(*kind))
+            .count()
     };
     let both = &variant.spec.manipulations;
     assert_eq!(both.iter().map(kinds).collect::<Vec<_>>(), [24, 24]);

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use midlayer::engine::{self, Engine, Request};
 use midlayer::intervention::Intervention;
+use midlayer::trial::Run;
 use numpy::{AllowTypeChange, PyArray1, PyArrayLikeDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use crate::errors::HookError;
+use crate::errors::{HookError, usage};
 
 /// The first exception of the hooks of a run: the library knows its text alone.
 #[derive(Clone, Default)]
@@ -73,5 +75,40 @@ fn call(
     let read_only = pyo3::types::PyDict::new(py);
     read_only.set_item("write", false)?;
     array.call_method("setflags", (), Some(&read_only))?;
+    Ok(())
+}
+
+/// Adds hooks to every run, or makes a run of them where there is none.
+pub fn add(
+    runs: &mut Vec<Run>,
+    hooks: Vec<(u32, Py<PyAny>)>,
+    raised: &Raised,
+    engine: &dyn Engine,
+    prompt: &engine::Prompt,
+) -> PyResult<()> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    if runs.is_empty() {
+        runs.push(Run {
+            stack: 0,
+            name: "hooks".into(),
+            layer: match &hooks[..] {
+                [(layer, _)] => Some(*layer),
+                _ => None,
+            },
+            seed: None,
+            request: Request::new(prompt),
+        });
+    }
+    for (layer, f) in hooks {
+        let hook = intervention(layer, f, raised.clone());
+        let n_layer = engine.facts().n_layer;
+        hook.check(n_layer)
+            .map_err(|error| usage(error.to_string()))?;
+        for run in &mut *runs {
+            run.request.plan.push(hook.clone());
+        }
+    }
     Ok(())
 }

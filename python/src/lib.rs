@@ -2,6 +2,7 @@
 //! Python can do, the library can; nothing is computed here.
 
 mod errors;
+mod given;
 mod hooks;
 mod lens;
 mod manipulation;
@@ -10,6 +11,7 @@ mod model;
 mod prompt;
 mod results;
 mod stored;
+mod told;
 mod worker;
 
 use std::ffi::OsString;

@@ -4,25 +4,27 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use midlayer::engine::{self, Engine, Request, Wording};
+use midlayer::engine::{Engine, Wording};
 use midlayer::hub::{Hub, model_file};
-use midlayer::intervention::{PlanError, Site, Target};
+use midlayer::intervention::PlanError;
 use midlayer::loading::{self, LoadError, Settings};
 use midlayer::maps::{Measure, draw};
 use midlayer::models::Remember;
 use midlayer::plan::{Plan, Shape};
 use midlayer::runtime::{ChatDate, ContextOptions, FlashAttention, Model as Loaded};
-use midlayer::trial::{self, Run};
+use midlayer::trial;
 use numpy::{IntoPyArray, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
 
 use crate::errors::{of_engine, of_loading, of_runtime, of_trial, usage};
+use crate::given::target;
 use crate::hooks::{self, Raised};
 use crate::lens::{self, Lens};
 use crate::manipulation::Manipulation;
 use crate::map::Map;
 use crate::prompt::Prompt;
 use crate::results::Results;
+use crate::told::{tell, tell_progress};
 use crate::worker::{Bench, Worker, check_process};
 
 /// A loaded model with its engine. The engine has a thread of its own: calls from several threads
@@ -35,77 +37,6 @@ pub struct Model {
     sha256: String,
     options: ContextOptions,
     gpu_layers: Option<u32>,
-}
-
-/// Says something through Python's warnings, which users can show, hide or raise.
-fn tell(py: Python<'_>, texts: &[String]) -> PyResult<()> {
-    let warn = py.import("warnings")?.getattr("warn")?;
-    for text in texts {
-        warn.call1((text, py.get_type::<pyo3::exceptions::PyUserWarning>(), 2))?;
-    }
-    Ok(())
-}
-
-/// Adds hooks to every run, or makes a run of them where there is none.
-fn hook(
-    runs: &mut Vec<Run>,
-    hooks: Vec<(u32, Py<PyAny>)>,
-    raised: &Raised,
-    engine: &dyn Engine,
-    prompt: &engine::Prompt,
-) -> PyResult<()> {
-    if hooks.is_empty() {
-        return Ok(());
-    }
-    if runs.is_empty() {
-        runs.push(Run {
-            stack: 0,
-            name: "hooks".into(),
-            layer: match &hooks[..] {
-                [(layer, _)] => Some(*layer),
-                _ => None,
-            },
-            seed: None,
-            request: Request::new(prompt),
-        });
-    }
-    for (layer, f) in hooks {
-        let hook = hooks::intervention(layer, f, raised.clone());
-        let n_layer = engine.facts().n_layer;
-        hook.check(n_layer)
-            .map_err(|error| usage(error.to_string()))?;
-        for run in &mut *runs {
-            run.request.plan.push(hook.clone());
-        }
-    }
-    Ok(())
-}
-
-/// Tells Python how far something is; its exception stops it.
-fn tell_progress(
-    progress: Option<&Py<PyAny>>,
-    so_far: (usize, usize),
-    failed: &mut Option<PyErr>,
-) -> ControlFlow<()> {
-    let told = progress.map(|told| Python::attach(|py| told.call1(py, so_far)));
-    match told {
-        Some(Err(error)) => {
-            *failed = Some(error);
-            ControlFlow::Break(())
-        }
-        _ => ControlFlow::Continue(()),
-    }
-}
-
-/// What is kept of a layer at a site, by the field's name or the program's.
-fn target(text: &str) -> PyResult<Target> {
-    let site = text.parse::<Site>().map_err(usage)?;
-    match site.some_heads() {
-        None => Ok(site.target()),
-        Some(_) => Err(usage(format!(
-            "'{text}': all heads of a layer are captured, one after the other; choose heads, and take those that you want"
-        ))),
-    }
 }
 
 #[pymethods]
@@ -313,7 +244,7 @@ impl Model {
             let runs = trial::runs(&trials, engine, anatomy, &prompt, &mut say);
             let mut runs = runs.map_err(of_trial)?;
             let raised = Raised::default();
-            hook(&mut runs, hooks, &raised, engine, &prompt)?;
+            hooks::add(&mut runs, hooks, &raised, engine, &prompt)?;
             let all = runs.len() + 1;
             let mut failed = None;
             let mut done = |n: usize| tell_progress(progress.as_ref(), (n, all), &mut failed);

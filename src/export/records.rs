@@ -59,7 +59,7 @@ impl<'r> Items<'r> {
     fn of(variant: &'r StoredVariant) -> Self {
         let items = variant.items.iter();
         let clean = variant.rows.iter();
-        let clean = clean.filter(|row| row.treatment == Treatment::Clean);
+        let clean = clean.filter(|row| row.cell.treatment == Treatment::Clean);
         Self {
             items: items
                 .map(|item| ((item.task, &*item.name), (item, item.title())))
@@ -132,12 +132,13 @@ fn of_row<'r>(
             .and_then(|item| item.modified_answer.as_deref())
             .unwrap_or_default()
             .into(),
-        manipulation: row.treatment.to_string().into(),
-        layer: row.layer,
+        manipulation: row.cell.treatment.to_string().into(),
+        layer: row.cell.layer,
         depth: row
+            .cell
             .layer
             .and_then(|layer| finite(f64::from(layer) / f64::from(common.n_layer))),
-        seed: row.seed,
+        seed: row.cell.seed,
         score: finite(row.score),
         clean_score: items.clean.get(&key).copied().and_then(finite),
         correct: row.correct,

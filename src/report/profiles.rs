@@ -56,7 +56,7 @@ fn whole(n: usize, variant: &StoredVariant) -> Vec<Named<'_>> {
     type Cell<'r> = ((TaskName, Treatment), Vec<&'r ResultRow>);
     let mut rows: Vec<Cell<'_>> = Vec::new();
     for row in variant.counted() {
-        let of = (row.task, row.treatment);
+        let of = (row.task, row.cell.treatment);
         match rows.iter().position(|(known, _)| *known == of) {
             Some(n) => rows[n].1.push(row),
             None => rows.push((of, vec![row])),
@@ -120,7 +120,10 @@ fn whole(n: usize, variant: &StoredVariant) -> Vec<Named<'_>> {
 fn by_layer<'r>(rows: &[&'r ResultRow]) -> (Vec<u32>, Vec<ByItem<'r>>, Vec<ByItem<'r>>) {
     let mut layers: BTreeMap<u32, Vec<&ResultRow>> = BTreeMap::new();
     for &row in rows {
-        layers.entry(row.layer.unwrap_or(0)).or_default().push(row);
+        layers
+            .entry(row.cell.layer.unwrap_or(0))
+            .or_default()
+            .push(row);
     }
     let injected = rows.iter().any(|row| row.modified_correct.is_some());
     let donors = |row: &ResultRow| f64::from(u8::from(row.modified_correct == Some(true)));
@@ -237,7 +240,7 @@ fn known(variant: &StoredVariant, task: TaskName, kind: Kind) -> (Known, Vec<&st
         .collect();
     let rows = |treatment| {
         let rows = variant.rows.iter();
-        let rows = rows.filter(move |row| row.task == task && row.treatment == treatment);
+        let rows = rows.filter(move |row| row.task == task && row.cell.treatment == treatment);
         rows.collect::<Vec<_>>()
     };
     let layers: Vec<u32> = variant.spec.layers_of(kind).collect();
@@ -254,7 +257,7 @@ fn known(variant: &StoredVariant, task: TaskName, kind: Kind) -> (Known, Vec<&st
     };
     let mut at: BTreeMap<(&str, u32), Vec<&ResultRow>> = BTreeMap::new();
     for row in rows(Treatment::Manipulated(kind)) {
-        let cell = (&*row.item, row.layer.unwrap_or(0));
+        let cell = (&*row.item, row.cell.layer.unwrap_or(0));
         at.entry(cell).or_default().push(row);
     }
     let over_seeds = |name: &str, of: fn(&ResultRow) -> f64| {

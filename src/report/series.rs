@@ -116,7 +116,7 @@ fn of_task(task: TaskName, metric: Metric, kinds: &[Kind], rows: &[&ResultRow]) 
     let clean: Vec<&ResultRow> = rows
         .iter()
         .copied()
-        .filter(|row| row.treatment == Treatment::Clean)
+        .filter(|row| row.cell.treatment == Treatment::Clean)
         .collect();
     let known: HashSet<&str> = clean
         .iter()
@@ -127,8 +127,14 @@ fn of_task(task: TaskName, metric: Metric, kinds: &[Kind], rows: &[&ResultRow]) 
         .iter()
         .map(|&kind| {
             let mut layers: BTreeMap<u32, Vec<&ResultRow>> = BTreeMap::new();
-            for &row in rows.iter().filter(|r| r.treatment.kind() == Some(kind)) {
-                layers.entry(row.layer.unwrap_or(0)).or_default().push(row);
+            for &row in rows
+                .iter()
+                .filter(|r| r.cell.treatment.kind() == Some(kind))
+            {
+                layers
+                    .entry(row.cell.layer.unwrap_or(0))
+                    .or_default()
+                    .push(row);
             }
             let points = layers
                 .into_iter()
@@ -158,7 +164,7 @@ fn by_item<'r>(rows: impl Iterator<Item = &'r ResultRow>) -> Vec<&'r ResultRow> 
 fn floor(clean: &[&ResultRow], rows: &[&ResultRow]) -> Option<Floor> {
     let again = rows
         .iter()
-        .filter(|row| row.treatment == Treatment::CleanAgain);
+        .filter(|row| row.cell.treatment == Treatment::CleanAgain);
     let again: Vec<&ResultRow> = again.copied().collect();
     let both: HashSet<&str> = again.iter().map(|row| &*row.item).collect();
     let clean = clean.iter().filter(|row| both.contains(&*row.item));
@@ -182,7 +188,7 @@ fn point(metric: Metric, layer: u32, rows: &[&ResultRow], known: &HashSet<&str>)
     let mut seeds: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for row in rows {
         seeds
-            .entry(row.seed.unwrap_or(0))
+            .entry(row.cell.seed.unwrap_or(0))
             .or_default()
             .push(row.score);
     }
@@ -227,15 +233,20 @@ fn share(rows: &[&ResultRow], binary: bool, score: impl Fn(&ResultRow) -> f64) -
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::store::StoredCell;
 
     fn row(item: &str, kind: Option<Kind>, seed: u64, correct: bool) -> ResultRow {
         ResultRow {
             task: TaskName::Capitals,
             item: item.into(),
-            treatment: kind.map_or(Treatment::Clean, Treatment::Manipulated),
-            layer: kind.map(|_| 3),
-            seed: kind.map(|_| seed),
+            cell: Arc::new(StoredCell {
+                treatment: kind.map_or(Treatment::Clean, Treatment::Manipulated),
+                layer: kind.map(|_| 3),
+                seed: kind.map(|_| seed),
+            }),
             score: f64::from(u8::from(correct)),
             correct,
             metrics: BTreeMap::new().into(),

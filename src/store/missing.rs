@@ -72,10 +72,10 @@ impl StoredVariant {
         }
         // They are in the order of items and cells.
         let same = |a: &ResultRow, b: &ResultRow| {
-            (a.task, &a.item, a.treatment) == (b.task, &b.item, b.treatment)
+            (a.task, &a.item, a.cell.treatment) == (b.task, &b.item, b.cell.treatment)
         };
         let whole = |rows: &&[ResultRow]| {
-            let of = (rows[0].task.to_string(), rows[0].treatment.to_string());
+            let of = (rows[0].task.to_string(), rows[0].cell.treatment.to_string());
             rows.len() >= self.cells.get(&of).copied().unwrap_or(0)
         };
         let chunks = self.rows.chunk_by(same);

@@ -28,7 +28,7 @@ pub use missing::Missing;
 pub use notes::{Notes, OfShard, Planned};
 pub use part::Part;
 pub use read::{StoredItem, StoredRun, StoredVariant};
-pub use rows::ResultRow;
+pub use rows::{ResultRow, StoredCell};
 pub use write::{Machines, Store};
 
 use crate::hook::Sabotage;

@@ -9,20 +9,27 @@ use super::layout::has_column;
 use crate::experiment::Treatment;
 use crate::tasks::TaskName;
 
-/// An item's result under one cell, with the names that the tables hold. Texts that
-/// several results have are held once.
+/// A cell of the grid as it is stored.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ResultRow {
-    /// The task.
-    pub task: TaskName,
-    /// The item's name.
-    pub item: Arc<str>,
+pub struct StoredCell {
     /// What was done.
     pub treatment: Treatment,
     /// The manipulation's layer.
     pub layer: Option<u32>,
     /// Its seed.
     pub seed: Option<u64>,
+}
+
+/// An item's result under one cell, with the names that the tables hold. What several results
+/// have in common is held once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResultRow {
+    /// The task.
+    pub task: TaskName,
+    /// The item's name.
+    pub item: Arc<str>,
+    /// What was done, at which layer.
+    pub cell: Arc<StoredCell>,
     /// The task's metric.
     pub score: f64,
     /// Whether the answer was right to the letter.
@@ -75,9 +82,6 @@ impl Known {
     }
 }
 
-/// What a cell is, where its text can be read.
-type Cell = (Result<Treatment, String>, Option<u32>, Option<u64>);
-
 /// A variant's results, in the order of items and cells; what is no result is told as text.
 pub(super) fn rows(
     db: &Connection,
@@ -93,7 +97,8 @@ pub(super) fn rows(
          ORDER BY results.item, cell",
     )?;
     let mut found = query.query([variant])?;
-    let mut rows = Vec::new();
+    // Neither room that stays empty nor a copy while it grows.
+    let mut rows = Vec::with_capacity(count(db, variant)?);
     while let Some(row) = found.next()? {
         let item: i64 = row.get(0)?;
         let cell: i64 = row.get(1)?;
@@ -108,14 +113,20 @@ pub(super) fn rows(
     Ok(Ok(rows))
 }
 
+fn count(db: &Connection, variant: i64) -> rusqlite::Result<usize> {
+    let all = "SELECT count(*) FROM results JOIN items USING (item) WHERE items.variant = ?1";
+    let n: i64 = db.query_row(all, [variant], |row| row.get(0))?;
+    Ok(n as usize)
+}
+
 fn result(
     row: &Row<'_>,
     (task, name): (&Result<TaskName, String>, &Arc<str>),
-    (treatment, layer, seed): &Cell,
+    cell: &Result<Arc<StoredCell>, String>,
     known: &mut Known,
 ) -> rusqlite::Result<Result<ResultRow, String>> {
-    let (task, treatment) = match (task, treatment) {
-        (Ok(task), Ok(treatment)) => (*task, *treatment),
+    let (task, cell) = match (task, cell) {
+        (Ok(task), Ok(cell)) => (*task, cell.clone()),
         (Err(e), _) | (_, Err(e)) => return Ok(Err(e.clone())),
     };
     let metrics = match known.metrics(row.get_ref(4)?.as_str()?) {
@@ -125,9 +136,7 @@ fn result(
     Ok(Ok(ResultRow {
         task,
         item: name.clone(),
-        treatment,
-        layer: *layer,
-        seed: *seed,
+        cell,
         score: row.get(2)?,
         correct: row.get(3)?,
         metrics,
@@ -154,18 +163,24 @@ fn items(db: &Connection, variant: i64) -> rusqlite::Result<Items> {
         .collect()
 }
 
-fn cells(db: &Connection) -> rusqlite::Result<HashMap<i64, Cell>> {
+/// Each cell, or why its text cannot be read.
+type Cells = HashMap<i64, Result<Arc<StoredCell>, String>>;
+
+fn cells(db: &Connection) -> rusqlite::Result<Cells> {
     let parameters = parameters(db)?;
     let query = format!("SELECT cell, manipulation, {parameters}, layer, seed FROM cells");
     db.prepare(&query)?
         .query_map([], |row| {
             let (name, given): (String, String) = (row.get(1)?, row.get(2)?);
             let seed: Option<i64> = row.get(4)?;
-            let cell = (
-                treatment(&name, &given),
-                row.get(3)?,
-                seed.map(|s| s as u64),
-            );
+            let layer = row.get(3)?;
+            let cell = treatment(&name, &given).map(|treatment| {
+                Arc::new(StoredCell {
+                    treatment,
+                    layer,
+                    seed: seed.map(|s| s as u64),
+                })
+            });
             Ok((row.get(0)?, cell))
         })?
         .collect()

@@ -27,8 +27,8 @@ fn place(architecture: Architecture) -> Place {
 fn layers_of(place: &Place, run: &str, manipulation: &str) -> Vec<u32> {
     let stored = StoredRun::read(&place.path(run)).unwrap();
     let rows = stored.variants[0].rows.iter();
-    let named = rows.filter(|row| row.treatment.to_string() == manipulation);
-    let layers: BTreeSet<u32> = named.filter_map(|row| row.layer).collect();
+    let named = rows.filter(|row| row.cell.treatment.to_string() == manipulation);
+    let layers: BTreeSet<u32> = named.filter_map(|row| row.cell.layer).collect();
     layers.into_iter().collect()
 }
 

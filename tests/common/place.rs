@@ -59,8 +59,14 @@ impl Place {
         let rows = stored.variants.into_iter().map(|variant| variant.rows);
         let mut rows: Vec<ResultRow> = rows.flatten().collect();
         rows.sort_by_key(|r| {
-            let kind = r.treatment.to_string();
-            (r.task.to_string(), r.item.clone(), kind, r.layer, r.seed)
+            let kind = r.cell.treatment.to_string();
+            (
+                r.task.to_string(),
+                r.item.clone(),
+                kind,
+                r.cell.layer,
+                r.cell.seed,
+            )
         });
         rows
     }

@@ -22,7 +22,19 @@ pub const NODE: &str = "node";
 /// A SLURM, which is brought up on this machine: root, and Debian's packages.
 pub const SLURM: &str = "slurm";
 
-const KNOWN: [&str; 7] = [DISKS, NETWORK_DISKS, PANDAS, JINJA2, CHROMIUM, NODE, SLURM];
+/// The same, for the quickest of its steps: one array.
+pub const SLURM_ARRAY: &str = "slurm-array";
+
+const KNOWN: [&str; 8] = [
+    DISKS,
+    NETWORK_DISKS,
+    PANDAS,
+    JINJA2,
+    CHROMIUM,
+    NODE,
+    SLURM,
+    SLURM_ARRAY,
+];
 
 /// Says that a test was not run, past the test harness, which keeps what passing tests print to
 /// itself.

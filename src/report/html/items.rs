@@ -13,6 +13,10 @@ use crate::intervention::Kind;
 use crate::store::ResultRow;
 use crate::tasks::{Metric, TaskName, TaskSpec};
 
+/// Results that the browser shows at most: a page of more is too large to open. A million take
+/// 14 MB.
+const MOST: usize = 1_000_000;
+
 /// Everything the browser shows. Texts are stored once and meant by their number.
 #[derive(Serialize)]
 struct Browser<'r> {
@@ -96,7 +100,7 @@ impl<'r> Texts<'r> {
         // JSON has no infinities; no more digits than are shown.
         let to = |by: f64, x: f64| x.is_finite().then(|| (x * by).round() / by);
         Row(
-            row.layer.unwrap_or(0),
+            row.cell.layer.unwrap_or(0),
             self.number(&*row.answer),
             to(1e4, row.score).unwrap_or(0.0),
             row.correct,
@@ -108,14 +112,41 @@ impl<'r> Texts<'r> {
     }
 }
 
-fn browser<'r>(views: &'r [View<'r>]) -> Browser<'r> {
+/// How many of a variant's items there is room for by task, where `most` of a page's `results`
+/// can be shown: evenly, and one at least.
+fn room(
+    items: impl Iterator<Item = TaskName>,
+    results: usize,
+    most: usize,
+) -> HashMap<TaskName, usize> {
+    let mut room: HashMap<TaskName, usize> = HashMap::new();
+    for task in items {
+        *room.entry(task).or_default() += 1;
+    }
+    if results > most {
+        for items in room.values_mut() {
+            *items = (*items * most / results).max(1);
+        }
+    }
+    room
+}
+
+/// Of at most about `most` results.
+fn browser<'r>(views: &'r [View<'r>], most: usize) -> Browser<'r> {
+    let results: usize = views.iter().map(|view| view.variant.rows.len()).sum();
     let mut texts = Texts::default();
     let mut tasks: Vec<Task> = Vec::new();
     let mut variants = Vec::new();
     for view in views {
         let mut items = Vec::new();
         let mut places: HashMap<(TaskName, &str), usize> = HashMap::new();
+        let tasks_of_items = view.variant.items.iter().map(|item| item.task);
+        let mut room = room(tasks_of_items, results, most);
         for item in &view.variant.items {
+            match room.get_mut(&item.task) {
+                Some(room) if *room > 0 => *room -= 1,
+                _ => continue,
+            }
             let name = item.task.to_string();
             let task = tasks.iter().position(|t| t.name == name);
             let mut specs = view.variant.spec.tasks.iter();
@@ -148,17 +179,17 @@ fn browser<'r>(views: &'r [View<'r>]) -> Browser<'r> {
             };
             let told = texts.row(row);
             let item = &mut items[place];
-            match row.treatment {
+            match row.cell.treatment {
                 Treatment::Clean => item.clean = Some(told),
                 Treatment::CleanAgain => item.again = Some(told),
                 Treatment::Manipulated(kind) => {
-                    let of = (kind, row.seed);
+                    let of = (kind, row.cell.seed);
                     match item.runs.iter_mut().find(|run| run.of == of) {
                         Some(run) => run.rows.push(told),
                         None => item.runs.push(Run {
                             of,
                             kind: kind.to_string(),
-                            seed: row.seed.map(|seed| seed.to_string()),
+                            seed: row.cell.seed.map(|seed| seed.to_string()),
                             rows: vec![told],
                         }),
                     }
@@ -182,11 +213,17 @@ fn browser<'r>(views: &'r [View<'r>]) -> Browser<'r> {
 
 /// The section with its controls, empty until the script fills it.
 pub(super) fn section(views: &[View<'_>]) -> Markup {
-    let data = serde_json::to_string(&browser(views)).expect("texts and finite numbers");
+    let browser = browser(views, MOST);
+    let shown: usize = browser.variants.iter().map(|v| v.items.len()).sum();
+    let all: usize = views.iter().map(|view| view.variant.items.len()).sum();
+    let data = serde_json::to_string(&browser).expect("texts and finite numbers");
     html! {
         section #items {
             h2 { "Single items" }
             p.muted { "What the model answers to one question as the manipulated layer moves up." }
+            @if shown < all {
+                p.muted { "The first " (shown) " of " (all) " items are here, evenly of all tasks. " code { "midlayer export" } " writes them all." }
+            }
             div.browser hidden {
                 div.controls {
                     label data-for="variant" { "Variant" select name="variant" {} }
@@ -226,5 +263,23 @@ pub(super) fn section(views: &[View<'_>]) -> Markup {
             }
             (Packed::new(&data, Effort::Quick).element("item-data"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_run_shows_its_first_items_evenly() {
+        let items = || {
+            [TaskName::Capitals; 600]
+                .into_iter()
+                .chain([TaskName::Math; 3])
+        };
+        let all = room(items(), 1_000, 1_000);
+        assert_eq!((all[&TaskName::Capitals], all[&TaskName::Math]), (600, 3));
+        let some = room(items(), 10_000, 1_000);
+        assert_eq!((some[&TaskName::Capitals], some[&TaskName::Math]), (60, 1));
     }
 }
