@@ -7,8 +7,8 @@ use super::Usage;
 use super::args::RunsArgs;
 use super::output::{print, say, table};
 use crate::report::Column::{self, Numbers, Words};
-use crate::shards::{ReadError, Shards, list, read};
-use crate::store::{DATABASE, SHARDS, StoredVariant};
+use crate::shards::{ReadError, Shards, list, outline};
+use crate::store::{DATABASE, OutlinedVariant, SHARDS};
 
 const HEAD: [&str; 8] = [
     "run",
@@ -102,7 +102,7 @@ struct Listed {
 }
 
 fn listed(folder: &Path) -> Result<Listed, ReadError> {
-    let run = read(folder)?;
+    let run = outline(folder)?;
     let begun = run.started.as_deref().unwrap_or_default();
     let begun = begun.trim_end_matches('Z').replace('T', " ");
     let variants = run.variants.iter();
@@ -124,7 +124,7 @@ fn of(there: usize, planned: Option<usize>) -> String {
     planned.map_or(there.to_string(), |planned| format!("{there} of {planned}"))
 }
 
-fn row(folder: &Path, variant: &StoredVariant, begun: &str) -> Vec<String> {
+fn row(folder: &Path, variant: &OutlinedVariant, begun: &str) -> Vec<String> {
     let spec = &variant.spec;
     let tasks: Vec<String> = spec.tasks.iter().map(|t| t.task.to_string()).collect();
     let kinds: Vec<String> = spec.manipulations.iter().map(ToString::to_string).collect();
@@ -140,8 +140,8 @@ fn row(folder: &Path, variant: &StoredVariant, begun: &str) -> Vec<String> {
         tasks.join(" "),
         kinds.join(" "),
         spec.layers.len().to_string(),
-        of(variant.items.len(), variant.planned.items),
-        of(variant.rows.len(), variant.planned.results),
+        of(variant.items, variant.planned.items),
+        of(variant.results, variant.planned.results),
         begun.to_string(),
     ]
 }

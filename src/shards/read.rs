@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{ShardError, Shards};
-use crate::store::{DATABASE, Glance, StoreError, StoredRun, merge};
+use crate::store::{DATABASE, Glance, Outline, StoreError, StoredRun, merge};
 
 /// A run that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,33 @@ pub fn read(folder: &Path) -> Result<StoredRun, ReadError> {
     let mut run = StoredRun::read(whole.path())?;
     run.folder = folder.to_path_buf();
     Ok(run)
+}
+
+/// Looks at the run in a folder, whole or in parts, without reading its results.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn outline(folder: &Path) -> Result<Outline, ReadError> {
+    let shards = match folder.join(DATABASE).is_file() {
+        true => None,
+        false => Shards::of(folder)?,
+    };
+    let Some(shards) = shards else {
+        return Ok(Outline::of(folder)?);
+    };
+    let mut all: Option<Outline> = None;
+    for part in shards.folders() {
+        let part = match Outline::of(&part) {
+            // It is only being begun.
+            Err(StoreError::NotBegun(_)) => continue,
+            part => part?,
+        };
+        all = Some(match all {
+            Some(all) => all.and(part),
+            None => part,
+        });
+    }
+    all.ok_or_else(|| StoreError::NotBegun(folder.to_path_buf()).into())
 }
 
 /// What the parts of a run hold that the run stored beside them has not; 0 where there are none.

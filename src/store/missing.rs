@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{ResultRow, StoredRun, StoredVariant};
+use super::{Planned, ResultRow, StoredRun, StoredVariant};
+use crate::experiment::Spec;
 
 /// What a run that is not complete has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +54,27 @@ impl StoredRun {
     }
 }
 
+/// Whether a variant that has so many items and results lacks any, if that is known.
+pub(super) fn is_short(
+    spec: &Spec,
+    planned: &Planned,
+    (items, results): (usize, usize),
+) -> Option<bool> {
+    let lacks = planned.results.map(|n| results < n);
+    if spec.until.is_some() {
+        return Some(lacks.unwrap_or(true));
+    }
+    lacks.or(planned.items.map(|n| items < n))
+}
+
 impl StoredVariant {
     /// Whether it lacks results, if that is known.
     fn is_short(&self) -> Option<bool> {
-        let results = self.planned.results.map(|n| self.rows.len() < n);
-        if self.spec.until.is_some() {
-            return Some(results.unwrap_or(true));
-        }
-        results.or(self.planned.items.map(|n| self.items.len() < n))
+        is_short(
+            &self.spec,
+            &self.planned,
+            (self.items.len(), self.rows.len()),
+        )
     }
 
     /// The results that can be counted: an item's under a manipulation only if all of them are

@@ -232,7 +232,7 @@ fn revisions(db: &Connection) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
-fn started(db: &Connection) -> rusqlite::Result<Option<String>> {
+pub(super) fn started(db: &Connection) -> rusqlite::Result<Option<String>> {
     db.query_row("SELECT min(started) FROM sessions", [], |row| row.get(0))
 }
 
