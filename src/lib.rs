@@ -33,6 +33,7 @@
 //!
 //! `ARCHITECTURE.md` says how the parts fit together.
 
+pub mod captures;
 mod cli;
 pub mod directions;
 pub mod engine;

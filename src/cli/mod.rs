@@ -3,6 +3,7 @@
 mod args;
 mod attach;
 mod bench;
+mod capture;
 mod command_line;
 mod config;
 mod direction;
@@ -87,6 +88,7 @@ pub fn program(arguments: impl Iterator<Item = OsString>) -> u8 {
         }
         Command::Try(args) => try_prompt::run(args),
         Command::Map(args) => map::run(args),
+        Command::Capture(args) => capture::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Tasks(args) => tasks::run(&args),
         Command::Tokens(args) => tokens::run(args),

@@ -5,14 +5,14 @@
 //! and whatever scales or caps logits. Its nodes alone are computed, with a layer's states given
 //! in place of those that leave the last layer, so that quantized heads are the model's own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::straightforward::row;
 use super::{Engine, EngineError, Planned, PromptError, Straightforward};
-use crate::hook::{Capture, Cut, Row, Start};
-use crate::intervention::{PlanError, States, Target};
+use crate::hook::{Capture, Captured, Cut, Row, Start};
+use crate::intervention::{PlanError, Target};
 use crate::runtime::Token;
 
 /// What the head says of the states of some tokens where they enter a layer.
@@ -54,16 +54,12 @@ impl Straightforward {
         self.positions().fit(tokens.len())?;
         let cut = Cut::head(n_layer);
         self.context_mut().roles(&cut)?;
-        // What leaves the last layer is computed for rows with logits only, so all have them.
-        let rows: Vec<Row> = tokens
-            .iter()
-            .enumerate()
-            .map(|(i, token)| Row {
-                output: true,
-                ..row(i, *token, i + 1 == tokens.len())
-            })
-            .collect();
-        let states = Arc::new(self.states_entering(&rows, layers.iter().copied().collect())?);
+        let rows = rows(tokens);
+        let entering = Capture {
+            targets: vec![Target::Input],
+            layers: layers.iter().copied().collect(),
+        };
+        let states = Arc::new(self.kept(&rows, &entering)?.inputs);
         let n_batch = self.context().options().n_batch as usize;
         for &layer in layers {
             let start = Start {
@@ -92,24 +88,42 @@ impl Straightforward {
         Ok(())
     }
 
-    /// The states of all rows where they enter each of `layers`, in a clean run.
-    fn states_entering(
+    /// What a clean run of a text leaves of what `capture` names, of each of its tokens, the last
+    /// layer's sums among it: llama.cpp computes these for rows with logits only, so all have them.
+    /// As many as the model has layers is the state that leaves the last one.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn captured_of_all(
         &mut self,
-        rows: &[Row],
-        layers: HashSet<u32>,
-    ) -> Result<States, EngineError> {
-        let capture = Capture {
-            targets: vec![Target::Input],
-            layers,
-        };
-        let mut states = States::new();
+        tokens: &[Token],
+        capture: &Capture,
+    ) -> Result<Captured, EngineError> {
+        if tokens.is_empty() {
+            return Err(PromptError::Empty.into());
+        }
+        self.positions().fit(tokens.len())?;
+        self.kept(&rows(tokens), capture)
+    }
+
+    fn kept(&mut self, rows: &[Row], capture: &Capture) -> Result<Captured, EngineError> {
+        let mut captured = Captured::default();
         self.context_mut().clear();
         for rows in rows.chunks(self.context().options().n_batch as usize) {
-            let seen = self.decode(rows, Arc::new([]), None, Some(&capture))?;
-            states.extend(seen.states.inputs);
+            let seen = self.decode(rows, Arc::new([]), None, Some(capture))?;
+            captured.extend(seen.states);
         }
-        Ok(states)
+        Ok(captured)
     }
+}
+
+/// The rows of a text, all with logits.
+fn rows(tokens: &[Token]) -> Vec<Row> {
+    let rows = tokens.iter().enumerate().map(|(i, token)| Row {
+        output: true,
+        ..row(i, *token, i + 1 == tokens.len())
+    });
+    rows.collect()
 }
 
 impl Planned {
@@ -124,5 +138,17 @@ impl Planned {
         told: &mut dyn FnMut(Reading<'_>) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         self.whole().lens(tokens, layers, told)
+    }
+
+    /// [`Straightforward::captured_of_all`], in this engine's context.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn captured_of_all(
+        &mut self,
+        tokens: &[Token],
+        capture: &Capture,
+    ) -> Result<Captured, EngineError> {
+        self.whole().captured_of_all(tokens, capture)
     }
 }

@@ -97,6 +97,14 @@ pub enum PromptError {
         /// Number of prior tokens.
         prior: u32,
     },
+    /// The position is that of no token.
+    #[error("position {position} is outside the prompt, whose tokens are 0 to {} (`tokens`)", tokens.saturating_sub(1))]
+    Outside {
+        /// The position.
+        position: u32,
+        /// Number of tokens.
+        tokens: u32,
+    },
     /// Keys and values that would have to go to an earlier position.
     #[error(
         "keys and values hold their token's position and can only be moved to later ones: the donor's token {from} cannot go to position {to}; give a donor prompt in which no more tokens come before, or rewrite the residual stream (`inject_from`, `site`)"

@@ -49,7 +49,30 @@ impl TokenSelector {
         prompt: &Prompt,
         parts: &BTreeMap<String, Vec<Range<usize>>>,
     ) -> Result<PositionSet, PromptError> {
-        let prior = prompt.tokens.len() as u32 - 1;
+        self.among(prompt, parts, prompt.tokens.len() as u32 - 1)
+    }
+
+    /// The positions among all tokens of `prompt`, of which no part has a name, the last one too:
+    /// what looks at tokens and rewrites none takes any. `prior` means all.
+    ///
+    /// # Errors
+    /// As [`Self::positions`]; [`PromptError::Outside`] for a position outside the prompt.
+    pub fn among_all(&self, prompt: &Prompt) -> Result<PositionSet, PromptError> {
+        let tokens = prompt.tokens.len() as u32;
+        let found = self.among(prompt, &BTreeMap::new(), tokens);
+        found.map_err(|error| match error {
+            PromptError::NotPrior { position, .. } => PromptError::Outside { position, tokens },
+            error => error,
+        })
+    }
+
+    /// The positions among the first `prior` tokens.
+    fn among(
+        &self,
+        prompt: &Prompt,
+        parts: &BTreeMap<String, Vec<Range<usize>>>,
+        prior: u32,
+    ) -> Result<PositionSet, PromptError> {
         let set = match self {
             TokenSelector::Prior => return Ok(PositionSet::all()),
             TokenSelector::AllButFirst(n) => PositionSet::all_but_first(*n),
@@ -178,6 +201,24 @@ mod tests {
             .parse::<TokenSelector>()
             .unwrap()
             .positions(&prompt)
+    }
+
+    #[test]
+    fn the_last_token_may_be_looked_at() {
+        let prompt = Prompt::new("abc", (0..3).map(Token).collect(), |t| {
+            vec![b'a' + t.0.cast_unsigned() as u8]
+        });
+        let all = |text: &str| text.parse::<TokenSelector>().unwrap().among_all(&prompt);
+        let at = |text: &str| all(text).unwrap();
+        assert_eq!(at("last:1"), PositionSet::ranges([2..3]));
+        assert_eq!(at("1-2"), PositionSet::ranges([1..3]));
+        assert_eq!(at("text:bc"), PositionSet::ranges([1..3]));
+        assert!(at("prior").contains(2));
+        let outside = PromptError::Outside {
+            position: 3,
+            tokens: 3,
+        };
+        assert_eq!(all("3-3"), Err(outside));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Clap types, and nothing else.
 
 mod bench;
+mod capture;
 #[cfg(test)]
 mod documented;
 mod manipulation;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use bench::*;
+pub use capture::*;
 pub use manipulation::*;
 pub use map::*;
 pub use model::*;
@@ -60,6 +62,8 @@ pub enum Command {
     Try(TryArgs),
     /// Draw what each state of a prompt is worth: tokens down, layers across
     Map(MapArgs),
+    /// Write what a clean run leaves at layers to a file, for other programs: safetensors or NumPy
+    Capture(CaptureArgs),
     /// List the tasks with an example of each, and how to bring one of your own
     Tasks(TasksArgs),
     /// A page in the browser: move a layer and watch the answer change
