@@ -12,9 +12,7 @@ use midlayer::engine::{
 };
 use midlayer::hook::Anatomy;
 use midlayer::intervention::{Intervention, Kind, LayerSpan, PositionSet, Site};
-use midlayer::maps::{
-    Corruption, Followed, Form, Map, Measure, Picture, Question, draw, first_picture,
-};
+use midlayer::maps::{Corruption, Down, Followed, Form, Map, Measure, Picture, Question, draw};
 use midlayer::runtime::{Architecture, Token};
 
 const TOKENS: i32 = 12;
@@ -38,6 +36,7 @@ fn question(prompt: &Prompt, kind: Kind) -> Question<'_> {
         seeds: vec![1],
         layers: (0..N_LAYER).collect(),
         positions: (0..TOKENS as u32 - 1).collect(),
+        down: Down::Tokens,
         corrupted: None,
         measure: Measure::LogProbability(Followed(vec![ANSWER])),
     }
@@ -78,7 +77,7 @@ fn a_cell_is_a_run_with_one_state_manipulated() {
         assert!(map.largest() > f64::from(FAR) && map.largest() > 100.0 * map.floor);
         let floor = map.floor;
         assert!(floor < f64::from(CLOSE), "{architecture:?}: {floor}");
-        for (at, values) in map.positions.iter().zip(&map.values) {
+        for (at, values) in map.rows.iter().zip(&map.values) {
             for (layer, value) in map.layers.iter().zip(values) {
                 let by_hand =
                     Intervention::random(*layer, 1).at(PositionSet::ranges([*at..at + 1]));
@@ -263,7 +262,7 @@ fn a_map_grows_from_coarse_to_fine() {
     let prompt = prompt(TOKENS);
     let (mut engine, anatomy) = planned(Architecture::Llama);
     let question = question(&prompt, Kind::Zero);
-    let first = first_picture(&question.positions, &question.layers);
+    let first = question.first_picture();
     let (mut told, mut columns, mut sparse) = (0, Vec::new(), Vec::new());
     let all = (TOKENS as usize - 1) * N_LAYER as usize;
     draw(&mut engine, &anatomy, &question, &mut |map, done, of| {
@@ -298,7 +297,7 @@ fn forms_hold_every_cell() {
     let prompt = prompt(TOKENS);
     let mut planned = planned(Architecture::Llama);
     let map = drawn(&mut planned, &question(&prompt, "freeze".parse().unwrap()));
-    let tokens: Vec<(i32, String)> = (map.positions.iter())
+    let tokens: Vec<(i32, String)> = (map.rows.iter())
         .map(|at| (prompt.tokens[*at as usize].0, format!("\u{1b}<{at}\">,")))
         .collect();
     let picture = Picture {
@@ -306,6 +305,7 @@ fn forms_hold_every_cell() {
         tokens: &tokens,
         title: "<title>".into(),
         measure: "nats",
+        over: None,
     };
     let cells = map.values.len() * map.layers.len();
     let csv = picture.text(Form::Csv);

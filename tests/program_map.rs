@@ -56,6 +56,41 @@ fn it_is_shown_and_written() {
     assert!(rows.starts_with("position,token,text,layer,value,clean,corrupted,floor\n"));
 }
 
+/// A head's cell is what `try` says of that head at all prior tokens.
+#[test]
+fn a_map_of_heads_says_what_try_says() {
+    let place = Place::new();
+    let prompt = format!("-m tiny.gguf -p abcdefgh {EXACT} --answer i");
+    let lines = format!("map --heads --manipulate zero {prompt} -o json --out h.svg --out h.csv");
+    let cells = json_lines(place.run(&lines));
+    assert_eq!(cells.len(), 16, "four heads, four layers");
+    let tried = json_lines(place.run(&format!(
+        "try {prompt} -o json --manipulate zero --site heads:2 --layers 0-2"
+    )));
+    let logprob = |line: &serde_json::Value| line["answers"][0]["logprob"].as_f64().unwrap();
+    for line in &tried[1..] {
+        let mut cells = cells.iter();
+        let cell = cells.find(|c| c["head"] == 2 && c["layer"] == line["layer"]);
+        let value = cell.unwrap()["value"].as_f64().unwrap();
+        let change = logprob(line) - logprob(&tried[0]);
+        assert!((value - change).abs() < 1e-3, "{line} {value}");
+    }
+    assert!(
+        cells[3]["value"].is_null(),
+        "nothing reads the last layer's"
+    );
+    let svg = std::fs::read_to_string(place.path("h.svg")).unwrap();
+    assert!(svg.contains("head 3") && svg.contains("zero of one head at a time"));
+    let rows = std::fs::read_to_string(place.path("h.csv")).unwrap();
+    assert!(rows.starts_with("head,layer,value,clean,corrupted,floor\n"));
+    let shown = place.run(&format!("map --heads --corrupt 2-3 {prompt}"));
+    let shown = String::from_utf8(shown.success().get_output().stdout.clone()).unwrap();
+    assert!(
+        shown.contains("one clean head put back") && shown.contains("head 3 "),
+        "{shown}"
+    );
+}
+
 #[test]
 fn wrong_wishes_are_told() {
     let place = Place::new();
@@ -68,6 +103,14 @@ fn wrong_wishes_are_told() {
         "a map is written as .svg, .csv or .jsonl (--out)",
     );
     wrong("--manipulate inject", "inject needs --from");
+    wrong(
+        "--heads --manipulate skip-attention",
+        "attention as a whole",
+    );
+    wrong(
+        "--heads --manipulate add --direction d.gguf",
+        "add does not rewrite heads",
+    );
     wrong("--from abc", "--from needs --manipulate inject");
     wrong("--manipulate inject --from abc", "give a donor of as many");
     wrong("--answer i --foil i", "begins as the answer does");
@@ -92,6 +135,7 @@ fn wrong_wishes_are_told() {
         "--corrupt 2-3",
         "--seed 2",
         "--site kv",
+        "--heads",
     ] {
         let line = format!("map -m tiny.gguf -p abcdefgh --lens {other}");
         place

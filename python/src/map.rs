@@ -29,7 +29,7 @@ impl Map {
         let all = listed(model, prompt, None);
         let token = |at: &u32| (all[*at as usize].id, all[*at as usize].text.clone());
         Self {
-            tokens: map.positions.iter().map(token).collect(),
+            tokens: map.rows.iter().map(token).collect(),
             title: format!("{}: {kind} of one state at a time", model.facts().name),
             map,
             measure,
@@ -42,6 +42,7 @@ impl Map {
             tokens: &self.tokens,
             title: self.title.clone(),
             measure: self.measure,
+            over: None,
         };
         picture.text(form)
     }
@@ -64,7 +65,7 @@ impl Map {
     /// The tokens' positions, the rows.
     #[getter]
     fn positions(&self) -> Vec<u32> {
-        self.map.positions.clone()
+        self.map.rows.clone()
     }
 
     /// The tokens' texts.
@@ -78,7 +79,7 @@ impl Map {
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let values = self.map.values.iter().flatten();
         let values: Vec<f64> = values.map(|value| value.unwrap_or(f64::NAN)).collect();
-        let shape = [self.map.positions.len(), self.map.layers.len()];
+        let shape = [self.map.rows.len(), self.map.layers.len()];
         values.into_pyarray(py).reshape(shape)
     }
 
@@ -115,7 +116,7 @@ impl Map {
     }
 
     fn __repr__(&self) -> String {
-        let (tokens, layers) = (self.map.positions.len(), self.map.layers.len());
+        let (tokens, layers) = (self.map.rows.len(), self.map.layers.len());
         format!("Map({tokens} tokens, {layers} layers: {})", self.measure)
     }
 }

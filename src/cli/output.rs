@@ -138,6 +138,14 @@ pub fn picture_bar() -> ProgressBar {
     bar
 }
 
+/// A bar of items mapped and the time left, on stderr, only on a terminal.
+pub fn item_bar(length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    let style = ProgressStyle::with_template("{pos} of {len} items, {eta} left");
+    bar.set_style(style.expect("a valid template"));
+    bar
+}
+
 /// A bar of layers looked at, on stderr, only on a terminal.
 pub fn layer_bar() -> ProgressBar {
     let bar = ProgressBar::new(0);

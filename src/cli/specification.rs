@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::args::{ChatArg, SweepArgs, TaskArg, YesNo};
+use super::args::{ChatArg, SweepArgs, TaskArg, WordingArgs, YesNo};
 use super::pull::pulled_dataset;
 use super::setup::Loaded;
 use crate::engine::Strategy;
@@ -36,7 +36,7 @@ pub fn specification(
     check_names(args)?;
     for asked in &args.task {
         if tasks.iter().all(|t| t.task != asked.task) {
-            tasks.push(task_spec(args, asked, keep)?);
+            tasks.push(task_spec(&Told::of(args, asked), asked, keep)?);
         }
     }
     let mut manipulations = match args.no_controls {
@@ -89,8 +89,35 @@ pub fn specification(
     Ok(spec)
 }
 
+/// What options say of one task, where they say something.
+pub struct Told<'a> {
+    pub limit: Option<usize>,
+    pub shots: Option<u32>,
+    pub chat: bool,
+    pub wording: &'a WordingArgs,
+    /// The file of a built-in task's data.
+    pub data: Option<&'a PathBuf>,
+    /// Math: the largest operand and the seed of the questions.
+    pub math: (u32, u64),
+}
+
+impl<'a> Told<'a> {
+    fn of(args: &'a SweepArgs, asked: &TaskArg) -> Self {
+        let task = asked.task;
+        let mut data = args.data.iter();
+        Self {
+            limit: limit_of(args, task),
+            shots: args.shots,
+            chat: args.chat.contains(&ChatArg::All) || args.chat.contains(&ChatArg::Task(task)),
+            wording: &args.wording,
+            data: data.find(|data| data.task == task).map(|data| &data.path),
+            math: (args.math_max, args.math_seed),
+        }
+    }
+}
+
 /// A task's settings.
-fn task_spec(args: &SweepArgs, asked: &TaskArg, keep: Remember) -> anyhow::Result<TaskSpec> {
+pub fn task_spec(told: &Told<'_>, asked: &TaskArg, keep: Remember) -> anyhow::Result<TaskSpec> {
     let task = asked.task;
     let own = asked.file.as_deref().map(Definition::beside).transpose()?;
     let about: &dyn Task = match (&own, task.built_in()) {
@@ -103,19 +130,19 @@ fn task_spec(args: &SweepArgs, asked: &TaskArg, keep: Remember) -> anyhow::Resul
         _ => about.usual_limit(),
     };
     let math = task == TaskName::Math;
-    let chat = args.chat.contains(&ChatArg::All) || args.chat.contains(&ChatArg::Task(task));
-    let shots = args.shots.map(|shots| shots as usize);
+    let chat = told.chat;
+    let shots = told.shots.map(|shots| shots as usize);
     Ok(TaskSpec {
         task,
         version: about.version(),
-        limit: limit_of(args, task).unwrap_or(all),
+        limit: told.limit.unwrap_or(all),
         shots: shots.unwrap_or(about.usual_shots()),
         chat,
-        chat_date: chat.then_some(args.wording.chat_date),
-        parse_special: args.wording.in_data(),
-        data: data_source(args, asked, about, keep)?,
-        math_max: math.then_some(args.math_max),
-        math_seed: math.then_some(args.math_seed),
+        chat_date: chat.then_some(told.wording.chat_date),
+        parse_special: told.wording.in_data(),
+        data: data_source(told, asked, about, keep)?,
+        math_max: math.then_some(told.math.0),
+        math_seed: math.then_some(told.math.1),
         own,
     })
 }
@@ -146,7 +173,7 @@ fn limit_of(args: &SweepArgs, task: TaskName) -> Option<usize> {
 
 /// Where a task's items come from: the file named, else the pulled set, else the sample.
 fn data_source(
-    args: &SweepArgs,
+    told: &Told<'_>,
     asked: &TaskArg,
     about: &dyn Task,
     keep: Remember,
@@ -155,8 +182,7 @@ fn data_source(
         return Ok(None);
     }
     let task = asked.task;
-    let named = args.data.iter().find(|data| data.task == task);
-    let named = asked.file.as_ref().or(named.map(|data| &data.path));
+    let named = asked.file.as_ref().or(told.data);
     let path = match named {
         Some(path) => Some(std::path::absolute(path)?),
         None => pulled_dataset(task.as_str()),

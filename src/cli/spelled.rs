@@ -3,17 +3,19 @@
 use crate::shown::renamed;
 
 /// Settings by the names that messages of the library write between backticks, and their options.
-const OPTIONS: [(&str, &str); 30] = [
+const OPTIONS: [(&str, &str); 33] = [
     ("answer", "--answer"),
     ("cache_k", "-ctk"),
     ("cache_v", "-ctv"),
     ("chat", "--chat"),
+    ("corrupt", "--corrupt"),
     ("data", "--data"),
     ("device", "--device"),
     ("direction", "--direction FILE"),
     ("flash_attention", "-fa"),
     ("foil", "--foil"),
     ("from", "--from"),
+    ("heads", "--heads"),
     ("hub", "-hf"),
     ("inject_at", "--inject-at"),
     ("inject_from", "--inject-from"),
@@ -32,6 +34,7 @@ const OPTIONS: [(&str, &str); 30] = [
     ("scaffold", "--scaffold FILE"),
     ("shard", "--shard"),
     ("site", "--site"),
+    ("sites", "--sites"),
     ("task", "--task"),
     ("tokens", "--tokens"),
 ];

@@ -11,6 +11,7 @@ mod parquet;
 mod record;
 mod records;
 mod schema;
+mod sheet;
 mod sql;
 
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ pub use parquet::Parquet;
 pub use record::{Column, ColumnKind, Record, Value};
 pub use records::{Prompts, records};
 pub use schema::{schema, schema_text};
+pub use sheet::Sheet;
 pub use sql::{Sql, TABLE};
 
 use crate::files::replace_by;

@@ -38,18 +38,36 @@ fn encode(
     records: &mut dyn Iterator<Item = Record<'_>>,
     bytes: &mut Vec<u8>,
 ) -> Result<(), ParquetError> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .build();
-    let mut file = SerializedFileWriter::new(bytes, schema()?, Arc::new(properties))?;
+    let mut file = Groups::new(Record::COLUMNS, bytes)?;
     loop {
         let records: Vec<Record<'_>> = (&mut *records).take(ROWS).collect();
         if records.is_empty() {
-            break;
+            return file.close();
         }
         let rows: Vec<Vec<Value<'_>>> = records.iter().map(Record::values).collect();
-        let mut group = file.next_row_group()?;
-        for (n, column) in Record::COLUMNS.iter().enumerate() {
+        file.put(&rows)?;
+    }
+}
+
+/// A file being written into memory, one group of rows after the other.
+pub(super) struct Groups<'c, 'b> {
+    columns: &'c [Column],
+    file: SerializedFileWriter<&'b mut Vec<u8>>,
+}
+
+impl<'c, 'b> Groups<'c, 'b> {
+    pub(super) fn new(columns: &'c [Column], bytes: &'b mut Vec<u8>) -> Result<Self, ParquetError> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .build();
+        let file = SerializedFileWriter::new(bytes, schema(columns)?, Arc::new(properties))?;
+        Ok(Self { columns, file })
+    }
+
+    /// Adds rows, in one group.
+    pub(super) fn put(&mut self, rows: &[Vec<Value<'_>>]) -> Result<(), ParquetError> {
+        let mut group = self.file.next_row_group()?;
+        for (n, column) in self.columns.iter().enumerate() {
             let mut writer = group
                 .next_column()?
                 .expect("as many columns as the schema has");
@@ -57,12 +75,16 @@ fn encode(
             writer.close()?;
         }
         group.close()?;
+        Ok(())
     }
-    file.close()?;
-    Ok(())
+
+    pub(super) fn close(self) -> Result<(), ParquetError> {
+        self.file.close()?;
+        Ok(())
+    }
 }
 
-fn schema() -> Result<TypePtr, ParquetError> {
+fn schema(columns: &[Column]) -> Result<TypePtr, ParquetError> {
     let field = |column: &Column| {
         let (physical, logical) = match column.kind {
             ColumnKind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
@@ -82,7 +104,7 @@ fn schema() -> Result<TypePtr, ParquetError> {
             .build()?;
         Ok(Arc::new(field))
     };
-    let fields = Record::COLUMNS.iter().map(field);
+    let fields = columns.iter().map(field);
     let fields = fields.collect::<Result<_, ParquetError>>()?;
     let root = Type::group_type_builder("midlayer").with_fields(fields);
     Ok(Arc::new(root.build()?))

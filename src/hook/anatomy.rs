@@ -204,6 +204,12 @@ impl Anatomy {
         sites[layer as usize].as_ref()
     }
 
+    /// The most heads that a layer has; 0 where none were found.
+    pub fn most_heads(&self) -> u32 {
+        let heads = self.heads.iter().flatten().map(|heads| heads.n as u32);
+        heads.max().unwrap_or(0)
+    }
+
     /// How many values of a row belong together, where rows are made of heads.
     pub(super) fn width_of_head(&self, target: Target, layer: u32) -> Option<usize> {
         match target {

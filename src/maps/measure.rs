@@ -20,10 +20,15 @@ pub enum Measure {
 }
 
 impl Measure {
+    /// What the numbers of an answer's log-probability are, in words.
+    pub fn of_answer() -> &'static str {
+        "log-probability of the answer, nats"
+    }
+
     /// What the numbers are, in words.
     pub fn name(&self) -> &'static str {
         match self {
-            Measure::LogProbability(_) => "log-probability of the answer, nats",
+            Measure::LogProbability(_) => Self::of_answer(),
             Measure::LogitDifference(..) => "logit of the answer less that of the foil",
             Measure::Kl => "KL divergence of the next token from the clean run, nats",
         }

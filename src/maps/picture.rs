@@ -3,23 +3,34 @@
 use std::io;
 use std::path::Path;
 
-use serde::Serialize;
-
-use super::Map;
 use super::svg::svg;
+use super::{Averaged, Down, ItemMap, Map, Role};
+use crate::export::{Column, ColumnKind, Sheet, Value};
 use crate::files::replace;
+use crate::shown::visible;
 
 /// A map with what it is of.
 #[derive(Debug)]
 pub struct Picture<'m> {
     /// The map.
     pub map: &'m Map,
-    /// The token of each row: its id and its text.
+    /// The token of each row, where rows are tokens: its id and its text.
     pub tokens: &'m [(i32, String)],
     /// What it shows.
     pub title: String,
     /// What its numbers are.
     pub measure: &'static str,
+    /// What it is the average of, where it is one.
+    pub over: Option<Over<'m>>,
+}
+
+/// The maps of which a picture shows the average.
+#[derive(Clone, Copy, Debug)]
+pub struct Over<'m> {
+    /// The average.
+    pub averaged: &'m Averaged,
+    /// The items' maps.
+    pub items: &'m [ItemMap],
 }
 
 /// What a map can be written as.
@@ -57,29 +68,13 @@ pub(super) fn write_as(file: &Path, text: impl Fn(Form) -> String) -> io::Result
     replace(file, &text(form))
 }
 
-/// A cell.
-#[derive(Serialize)]
-struct Row<'m> {
-    position: u32,
-    token: i32,
-    text: &'m str,
-    layer: u32,
-    /// The change; null where the manipulation has no place.
-    value: Option<f64>,
-    /// The measure of the clean run, and of the corrupted one.
-    clean: f64,
-    corrupted: Option<f64>,
-    /// What rounding alone changes.
-    floor: f64,
-}
-
 impl Picture<'_> {
     /// The map in a form.
     pub fn text(&self, form: Form) -> String {
         match form {
             Form::Svg => svg(self),
-            Form::Csv => self.csv(),
-            Form::Jsonl => self.jsonl(),
+            Form::Csv => self.sheet().csv(),
+            Form::Jsonl => self.sheet().json_lines(),
         }
     }
 
@@ -91,35 +86,135 @@ impl Picture<'_> {
         write_as(file, |form| self.text(form))
     }
 
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let map = self.map;
-        let tokens = map.positions.iter().zip(self.tokens).zip(&map.values);
-        tokens.flat_map(move |((&position, (token, text)), values)| {
-            let cells = map.layers.iter().zip(values);
-            cells.map(move |(&layer, &value)| Row {
-                position,
-                token: *token,
-                text,
-                layer,
-                value,
-                clean: map.clean,
-                corrupted: map.corrupted,
-                floor: map.floor,
-            })
-        })
-    }
-
-    fn jsonl(&self) -> String {
-        let line = |row| serde_json::to_string(&row).expect("plain data") + "\n";
-        self.rows().map(line).collect()
-    }
-
-    fn csv(&self) -> String {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        for row in self.rows() {
-            writer.serialize(row).expect("a string takes any row");
+    /// What a row is called: its token in quotes, its head, its role.
+    pub fn label(&self, row: usize) -> String {
+        match self.map.down {
+            Down::Tokens => format!("{:?}", visible(&self.tokens[row].1)),
+            Down::Heads(_) => format!("head {}", self.map.rows[row]),
+            Down::Roles => Role::ALL[row].name().into(),
         }
-        let bytes = writer.into_inner().expect("a string takes any row");
-        String::from_utf8(bytes).expect("rows are text")
     }
+
+    /// Whether a cell's value is none: no more than rounding alone, or over items an interval that
+    /// holds zero.
+    pub fn is_none(&self, row: usize, column: usize) -> bool {
+        let map = self.map;
+        let value = map.values[row][column];
+        let interval = self
+            .over
+            .and_then(|over| over.averaged.intervals[row][column]);
+        let holds_zero = interval.is_some_and(|(low, high)| low <= 0.0 && 0.0 <= high);
+        value.is_none_or(|value| value.abs() <= map.floor) || holds_zero
+    }
+
+    /// A row a cell: what its row is, its layer, its value (null where the manipulation has no
+    /// place), the measure of the clean run and of the corrupted one, what rounding alone changes.
+    /// Over a task the average comes first, with its interval and how many items have the cell, and
+    /// then each item's map.
+    fn sheet(&self) -> Sheet<'_> {
+        let over = self.over.is_some();
+        let of_tokens = matches!(self.map.down, Down::Tokens | Down::Roles);
+        let column = |name, kind| Column::new(name, kind, over);
+        let mut columns = Vec::new();
+        if over {
+            columns.push(column("item", ColumnKind::Text));
+        }
+        if of_tokens {
+            columns.push(column("position", ColumnKind::Whole));
+            columns.push(column("token", ColumnKind::Whole));
+            columns.push(column("text", ColumnKind::Text));
+        }
+        match self.map.down {
+            Down::Tokens => {}
+            Down::Heads(_) => columns.push(column("head", ColumnKind::Whole)),
+            Down::Roles => columns.push(column("role", ColumnKind::Text)),
+        }
+        columns.push(column("layer", ColumnKind::Whole));
+        columns.push(Column::new("value", ColumnKind::Real, true));
+        if over {
+            columns.push(column("low", ColumnKind::Real));
+            columns.push(column("high", ColumnKind::Real));
+            columns.push(column("items", ColumnKind::Whole));
+        }
+        for name in ["clean", "corrupted", "floor"] {
+            columns.push(Column::new(name, ColumnKind::Real, true));
+        }
+        let mut rows = Vec::new();
+        let Some(over) = self.over else {
+            let own = |row: usize| match self.map.down {
+                Down::Heads(_) => vec![Value::Whole(self.map.rows[row])],
+                Down::Tokens | Down::Roles => {
+                    let (token, text) = &self.tokens[row];
+                    let position = self.map.rows[row];
+                    vec![Value::Whole(position), id(*token), Value::Text(text)]
+                }
+            };
+            put(self.map, own, |_, _| Vec::new(), &mut rows);
+            return Sheet { columns, rows };
+        };
+        let averaged = over.averaged;
+        let own = |row: usize| match self.map.down {
+            Down::Heads(_) => vec![Value::Null, Value::Whole(self.map.rows[row])],
+            Down::Tokens | Down::Roles => {
+                let role = Value::Text(Role::ALL[row].name());
+                vec![Value::Null, Value::Null, Value::Null, Value::Null, role]
+            }
+        };
+        let spread = |row: usize, column: usize| {
+            let (low, high) = averaged.intervals[row][column].unzip();
+            let n = averaged.counts[row][column] as u32;
+            vec![real(low), real(high), Value::Whole(n)]
+        };
+        put(self.map, own, spread, &mut rows);
+        for item in over.items {
+            let own = |row: usize| {
+                let mut own = vec![Value::Text(&item.item)];
+                match item.tokens.get(row) {
+                    Some((token, text, role)) => own.extend([
+                        Value::Whole(item.map.rows[row]),
+                        id(*token),
+                        Value::Text(text),
+                        Value::Text(role.name()),
+                    ]),
+                    None => own.push(Value::Whole(item.map.rows[row])),
+                }
+                own
+            };
+            put(&item.map, own, |_, _| vec![Value::Null; 3], &mut rows);
+        }
+        Sheet { columns, rows }
+    }
+}
+
+/// Adds a map's cells: what is told of the row, the layer and the value, what is told of the cell,
+/// the map's own numbers.
+fn put<'m>(
+    map: &Map,
+    of_row: impl Fn(usize) -> Vec<Value<'m>>,
+    of_cell: impl Fn(usize, usize) -> Vec<Value<'m>>,
+    into: &mut Vec<Vec<Value<'m>>>,
+) {
+    for (row, values) in map.values.iter().enumerate() {
+        for (column, (&layer, &value)) in map.layers.iter().zip(values).enumerate() {
+            let mut cells = of_row(row);
+            cells.extend([Value::Whole(layer), real(value)]);
+            cells.extend(of_cell(row, column));
+            cells.extend([
+                real(Some(map.clean)),
+                real(map.corrupted),
+                real(Some(map.floor)),
+            ]);
+            into.push(cells);
+        }
+    }
+}
+
+fn id(token: i32) -> Value<'static> {
+    Value::Whole(token.cast_unsigned())
+}
+
+fn real(value: Option<f64>) -> Value<'static> {
+    value
+        .filter(|x| x.is_finite())
+        .map_or(Value::Null, Value::Real)
 }

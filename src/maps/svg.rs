@@ -1,4 +1,4 @@
-//! A map as a figure: tokens down, layers across.
+//! A map as a figure: tokens or heads down, layers across.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -15,10 +15,10 @@ pub(super) const INFALLIBLE: &str = "an SVG string takes any drawing";
 /// The map as SVG: red where the value is below zero, blue where it is above, a dot where it does
 /// not exceed the noise floor, empty where the manipulation has no place.
 pub(super) fn svg(picture: &Picture<'_>) -> String {
-    let (map, tokens) = (picture.map, picture.tokens);
+    let map = picture.map;
     let size = (
         (LEFT + CELL.0 * map.layers.len() as i32 + 110).max(480) as u32,
-        (TOP + CELL.1 * tokens.len() as i32 + 24) as u32,
+        (TOP + CELL.1 * map.rows.len() as i32 + 24) as u32,
     );
     let most = map.largest();
     let mut out = String::new();
@@ -50,21 +50,21 @@ pub(super) fn svg(picture: &Picture<'_>) -> String {
                 put(layer.to_string(), (x, TOP - 12), &style(11, HPos::Center));
             }
         }
-        for (row, (_, text)) in tokens.iter().enumerate() {
+        for (row, values) in map.values.iter().enumerate() {
             let y = TOP + CELL.1 * row as i32;
             put(
-                format!("{:?}", visible(text)),
+                picture.label(row),
                 (LEFT - 8, y + CELL.1 / 2),
                 &style(12, HPos::Right),
             );
-            for (column, value) in map.values[row].iter().enumerate() {
+            for (column, value) in values.iter().enumerate() {
                 let x = LEFT + CELL.0 * column as i32;
                 let Some(value) = value else { continue };
                 let corners = [(x, y), (x + CELL.0 - 1, y + CELL.1 - 1)];
                 let (red, green, blue) = colour(*value, most);
                 let cell = Rectangle::new(corners, RGBColor(red, green, blue).filled());
                 root.draw(&cell).expect(INFALLIBLE);
-                if value.abs() <= map.floor {
+                if picture.is_none(row, column) {
                     let middle = (x + CELL.0 / 2, y + CELL.1 / 2);
                     let dot = Circle::new(middle, 2, RGBColor(150, 150, 150).filled());
                     root.draw(&dot).expect(INFALLIBLE);

@@ -1,9 +1,11 @@
 //! What a map of a prompt asks: one manipulation, at each state by itself.
 
 use super::{Part, TrialError, answer_tokens};
-use crate::engine::{DonorStates, Engine, Prompt, Request, donor_states};
-use crate::intervention::{LayerList, Needs};
-use crate::maps::{Followed, Measure, Question};
+use crate::engine::{DonorStates, Engine, Prompt, Request, TokenSelector, donor_states};
+use crate::hook::Anatomy;
+use crate::intervention::{Extent, Kind, LayerList, Needs, PositionSet, Site, Target};
+use crate::maps::{Corruption, Down, Followed, Measure, Question};
+use crate::tasks::Parts;
 
 /// The question of a part at each of its tokens and of `layers`. A donor's states go to the
 /// positions that they come from, so it has as many tokens as the prompt.
@@ -18,6 +20,19 @@ pub fn question<'q>(
     engine: &mut dyn Engine,
     prompt: &'q Prompt,
 ) -> Result<Question<'q>, TrialError> {
+    let chosen = part.place.tokens.positions(prompt);
+    asked(part, (layers, seeds), measure, engine, prompt, chosen?)
+}
+
+/// The same at tokens that are known.
+pub(super) fn asked<'q>(
+    part: &Part,
+    (layers, seeds): (&LayerList, &[u64]),
+    measure: Measure,
+    engine: &mut dyn Engine,
+    prompt: &'q Prompt,
+    chosen: PositionSet,
+) -> Result<Question<'q>, TrialError> {
     let n_layer = engine.facts().n_layer;
     let prior = prompt.tokens.len() as u32 - 1;
     if prior == 0 {
@@ -25,7 +40,6 @@ pub fn question<'q>(
             "the prompt has one token, and all but the last are mapped (`prompt`)".into(),
         ));
     }
-    let chosen = part.place.tokens.positions(prompt)?;
     let mut seeds = seeds.to_vec();
     seeds.sort_unstable();
     seeds.dedup();
@@ -37,9 +51,53 @@ pub fn question<'q>(
         seeds,
         layers: layers.resolve(n_layer)?,
         positions: (0..prior).filter(|at| chosen.contains(*at)).collect(),
+        down: Down::Tokens,
         corrupted: None,
         measure,
     })
+}
+
+/// What corrupts the tokens of `selector`, where they enter layer 0.
+///
+/// # Errors
+/// [`TrialError::Usage`] for a selector that the prompt has no such tokens for.
+pub fn corruption(
+    kind: Kind,
+    selector: &TokenSelector,
+    seed: u64,
+    prompt: &Prompt,
+    parts: &Parts,
+) -> Result<Corruption, TrialError> {
+    let prior = prompt.tokens.len() as u32 - 1;
+    let positions = selector.positions_in(prompt, parts);
+    let positions = positions
+        .map_err(|error| TrialError::Usage(error.to_string().replace("`tokens`", "`corrupt`")))?;
+    Ok(Corruption {
+        kind,
+        layer: 0,
+        positions: kind.places(seed, &positions, prior),
+    })
+}
+
+/// What a map's rows are where they are heads: as many as a layer has at most.
+///
+/// # Errors
+/// [`TrialError::Usage`] for a model whose heads could not be found, and for a manipulation of
+/// attention as a whole.
+pub fn heads(anatomy: &Anatomy, kind: Kind) -> Result<Down, TrialError> {
+    let made = kind.intervention(1, 0, Extent::Only, PositionSet::all(), None);
+    if made.on(Site::HEADS).target() != Target::Heads {
+        return Err(TrialError::Usage(format!(
+            "{kind} is of a layer's attention as a whole, not of single heads (`heads`)"
+        )));
+    }
+    match anatomy.most_heads() {
+        0 => Err(TrialError::Usage(
+            "no layer of this model has heads of attention that could be told apart (`heads`)"
+                .into(),
+        )),
+        n => Ok(Down::Heads(n)),
+    }
 }
 
 /// The states that the manipulation puts in place of the prompt's own.

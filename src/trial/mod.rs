@@ -6,6 +6,7 @@
 
 mod answers;
 mod donor;
+mod items;
 mod line;
 mod listed;
 mod mapped;
@@ -16,9 +17,10 @@ mod stack;
 
 pub use answers::{Answer, Chance, answer_tokens, follow, percent};
 pub use donor::Donor;
+pub use items::{OfItems, item_maps};
 pub use line::{FIELDS, Line, continued};
 pub use listed::{Listed, listed};
-pub use mapped::{measure, question};
+pub use mapped::{corruption, heads, measure, question};
 pub use results::{Results, results};
 pub use runs::{Part, Place, Run, Trial, runs};
 pub use stack::Stack;

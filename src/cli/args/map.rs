@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::ArgPredicate;
 
 use super::{
-    Format, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, all_manipulations, manipulations, seeds,
-    sites, text,
+    Format, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, TaskArg, all_manipulations,
+    manipulations, seeds, sites, text,
 };
 use crate::engine::TokenSelector;
-use crate::intervention::{Extent, Kind, LayerList, Sites};
+use crate::intervention::{Extent, Kind, LayerList, Site, Sites};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +18,8 @@ Examples:
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --corrupt 'text: France'
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --foil ' Rome' \\
       --manipulate inject --from 'The capital of Italy is' --out map.svg
+  midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --heads --manipulate zero
+  midlayer map -m smollm2-135m:q8_0 --task capitals --limit 30 --corrupt subject --out map.svg
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --lens --layers 0-29+3";
 
 const LENS: &str = "\
@@ -24,19 +27,44 @@ Instead of an effect, show the logit lens: what the model's own final norm and h
 
 Fields of -o json, one object a state: position, token, text (of the row), layer (the number of layers for 'out'), top_token, top_text, top_logprob (the likeliest next token), stays (whether it is the prediction, here and at all further layers shown), entropy (nats), answer_logprob, answer_rank (null without --answer), top (the five likeliest; not in .csv). Logarithms are natural.";
 
+const TASK: &str = "\
+Instead of a prompt, the items of a task: one map an item, averaged, with a 95% interval over items (Student's t) for each cell. Rows are heads (--heads), or else roles of tokens as in causal tracing: before the subject, its first token, those in its middle, its last (or only) one, those between it and the end, the last prior token. A role's cell is the mean over an item's tokens of that role, and then over items. Items without a subject are left out. The measure is the log-probability of the item's right answer (or --kl). --corrupt subject traces what the subject is worth.
+
+Fields of -o json and .csv, the average first (item is null), then each item's map: item, then head or position, token, text, role, then layer, value, low, high (the interval), items (how many have the cell), clean, corrupted, floor.";
+
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("prompt", |arg| arg
+    .required(false)
+    .required_unless_present("task")
+    .default_value_if("task", ArgPredicate::IsPresent, "")))]
 pub struct MapArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
+    /// Instead of a prompt, a task's items, their maps averaged: capitals, math, squad,
+    /// cnn_dailymail, or your own as NAME=FILE
+    #[arg(
+        long,
+        value_name = "TASK",
+        conflicts_with_all = ["prompt", "answer", "foil", "from", "lens"],
+        long_help = TASK
+    )]
+    pub task: Option<TaskArg>,
+    /// With --task: items at most
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "task", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// With --task: examples before each question [default: 5; your own tasks: as their TOML file
+    /// says, or none]
+    #[arg(long, value_name = "N", requires = "task", value_parser = clap::value_parser!(u32).range(0..=8))]
+    pub shots: Option<u32>,
     /// Instead of an effect, show the logit lens: what the model's own final norm and head say of
     /// each token's state where it enters each layer
     #[arg(
         long,
         conflicts_with_all = [
-            "manipulate", "site", "seed", "foil", "kl", "from", "corrupt", "corrupt_by",
+            "manipulate", "site", "heads", "seed", "foil", "kl", "from", "corrupt", "corrupt_by",
             "direction", "mean_of",
         ],
         long_help = LENS,
@@ -54,12 +82,16 @@ pub struct MapArgs {
     /// Layers, the columns: all, 15, 0,5,10, 0-29, 0-29+3
     #[arg(long, value_name = "LAYERS", default_value = "all")]
     pub layers: LayerList,
-    /// Prior tokens, the rows: prior (all), skip:N, first:N, last:N, positions as 3-7, or
+    /// Prior tokens, the rows (or with --heads where a head is manipulated): prior (all), skip:N, first:N, last:N, positions as 3-7, or
     /// 'text: France'
     #[arg(long, value_name = "SELECTOR", value_parser = text::selector, default_value_t = TokenSelector::Prior)]
     pub tokens: TokenSelector,
     #[arg(long, value_name = "SITE", default_value = "residual", help = sites())]
     pub site: Sites,
+    /// The rows are heads: one head of one layer is manipulated at a time (site heads), at all of
+    /// --tokens together
+    #[arg(long, conflicts_with = "site")]
+    pub heads: bool,
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1", help = seeds_averaged())]
     pub seed: Vec<u64>,
     /// The answer whose log-probability a cell is about, the space before it included (' Paris')
@@ -108,7 +140,10 @@ impl MapArgs {
         PlaceArgs {
             tokens: self.tokens.clone(),
             extent: Extent::Only,
-            site: self.site.clone(),
+            site: match self.heads {
+                true => Sites(vec![Site::HEADS]),
+                false => self.site.clone(),
+            },
         }
     }
 }

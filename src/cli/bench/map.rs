@@ -14,7 +14,7 @@ use super::{Line, Sense, median, prompt_tokens, timed};
 use crate::engine::{Decode, Engine, Planned, Prompt, Request, Straightforward, Work};
 use crate::hook::{Anatomy, Cut, Row, Start};
 use crate::intervention::{Extent, Kind, PositionSet, Site, States};
-use crate::maps::{Followed, Lens, Measure, Question, draw, first_picture};
+use crate::maps::{Down, Followed, Lens, Measure, Question, draw};
 use crate::runtime::{Context, Token};
 
 const MAP: &str = "effect map, all tokens and layers";
@@ -181,10 +181,11 @@ impl Bench<'_> {
             seeds: vec![1],
             layers: (0..self.n_layer()).collect(),
             positions: (0..self.n() as u32 - 1).collect(),
+            down: Down::Tokens,
             corrupted: None,
             measure: Measure::LogProbability(Followed(vec![ANSWER])),
         };
-        let coarse = first_picture(&question.positions, &question.layers);
+        let coarse = question.first_picture();
         let before = self.fast.work();
         let start = Instant::now();
         let mut first = None;

@@ -1,6 +1,7 @@
 //! `midlayer map`.
 
 mod lens;
+mod over;
 mod terminal;
 
 use std::io::{self, IsTerminal};
@@ -14,12 +15,14 @@ use super::output::{picture_bar, print, print_painted, say, width};
 use super::setup::{Loaded, load};
 use super::tokens::read;
 use super::try_prompt::engine;
-use crate::engine::{Engine, Planned, Prompt, TokenSelector};
+use crate::engine::{Engine, Planned, Prompt};
 use crate::experiment::Outside;
-use crate::intervention::{Extent, Kind, Needs, PositionSet};
-use crate::maps::{Corruption, Form, Map, Measure, Picture, Question, draw, first_picture};
+use crate::hook::Anatomy;
+use crate::intervention::{Extent, Kind, Needs};
+use crate::maps::{Down, Form, Map, Measure, Picture, Question, draw};
 use crate::shown::{plain, shown};
 use crate::sweep::Given;
+use crate::tasks::Parts;
 use crate::trial::{self, Donor, Part, Place};
 use terminal::Paint;
 
@@ -31,6 +34,9 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
         return lens::run(&args);
     }
     check(&args)?;
+    if let Some(task) = &args.task {
+        return over::run(&args, task);
+    }
     let text = args.prompt.prompt.read("-p")?;
     let from = args.from.as_ref();
     let from = from.map(|from| from.read("--from")).transpose()?;
@@ -42,12 +48,12 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
     }
     let anatomy = engine.inspect().anatomy();
     let anatomy = anatomy.expect("engines have a callback").clone();
-    let question = question(&args, &mut engine, &prompt, from.as_deref())?;
+    let question = question(&args, &mut engine, &anatomy, &prompt, from.as_deref())?;
     let tokens = tokens(&loaded, &prompt, &question.positions);
     let title = title(&loaded, &question);
     let paint = Paint::of_stdout();
     let bar = picture_bar();
-    let first = first_picture(&question.positions, &question.layers);
+    let first = question.first_picture();
     let grows = args.output == Format::Text && io::stdout().is_terminal() && !bar.is_hidden();
     let drawn = draw(&mut engine, &anatomy, &question, &mut |map, done, all| {
         bar.set_length(all as u64);
@@ -88,7 +94,7 @@ pub fn json_lines(
     let prompt = read(engine, &args.prompt, text)?;
     let anatomy = engine.inspect().anatomy();
     let anatomy = anatomy.expect("engines have a callback").clone();
-    let question = question(args, engine, &prompt, None)?;
+    let question = question(args, engine, &anatomy, &prompt, None)?;
     let drawn = draw(engine, &anatomy, &question, &mut |_, done, all| {
         told(done, all)
     })?;
@@ -170,10 +176,10 @@ fn kind(args: &MapArgs) -> Kind {
 fn question<'q>(
     args: &MapArgs,
     engine: &mut Planned,
+    anatomy: &Anatomy,
     prompt: &'q Prompt,
     from: Option<&str>,
 ) -> anyhow::Result<Question<'q>> {
-    let outside = Outside::of(args.outside.files(), engine.facts())?;
     let donor = match (from, &args.corrupt) {
         (Some(from), _) => {
             let wording = args.prompt.wording.of_argument(args.prompt.chat);
@@ -183,7 +189,29 @@ fn question<'q>(
         (None, Some(_)) => Some(prompt.clone()),
         (None, None) => None,
     };
-    let part = Part {
+    let mut part = part(args, engine)?;
+    part.donor = donor.map(|prompt| Donor {
+        prompt,
+        at: None,
+        from_at: None,
+    });
+    let measure = measure(args, engine, prompt)?;
+    let mut question = trial::question(&part, &args.layers, &args.seed, measure, engine, prompt)?;
+    if args.heads {
+        question.down = trial::heads(anatomy, part.kind)?;
+    }
+    if let Some(selector) = &args.corrupt {
+        let (kind, seed) = (args.corrupt_by, question.seeds[0]);
+        let by = trial::corruption(kind, selector, seed, prompt, &Parts::new())?;
+        question.corrupted = Some(by);
+    }
+    Ok(question)
+}
+
+/// What is done to each state, without the prompt whose states are put there.
+fn part(args: &MapArgs, engine: &Planned) -> anyhow::Result<Part> {
+    let outside = Outside::of(args.outside.files(), engine.facts())?;
+    Ok(Part {
         kind: kind(args),
         layer: None,
         place: Place {
@@ -191,31 +219,9 @@ fn question<'q>(
             extent: Extent::Only,
             sites: args.place().sites(),
         },
-        donor: donor.map(|prompt| Donor {
-            prompt,
-            at: None,
-            from_at: None,
-        }),
+        donor: None,
         given: Rc::new(Given::read(&outside, engine)?),
-    };
-    let measure = measure(args, engine, prompt)?;
-    let mut question = trial::question(&part, &args.layers, &args.seed, measure, engine, prompt)?;
-    if let Some(selector) = &args.corrupt {
-        let prior = prompt.tokens.len() as u32 - 1;
-        let positions = to_corrupt(selector, prompt)?;
-        question.corrupted = Some(Corruption {
-            kind: args.corrupt_by,
-            layer: 0,
-            positions: args.corrupt_by.places(question.seeds[0], &positions, prior),
-        });
-    }
-    Ok(question)
-}
-
-/// The tokens to corrupt; what is wrong with them is wrong with their own option.
-fn to_corrupt(selector: &TokenSelector, prompt: &Prompt) -> Result<PositionSet, Usage> {
-    let found = selector.positions(prompt);
-    found.map_err(|error| Usage(error.to_string().replace("`tokens`", "--corrupt")))
+    })
 }
 
 fn measure(args: &MapArgs, engine: &mut Planned, prompt: &Prompt) -> anyhow::Result<Measure> {
@@ -237,15 +243,19 @@ fn measure(args: &MapArgs, engine: &mut Planned, prompt: &Prompt) -> anyhow::Res
 
 fn title(loaded: &Loaded, question: &Question<'_>) -> String {
     let model = &loaded.model.facts().name;
+    let one = match question.down {
+        Down::Tokens | Down::Roles => "state",
+        Down::Heads(_) => "head",
+    };
     match &question.corrupted {
         Some(by) => {
             let prompt = question.prompt.tokens.len() as u32;
             let n = by.positions.count_below(prompt);
             let tokens = if n == 1 { "token" } else { "tokens" };
             let by = by.kind;
-            format!("{model}: one clean state put back after {by} of {n} {tokens}")
+            format!("{model}: one clean {one} put back after {by} of {n} {tokens}")
         }
-        None => format!("{model}: {} of one state at a time", question.kind),
+        None => format!("{model}: {} of one {one} at a time", question.kind),
     }
 }
 
@@ -260,6 +270,7 @@ fn picture<'m>(
         tokens,
         title: title.to_string(),
         measure: question.measure.name(),
+        over: None,
     }
 }
 

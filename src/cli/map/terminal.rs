@@ -50,7 +50,9 @@ struct Told<'p> {
 
 impl Told<'_> {
     fn text(&self, width: Option<usize>, paint: Paint) -> String {
-        let label = label_width(self.picture.tokens);
+        let rows = 0..self.picture.map.rows.len();
+        let labels: Vec<String> = rows.map(|row| self.picture.label(row)).collect();
+        let label = label_width(&labels);
         let fit = width.map_or(usize::MAX, |width| width.saturating_sub(label + 1) / 2);
         let mut text = format!("{}\n{}\n", visible(&self.picture.title), self.line());
         let columns: Vec<usize> = (0..self.picture.map.layers.len()).collect();
@@ -62,12 +64,10 @@ impl Told<'_> {
                 _ => "  ".into(),
             });
             writeln!(text, "\n{:label$} {}", "layer", head.collect::<String>()).expect("a String");
-            for (row, (_, token)) in self.picture.tokens.iter().enumerate() {
-                let cells = part
-                    .iter()
-                    .map(|&n| self.cell(self.picture.map.values[row][n], paint));
+            for (row, name) in labels.iter().enumerate() {
+                let cells = part.iter().map(|&column| self.cell((row, column), paint));
                 let cells = cells.collect::<String>();
-                writeln!(text, "{} {}", cut(token, label), cells.trim_end()).expect("a String");
+                writeln!(text, "{} {}", cut(name, label), cells.trim_end()).expect("a String");
             }
         }
         text.push_str(&self.legend(paint));
@@ -79,18 +79,22 @@ impl Told<'_> {
         let corrupted = map
             .corrupted
             .map_or(String::new(), |value| format!(", {value:.3} corrupted"));
+        let over = match self.picture.over {
+            None => String::new(),
+            Some(over) => format!(" on average over {} items", over.items.len()),
+        };
         format!(
-            "{}: {:.3} clean{corrupted}; a cell is the change of it",
+            "{}: {:.3} clean{corrupted}{over}; a cell is the change of it",
             self.picture.measure, map.clean
         )
     }
 
-    fn cell(&self, value: Option<f64>, paint: Paint) -> String {
-        let Some(value) = value else {
+    fn cell(&self, (row, column): (usize, usize), paint: Paint) -> String {
+        let Some(value) = self.picture.map.values[row][column] else {
             return "  ".into();
         };
         let most = self.picture.map.largest();
-        let is_none = value.abs() <= self.picture.map.floor;
+        let is_none = self.picture.is_none(row, column);
         if paint == Paint::Plain {
             let shades = if value < 0.0 { BELOW } else { ABOVE };
             let share = (value.abs() / most.max(1e-12) * 4.0).ceil() as usize;
@@ -116,13 +120,17 @@ impl Told<'_> {
             values().fold(f64::INFINITY, f64::min),
             values().fold(f64::NEG_INFINITY, f64::max),
         );
+        let none = match self.picture.over {
+            None => "no more than rounding",
+            Some(_) => "no more than rounding, or 0 is in its 95% interval",
+        };
         let shades = match paint {
             Paint::Plain => format!(
-                "{} below zero, {} above, each a quarter of the largest; blank: no more than rounding",
+                "{} below zero, {} above, each a quarter of the largest\nblank: {none}",
                 BELOW.iter().collect::<String>(),
                 ABOVE.iter().collect::<String>()
             ),
-            _ => "red below zero, blue above; a dot: no more than rounding".into(),
+            _ => format!("red below zero, blue above; a dot: {none}"),
         };
         format!(
             "\nfrom {low:+.3} to {high:+.3}; rounding alone: {:.1e}\n{shades}\n",
@@ -131,9 +139,9 @@ impl Told<'_> {
     }
 }
 
-/// Columns for the texts of tokens.
-pub fn label_width(tokens: &[(i32, String)]) -> usize {
-    let widths = tokens.iter().map(|(_, token)| quoted(token).width());
+/// Columns for what rows are called.
+pub fn label_width(labels: &[String]) -> usize {
+    let widths = labels.iter().map(|label| label.width());
     widths.max().unwrap_or(0).clamp(5, TEXT)
 }
 
@@ -155,9 +163,8 @@ pub fn quoted(token: &str) -> String {
     format!("{:?}", visible(token))
 }
 
-/// A token's text in exactly so many columns.
-fn cut(token: &str, columns: usize) -> String {
-    let quoted = quoted(token);
+/// What a row is called in exactly so many columns.
+fn cut(quoted: &str, columns: usize) -> String {
     if quoted.width() <= columns {
         return format!("{quoted}{}", " ".repeat(columns - quoted.width()));
     }
@@ -199,12 +206,13 @@ pub fn bare(painted: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maps::Map;
+    use crate::maps::{Down, Map};
 
     fn map() -> Map {
         Map {
             layers: (0..30).collect(),
-            positions: vec![0, 1],
+            down: Down::Tokens,
+            rows: vec![0, 1],
             values: vec![
                 (0..30).map(|n| Some(f64::from(n) / -29.0)).collect(),
                 (0..30).map(|n| (n > 3).then_some(1e-9)).collect(),
@@ -224,6 +232,7 @@ mod tests {
             tokens: &tokens,
             title: "a title".into(),
             measure: "log-probability",
+            over: None,
         };
         let told = Told { picture: &picture };
         for width in [40, 60, 80, 200] {

@@ -48,6 +48,9 @@ fn map_args(args: &ServeArgs, ask: &MapAsk) -> anyhow::Result<MapArgs> {
     Ok(MapArgs {
         model: args.model.clone(),
         prompt,
+        task: None,
+        limit: 1,
+        shots: None,
         lens: ask.lens,
         manipulate: match &ask.manipulate {
             Some(kind) => parsed::<Kind>("manipulate", kind)?,
@@ -56,6 +59,7 @@ fn map_args(args: &ServeArgs, ask: &MapAsk) -> anyhow::Result<MapArgs> {
         layers: parsed::<LayerList>("layers", "all")?,
         tokens: TokenSelector::Prior,
         site: Sites(vec![Site::Residual]),
+        heads: false,
         seed: vec![1],
         answer: ask.answer.clone(),
         foil: None,

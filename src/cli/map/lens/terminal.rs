@@ -27,7 +27,10 @@ struct Told<'p> {
 impl Told<'_> {
     fn text(&self, width: Option<usize>) -> String {
         let width = width.unwrap_or(usize::MAX);
-        let label = label_width(self.picture.tokens);
+        let labels: Vec<String> = (self.picture.tokens.iter())
+            .map(|(_, token)| quoted(token))
+            .collect();
+        let label = label_width(&labels);
         let mut text = format!("{}\n{}\n", visible(&self.picture.title), self.line());
         // The last column's name is wider than a shade.
         let over = if self.picture.answer.is_some() { 2 } else { 0 };

@@ -1,0 +1,145 @@
+//! Maps of a task's items.
+
+use std::ops::ControlFlow;
+
+use super::mapped::{asked, corruption};
+use super::{Donor, Part, TrialError};
+use crate::engine::{Engine, EngineError, Prompt, PromptError, TokenSelector};
+use crate::hook::Anatomy;
+use crate::intervention::{Kind, LayerList};
+use crate::maps::{Down, Followed, ItemMap, Measure, Question, Role, draw};
+use crate::tasks::{Item, SUBJECT};
+
+/// What is asked of each item of a task.
+#[derive(Clone, Debug)]
+pub struct OfItems<'a> {
+    /// What is done to each state. Where a prompt is corrupted, what is put back is its own.
+    pub part: &'a Part,
+    /// The layers.
+    pub layers: &'a LayerList,
+    /// Seeds, whose values are averaged.
+    pub seeds: &'a [u64],
+    /// Whether the rows are heads, or tokens by their role.
+    pub down: Down,
+    /// What corrupts each prompt, and which of its tokens.
+    pub corrupted: Option<(Kind, &'a TokenSelector)>,
+    /// Whether the measure is the KL divergence and not the right answer's log-probability.
+    pub kl: bool,
+}
+
+/// The maps of a task's items, and the items that have none with the reasons: those without a
+/// subject, where tokens are told by their role, and those without the tokens that are named.
+/// `told` is given how many items are done; it may stop the rest.
+///
+/// # Errors
+/// [`TrialError`], which names the item; [`EngineError::Stopped`] where `told` wants no more.
+pub fn item_maps(
+    engine: &mut dyn Engine,
+    anatomy: &Anatomy,
+    of: &OfItems<'_>,
+    items: &[Item],
+    told: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<(Vec<ItemMap>, Vec<(String, String)>), TrialError> {
+    let (mut maps, mut left_out) = (Vec::new(), Vec::new());
+    for (n, item) in items.iter().enumerate() {
+        match map(engine, anatomy, of, item) {
+            Ok(made) => maps.push(made),
+            Err(TrialError::Prompt(error)) => left_out.push((item.id.clone(), error.to_string())),
+            Err(TrialError::Engine(EngineError::Stopped)) => {
+                return Err(EngineError::Stopped.into());
+            }
+            Err(error) if error.is_usage() => {
+                return Err(TrialError::Usage(format!("{}: {error}", item.id)));
+            }
+            Err(error) => return Err(error),
+        }
+        if told(n + 1).is_break() {
+            return Err(EngineError::Stopped.into());
+        }
+    }
+    Ok((maps, left_out))
+}
+
+fn map(
+    engine: &mut dyn Engine,
+    anatomy: &Anatomy,
+    of: &OfItems<'_>,
+    item: &Item,
+) -> Result<ItemMap, TrialError> {
+    let prompt = &item.prompt;
+    let roles = match of.down {
+        Down::Heads(_) => None,
+        Down::Tokens | Down::Roles => Some(Roles::of(item)?),
+    };
+    let chosen = of.part.place.tokens.positions_in(prompt, &item.parts)?;
+    let own = own(of, prompt);
+    let measure = match of.kl {
+        true => Measure::Kl,
+        false => Measure::LogProbability(Followed(item.answer.tokens.clone())),
+    };
+    let seeds = (of.layers, of.seeds);
+    let mut question = asked(&own, seeds, measure, engine, prompt, chosen)?;
+    if let Down::Heads(_) = of.down {
+        question.down = of.down;
+    }
+    if let Some((kind, selector)) = of.corrupted {
+        // An item without these tokens is left out.
+        selector.positions_in(prompt, &item.parts)?;
+        let by = corruption(kind, selector, question.seeds[0], prompt, &item.parts)?;
+        question.corrupted = Some(by);
+    }
+    let told = &mut |_: &_, _, _| ControlFlow::Continue(());
+    let map = draw(engine, anatomy, &question, told)?;
+    Ok(ItemMap {
+        item: item.id.clone(),
+        map,
+        tokens: tokens(&question, roles.as_ref(), engine),
+    })
+}
+
+/// The part with the prompt's own states, where these are put back.
+fn own(of: &OfItems<'_>, prompt: &Prompt) -> Part {
+    let mut part = of.part.clone();
+    if of.corrupted.is_some() {
+        part.donor = Some(Donor {
+            prompt: prompt.clone(),
+            at: None,
+            from_at: None,
+        });
+    }
+    part
+}
+
+/// Where a prompt's subject is.
+struct Roles {
+    subject: std::ops::Range<u32>,
+    prior: u32,
+}
+
+impl Roles {
+    /// By the subject's last place, which is the question's where examples come before it.
+    fn of(item: &Item) -> Result<Self, PromptError> {
+        let places = item.parts.get(SUBJECT).and_then(|places| places.last());
+        let place = places.ok_or_else(|| PromptError::NoPart(SUBJECT.into()))?;
+        Ok(Self {
+            subject: place.start as u32..place.end as u32,
+            prior: item.prompt.tokens.len() as u32 - 1,
+        })
+    }
+}
+
+/// The tokens of a map's rows, where these are tokens.
+fn tokens(
+    question: &Question<'_>,
+    roles: Option<&Roles>,
+    engine: &dyn Engine,
+) -> Vec<(i32, String, Role)> {
+    let rows = roles.map(|roles| {
+        question.positions.iter().map(|at| {
+            let token = question.prompt.tokens[*at as usize];
+            let role = Role::of(*at, &roles.subject, roles.prior);
+            (token.0, engine.piece(token), role)
+        })
+    });
+    rows.into_iter().flatten().collect()
+}
