@@ -305,6 +305,7 @@ fn forms_hold_every_cell() {
         tokens: &tokens,
         title: "<title>".into(),
         measure: "nats",
+        change: true,
         over: None,
     };
     let cells = map.values.len() * map.layers.len();

@@ -16,7 +16,7 @@ mod spec;
 mod unit;
 
 pub use comparison::{Comparison, Windows};
-pub use drift::{Drift, LayerDrift};
+pub use drift::{Drift, FEW_ROWS, LayerDrift};
 pub use grid::{Cell, Grid, GridError, Treatment};
 pub use labels::labels;
 pub use levels::alike;

@@ -9,20 +9,24 @@
 //! The rows of a map may be heads instead of tokens: a cell is then one head of one layer, at all
 //! tokens together.
 
+mod geometry;
 mod lens;
 mod measure;
 mod over;
 mod picture;
 mod question;
+mod shapes;
 mod svg;
 
 use std::ops::ControlFlow;
 
+pub use geometry::{Aspect, Geometry, Kept, Shape};
 pub use lens::{Lens, LensPicture, Said, Standing, written};
 pub use measure::{Followed, Measure};
 pub use over::{Averaged, ItemMap, Role};
 pub use picture::{Form, Over, Picture};
 pub use question::{Corruption, Down, Question};
+pub use shapes::GeometryPicture;
 pub use svg::colour;
 
 use crate::engine::{Engine, EngineError, Outcome};

@@ -20,6 +20,8 @@ pub struct Picture<'m> {
     pub title: String,
     /// What its numbers are.
     pub measure: &'static str,
+    /// Whether cells are changes of the measure, and not the measure itself.
+    pub change: bool,
     /// What it is the average of, where it is one.
     pub over: Option<Over<'m>>,
 }
@@ -209,11 +211,11 @@ fn put<'m>(
     }
 }
 
-fn id(token: i32) -> Value<'static> {
+pub(super) fn id(token: i32) -> Value<'static> {
     Value::Whole(token.cast_unsigned())
 }
 
-fn real(value: Option<f64>) -> Value<'static> {
+pub(super) fn real(value: Option<f64>) -> Value<'static> {
     value
         .filter(|x| x.is_finite())
         .map_or(Value::Null, Value::Real)

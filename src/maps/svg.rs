@@ -35,7 +35,10 @@ pub(super) fn svg(picture: &Picture<'_>) -> String {
             &style(14, HPos::Left),
         );
         put(
-            format!("change of the {}", picture.measure),
+            match picture.change {
+                true => format!("change of the {}", picture.measure),
+                false => picture.measure.to_string(),
+            },
             (12, 38),
             &style(12, HPos::Left),
         );

@@ -1,7 +1,7 @@
 //! How far the states of a run's models are from those of its first one, on prompts of the run.
 
 use crate::engine::{Engine, EngineError, Request, kl};
-use crate::experiment::{Drift, LayerDrift};
+use crate::experiment::{Drift, FEW_ROWS, LayerDrift};
 use crate::intervention::{States, Target};
 use crate::runtime::Token;
 
@@ -12,9 +12,6 @@ const PROMPTS: usize = 8;
 
 /// Tokens of each at most, evenly spread.
 const TOKENS: usize = 8;
-
-/// Rows of the small batch that shows what rounding does.
-const FEW: usize = 7;
 
 /// What the first variant leaves of its prompts.
 pub struct Base {
@@ -42,7 +39,7 @@ impl Base {
         let mut sums = Sums::default();
         for tokens in prepared.compared.clone() {
             let positions = spread(tokens.len());
-            let few = FEW.min(tokens.len() - 1);
+            let few = FEW_ROWS.min(tokens.len() - 1);
             let first: Vec<u32> = (0..few as u32).collect();
             let kept = Kept {
                 states: states(engine, &tokens, &[&positions[..], &first].concat())?,
@@ -162,7 +159,7 @@ impl Sums {
                     states.get(layer, position),
                 );
                 let drift = match pair {
-                    (Some(a), Some(b)) => between(a, b),
+                    (Some(a), Some(b)) => LayerDrift::between(a, b),
                     _ => None,
                 };
                 self.unlike |= drift.is_none();
@@ -195,41 +192,9 @@ impl Sums {
     }
 }
 
-/// The drift of `b` from `a`; `None` where they have not the same width or one has no direction.
-fn between(a: &[f32], b: &[f32]) -> Option<LayerDrift> {
-    let (mut dot, mut aa, mut bb, mut apart) = (0.0, 0.0, 0.0, 0.0);
-    for (&x, &y) in a.iter().zip(b) {
-        let (x, y) = (f64::from(x), f64::from(y));
-        dot += x * y;
-        aa += x * x;
-        bb += y * y;
-        apart += (x - y) * (x - y);
-    }
-    let lengths = (aa * bb).sqrt();
-    let can = a.len() == b.len() && lengths > 0.0 && lengths.is_finite();
-    can.then(|| LayerDrift {
-        cosine: (dot / lengths).clamp(-1.0, 1.0),
-        error: (apart / aa).sqrt(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn drift_is_the_angle_and_the_length_of_the_difference() {
-        let same = between(&[3.0, 4.0], &[3.0, 4.0]).unwrap();
-        assert_eq!((same.cosine, same.error), (1.0, 0.0));
-        let turned = between(&[2.0, 0.0], &[0.0, 1.0]).unwrap();
-        assert_eq!(turned.cosine, 0.0);
-        assert!((turned.error - 1.25f64.sqrt()).abs() < 1e-12);
-        let longer = between(&[1.0, 1.0], &[2.0, 2.0]).unwrap();
-        assert!((longer.cosine - 1.0).abs() < 1e-12 && (longer.error - 1.0).abs() < 1e-12);
-        assert_eq!(between(&[0.0], &[1.0]), None);
-        assert_eq!(between(&[1.0], &[1.0, 0.0]), None);
-        assert_eq!(between(&[f32::NAN], &[1.0]), None);
-    }
 
     #[test]
     fn positions_are_spread_before_the_last() {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::ArgPredicate;
+use clap::{Args, ValueEnum};
 
 use super::{
     Format, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, TaskArg, all_manipulations,
@@ -20,6 +20,7 @@ Examples:
       --manipulate inject --from 'The capital of Italy is' --out map.svg
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --heads --manipulate zero
   midlayer map -m smollm2-135m:q8_0 --task capitals --limit 30 --corrupt subject --out map.svg
+  midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --geometry --against smollm2-135m:q4_0
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --lens --layers 0-29+3";
 
 const LENS: &str = "\
@@ -31,6 +32,24 @@ const TASK: &str = "\
 Instead of a prompt, the items of a task: one map an item, averaged, with a 95% interval over items (Student's t) for each cell. Rows are heads (--heads), or else roles of tokens as in causal tracing: before the subject, its first token, those in its middle, its last (or only) one, those between it and the end, the last prior token. A role's cell is the mean over an item's tokens of that role, and then over items. Items without a subject are left out. The measure is the log-probability of the item's right answer (or --kl). --corrupt subject traces what the subject is worth.
 
 Fields of -o json and .csv, the average first (item is null), then each item's map: item, then head or position, token, text, role, then layer, value, low, high (the interval), items (how many have the cell), clean, corrupted, floor.";
+
+const GEOMETRY: &str = "\
+Instead of an effect, show the states themselves, where they enter each layer and where they leave the last one (the column after the last layer): norm, the base-10 logarithm of a state's length; turn, 1 less the cosine of its angle with the state one layer below; drift, with --against, the length of its difference from the other model's state as a share of the state. All tokens are rows; --tokens takes the last one, too.
+
+Fields of -o json and .csv, all of them whatever is shown: position, token, text, layer (the number of layers where states leave the last one), norm, before (the cosine with the layer below), and with --against cosine, error (the share) and rounding (the same of the layer's states when the first tokens run in a batch of their own, a mean).";
+
+/// What of a geometry is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AspectArg {
+    /// drift with --against, else norm
+    Auto,
+    /// How long each state is
+    Norm,
+    /// How it turns from one layer to the next
+    Turn,
+    /// How far it is from the other model's
+    Drift,
+}
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -70,6 +89,25 @@ pub struct MapArgs {
         long_help = LENS,
     )]
     pub lens: bool,
+    /// Instead of an effect, show the states themselves: norm, turn (from the layer below), drift
+    /// (from --against)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "ASPECT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto",
+        conflicts_with_all = [
+            "task", "lens", "manipulate", "site", "heads", "seed", "answer", "foil", "kl", "from",
+            "corrupt", "corrupt_by", "direction", "mean_of", "scaffold",
+        ],
+        long_help = GEOMETRY,
+    )]
+    pub geometry: Option<AspectArg>,
+    /// With --geometry: compare with another model's or level's states of the same text
+    #[arg(long, value_name = "FILE|ALIAS", requires = "geometry")]
+    pub against: Option<String>,
     #[arg(
         long,
         value_name = "KIND",

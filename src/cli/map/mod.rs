@@ -1,5 +1,6 @@
 //! `midlayer map`.
 
+mod geometry;
 mod lens;
 mod over;
 mod terminal;
@@ -32,6 +33,9 @@ const PICTURES: usize = 20;
 pub fn run(args: MapArgs) -> anyhow::Result<()> {
     if args.lens {
         return lens::run(&args);
+    }
+    if let Some(aspect) = args.geometry {
+        return geometry::run(&args, aspect);
     }
     check(&args)?;
     if let Some(task) = &args.task {
@@ -270,6 +274,7 @@ fn picture<'m>(
         tokens,
         title: title.to_string(),
         measure: question.measure.name(),
+        change: true,
         over: None,
     }
 }

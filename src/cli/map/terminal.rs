@@ -76,6 +76,9 @@ impl Told<'_> {
 
     fn line(&self) -> String {
         let map = self.picture.map;
+        if !self.picture.change {
+            return format!("a cell is the {}", self.picture.measure);
+        }
         let corrupted = map
             .corrupted
             .map_or(String::new(), |value| format!(", {value:.3} corrupted"));
@@ -232,6 +235,7 @@ mod tests {
             tokens: &tokens,
             title: "a title".into(),
             measure: "log-probability",
+            change: true,
             over: None,
         };
         let told = Told { picture: &picture };

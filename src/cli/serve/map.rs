@@ -51,6 +51,8 @@ fn map_args(args: &ServeArgs, ask: &MapAsk) -> anyhow::Result<MapArgs> {
         task: None,
         limit: 1,
         shots: None,
+        geometry: None,
+        against: None,
         lens: ask.lens,
         manipulate: match &ask.manipulate {
             Some(kind) => parsed::<Kind>("manipulate", kind)?,
