@@ -14,6 +14,7 @@ use midlayer::hook::Anatomy;
 use midlayer::intervention::{Intervention, Kind, LayerSpan, PositionSet, Site};
 use midlayer::maps::{Corruption, Down, Followed, Form, Map, Measure, Picture, Question, draw};
 use midlayer::runtime::{Architecture, Token};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 const TOKENS: i32 = 12;
 const ANSWER: Token = Token(40);
@@ -329,10 +330,43 @@ fn forms_hold_every_cell() {
         "{svg}"
     );
     let folder = tempfile::tempdir().unwrap();
-    for name in ["map.svg", "map.csv", "map.jsonl"] {
+    for name in ["map.svg", "map.html", "map.csv", "map.jsonl", "map.parquet"] {
         let file = folder.path().join(name);
         picture.write(&file).unwrap();
         assert!(std::fs::metadata(&file).unwrap().len() > 100);
     }
     assert!(picture.write(&folder.path().join("map.png")).is_err());
+    let rows = std::fs::File::open(folder.path().join("map.parquet")).unwrap();
+    let rows = SerializedFileReader::new(rows).unwrap();
+    assert_eq!(rows.get_row_iter(None).unwrap().count(), cells);
+    let page = picture.text(Form::Html);
+    assert!(page.contains("&lt;title&gt;") && !page.contains('\u{1b}'));
+    assert!(!page.contains("<0"), "tokens are escaped");
+    let filled = map.values.iter().flatten().flatten().count();
+    assert_eq!(page.matches("<td class=").count(), filled);
+}
+
+/// What a run says comes next stands beside the clean run, as a run by hand says it.
+#[test]
+fn cells_know_what_comes_next() {
+    let prompt = prompt(TOKENS);
+    let map = drawn(
+        &mut planned(Architecture::Llama),
+        &question(&prompt, Kind::Zero),
+    );
+    let says = map.says.as_ref().unwrap();
+    let mut whole = engine(Architecture::Llama);
+    let clean = whole.run(&Request::new(&prompt)).unwrap();
+    let zero = Intervention::new(Kind::Zero.action(1, None), LayerSpan::only(1));
+    let zero = zero.at(PositionSet::ranges([3..4]));
+    let run = whole.run(&Request::new(&prompt).with(zero)).unwrap();
+    let cell = &says.cells[3][1];
+    assert_eq!(cell[0].token, run.argmax());
+    assert_eq!(says.clean[0].token, clean.argmax());
+    assert!(cell.len() >= 5 && cell.iter().any(|next| next.token == clean.argmax()));
+    for next in cell {
+        let logprob = |of: &Outcome| log_softmax(&of.logits)[next.token.0 as usize];
+        same(next.logprob, logprob(&run), "here");
+        same(next.clean, logprob(&clean), "clean");
+    }
 }

@@ -100,7 +100,7 @@ fn wrong_wishes_are_told() {
     };
     wrong(
         "--out map.png",
-        "a map is written as .svg, .csv or .jsonl (--out)",
+        "a map is written as .svg, .html, .csv, .jsonl or .parquet (--out)",
     );
     wrong("--manipulate inject", "inject needs --from");
     wrong(
@@ -126,7 +126,7 @@ fn wrong_wishes_are_told() {
     wrong("--lens --layers 4", "out of range");
     wrong(
         "--lens --out lens.png",
-        "a map is written as .svg, .csv or .jsonl (--out)",
+        "a map is written as .svg, .html, .csv, .jsonl or .parquet (--out)",
     );
     for other in [
         "--kl",
@@ -215,6 +215,18 @@ fn a_lens_is_shown_and_written() {
         text.contains("from which it stays") && !text.contains('\x1b'),
         "{text}"
     );
+    place
+        .run(&format!(
+            "map --lens -m tiny.gguf -p abcdefgh {EXACT} --out l.html --out l.parquet"
+        ))
+        .success();
+    let page = std::fs::read_to_string(place.path("l.html")).unwrap();
+    assert!(
+        page.contains("layer out") && page.contains("entropy"),
+        "{page}"
+    );
+    let rows = std::fs::read(place.path("l.parquet")).unwrap();
+    assert!(rows.starts_with(b"PAR1") && rows.ends_with(b"PAR1"));
     let svg = std::fs::read_to_string(place.path("l.svg")).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("stays from"));
     let rows = std::fs::read_to_string(place.path("l.csv")).unwrap();

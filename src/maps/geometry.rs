@@ -190,6 +190,7 @@ impl Geometry {
                 Aspect::Drift => rounding.fold(0.0, f64::max),
                 Aspect::Norm | Aspect::Turn => 0.0,
             },
+            says: None,
         }
     }
 

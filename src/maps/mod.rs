@@ -13,8 +13,10 @@ mod geometry;
 mod lens;
 mod measure;
 mod over;
+mod page;
 mod picture;
 mod question;
+mod said;
 mod shapes;
 mod svg;
 
@@ -26,6 +28,7 @@ pub use measure::{Followed, Measure};
 pub use over::{Averaged, ItemMap, Role};
 pub use picture::{Form, Over, Picture};
 pub use question::{Corruption, Down, Question};
+pub use said::{Next, Says};
 pub use shapes::GeometryPicture;
 pub use svg::colour;
 
@@ -33,6 +36,7 @@ use crate::engine::{Engine, EngineError, Outcome};
 use crate::hook::Anatomy;
 use crate::runtime::Token;
 use question::Cell;
+use said::Clean;
 
 /// A map.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +56,8 @@ pub struct Map {
     /// The largest change that a control makes, a state rewritten by itself: rounding. A value that
     /// is no larger is none.
     pub floor: f64,
+    /// The likeliest next tokens of the clean run and of each cell's; `None` of what no run made.
+    pub says: Option<Says>,
 }
 
 /// What is computed of a map so far, whenever some of it is.
@@ -92,10 +98,12 @@ pub fn draw(
             clean: f64::NAN,
             corrupted: None,
             floor: 0.0,
+            says: None,
         },
         measure: &question.measure,
         zeros,
         clean: None,
+        next: None,
         first: (0..before).map(|_| None).collect(),
         of_seeds: cells.iter().map(|_| vec![None; seeds.len()]).collect(),
         early: Vec::new(),
@@ -108,6 +116,9 @@ pub fn draw(
         }
         drawing.fill(&cells, seeds.len(), told)
     })?;
+    if let Some(says) = &mut drawing.map.says {
+        says.spell(engine.tokenizer());
+    }
     Ok(drawing.map)
 }
 
@@ -116,6 +127,8 @@ struct Drawing<'d> {
     map: Map,
     measure: &'d Measure,
     clean: Option<Outcome>,
+    /// What the clean run says comes next.
+    next: Option<Clean>,
     /// The measures of what runs before the cells: clean, corrupted by each seed, controls.
     first: Vec<Option<f64>>,
     /// How many of these are no controls.
@@ -130,6 +143,10 @@ impl Drawing<'_> {
     fn begin(&mut self, n: usize, outcome: Outcome) {
         if n == 0 {
             self.first[0] = Some(self.measure.of(&outcome, &outcome));
+            let clean = Clean::of(&outcome.logits);
+            let size = (self.map.rows.len(), self.map.layers.len());
+            self.map.says = Some(Says::new(&clean, size));
+            self.next = Some(clean);
             self.clean = Some(outcome);
         } else {
             let clean = self.clean.as_ref().expect("the clean run comes first");
@@ -161,11 +178,14 @@ impl Drawing<'_> {
         };
         for (n, outcome) in std::mem::take(&mut self.early) {
             let (cell, seed) = (n / seeds, n % seeds);
+            let (row, layer) = cells[cell];
+            if let (0, Some(next), Some(says)) = (seed, &self.next, &mut self.map.says) {
+                says.cells[row][layer] = next.beside(&outcome.logits);
+            }
             self.of_seeds[cell][seed] = Some(self.measure.of(clean, &outcome));
             let values: Option<Vec<f64>> = self.of_seeds[cell].iter().copied().collect();
             let Some(values) = values else { continue };
             let zero = self.map.corrupted.unwrap_or(self.map.clean);
-            let (row, layer) = cells[cell];
             let value = values.iter().sum::<f64>() / seeds as f64 - zero;
             self.map.values[row][layer] = Some(value);
             self.done += 1;

@@ -138,6 +138,7 @@ impl Averaged {
                 clean: over(|map| map.clean),
                 corrupted: corrupted.map(mean),
                 floor: over(|map| map.floor),
+                says: None,
                 ..first.clone()
             },
             intervals: table(rows, layers, |row, layer| interval(&cells(row, layer))),
@@ -190,6 +191,7 @@ mod tests {
                 clean,
                 corrupted: None,
                 floor: 0.5,
+                says: None,
             },
         }
     }

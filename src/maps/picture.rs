@@ -3,10 +3,11 @@
 use std::io;
 use std::path::Path;
 
+use super::page;
 use super::svg::svg;
 use super::{Averaged, Down, ItemMap, Map, Role};
 use crate::export::{Column, ColumnKind, Sheet, Value};
-use crate::files::replace;
+use crate::files::{replace, replace_by};
 use crate::shown::visible;
 
 /// A map with what it is of.
@@ -44,6 +45,8 @@ pub enum Form {
     Csv,
     /// One JSON object a line.
     Jsonl,
+    /// A page that answers to the pointer.
+    Html,
 }
 
 impl Form {
@@ -56,16 +59,40 @@ impl Form {
             Some("svg") => Ok(Form::Svg),
             Some("csv") => Ok(Form::Csv),
             Some("jsonl") => Ok(Form::Jsonl),
+            Some("html") => Ok(Form::Html),
             _ => Err(format!(
-                "{}: a map is written as .svg, .csv or .jsonl",
+                "{}: a map is written as .svg, .html, .csv, .jsonl or .parquet",
                 file.display()
             )),
         }
     }
+
+    /// Refuses a file whose ending names nothing that a map can be written as: a form, or Parquet.
+    ///
+    /// # Errors
+    /// The endings that there are.
+    pub fn check(file: &Path) -> Result<(), String> {
+        match is_parquet(file) {
+            true => Ok(()),
+            false => Form::of(file).map(|_| ()),
+        }
+    }
 }
 
-/// Writes what is told of a form as the file's ending says.
-pub(super) fn write_as(file: &Path, text: impl Fn(Form) -> String) -> io::Result<()> {
+fn is_parquet(file: &Path) -> bool {
+    file.extension().is_some_and(|of| of == "parquet")
+}
+
+/// Writes what is told of a form as the file's ending says, Parquet apart.
+pub(super) fn write_as(
+    file: &Path,
+    text: impl Fn(Form) -> String,
+    parquet: impl Fn() -> Vec<u8>,
+) -> io::Result<()> {
+    if is_parquet(file) {
+        let bytes = parquet();
+        return replace_by(file, |out| out.write_all(&bytes));
+    }
     let form = Form::of(file).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
     replace(file, &text(form))
 }
@@ -77,6 +104,7 @@ impl Picture<'_> {
             Form::Svg => svg(self),
             Form::Csv => self.sheet().csv(),
             Form::Jsonl => self.sheet().json_lines(),
+            Form::Html => page::of_map(self),
         }
     }
 
@@ -85,7 +113,7 @@ impl Picture<'_> {
     /// # Errors
     /// The system's, and an ending that names no form.
     pub fn write(&self, file: &Path) -> io::Result<()> {
-        write_as(file, |form| self.text(form))
+        write_as(file, |form| self.text(form), || self.sheet().parquet())
     }
 
     /// What a row is called: its token in quotes, its head, its role.

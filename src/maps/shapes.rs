@@ -36,9 +36,9 @@ impl GeometryPicture<'_> {
     /// The geometry in a form.
     pub fn text(&self, form: Form) -> String {
         match form {
-            Form::Svg => {
+            Form::Svg | Form::Html => {
                 let map = self.geometry.map(self.aspect);
-                self.picture(&map).text(Form::Svg)
+                self.picture(&map).text(form)
             }
             Form::Csv => self.sheet().csv(),
             Form::Jsonl => self.sheet().json_lines(),
@@ -50,7 +50,7 @@ impl GeometryPicture<'_> {
     /// # Errors
     /// The system's, and an ending that names no form.
     pub fn write(&self, file: &Path) -> io::Result<()> {
-        write_as(file, |form| self.text(form))
+        write_as(file, |form| self.text(form), || self.sheet().parquet())
     }
 
     /// A row a state: its norm, its cosine with the state one layer below, and of another model's

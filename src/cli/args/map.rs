@@ -160,7 +160,8 @@ pub struct MapArgs {
     pub corrupt_by: Kind,
     #[command(flatten)]
     pub outside: OutsideArgs,
-    /// Write the map, as its ending says: a figure (.svg), a row a cell (.csv, .jsonl)
+    /// Write the map, as its ending says: a figure (.svg), a page (.html), a row a cell (.csv,
+    /// .jsonl, .parquet)
     #[arg(long, value_name = "FILE")]
     pub out: Vec<PathBuf>,
     /// Output

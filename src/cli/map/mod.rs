@@ -132,7 +132,7 @@ fn write_files(args: &MapArgs, write: impl Fn(&Path) -> io::Result<()>) -> anyho
 /// Refuses files whose endings name no form.
 fn check_files(args: &MapArgs) -> Result<(), Usage> {
     for file in &args.out {
-        Form::of(file).map_err(|why| Usage(format!("{why} (--out)")))?;
+        Form::check(file).map_err(|why| Usage(format!("{why} (--out)")))?;
     }
     Ok(())
 }

@@ -223,6 +223,7 @@ mod tests {
             clean: -0.5,
             corrupted: None,
             floor: 1e-6,
+            says: None,
         }
     }
 

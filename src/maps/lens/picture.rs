@@ -5,9 +5,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::super::picture::write_as;
+use super::super::page;
+use super::super::picture::{id, real, write_as};
 use super::svg::svg;
 use super::{Lens, Said};
+use crate::export::{Column, ColumnKind, Sheet, Value};
 use crate::maps::Form;
 use crate::runtime::Token;
 
@@ -68,6 +70,7 @@ impl LensPicture<'_> {
             Form::Svg => svg(self),
             Form::Csv => self.csv(),
             Form::Jsonl => self.jsonl(),
+            Form::Html => page::of_lens(self),
         }
     }
 
@@ -76,7 +79,7 @@ impl LensPicture<'_> {
     /// # Errors
     /// The system's, and an ending that names no form.
     pub fn write(&self, file: &Path) -> io::Result<()> {
-        write_as(file, |form| self.text(form))
+        write_as(file, |form| self.text(form), || self.parquet())
     }
 
     /// How dark a state's cell is: the probability of the answer, where one is followed, else that
@@ -124,6 +127,43 @@ impl LensPicture<'_> {
         });
         let line = |whole| serde_json::to_string(&whole).expect("plain data") + "\n";
         whole.map(line).collect()
+    }
+
+    /// The columns of the CSV.
+    fn parquet(&self) -> Vec<u8> {
+        let column = |name, kind| Column::new(name, kind, false);
+        let columns = vec![
+            column("position", ColumnKind::Whole),
+            column("token", ColumnKind::Whole),
+            column("text", ColumnKind::Text),
+            column("layer", ColumnKind::Whole),
+            column("top_token", ColumnKind::Whole),
+            column("top_text", ColumnKind::Text),
+            Column::new("top_logprob", ColumnKind::Real, true),
+            column("stays", ColumnKind::Flag),
+            Column::new("entropy", ColumnKind::Real, true),
+            Column::new("answer_logprob", ColumnKind::Real, true),
+            Column::new("answer_rank", ColumnKind::Whole, true),
+        ];
+        let rows: Vec<Row<'_>> = self.rows().map(|(row, _)| row).collect();
+        let rows = rows.iter().map(|row| {
+            let rank = row.answer_rank.and_then(|rank| u32::try_from(rank).ok());
+            vec![
+                Value::Whole(row.position),
+                id(row.token),
+                Value::Text(row.text),
+                Value::Whole(row.layer),
+                id(row.top_token),
+                Value::Text(&row.top_text),
+                real(Some(row.top_logprob)),
+                Value::Flag(row.stays),
+                real(Some(row.entropy)),
+                real(row.answer_logprob),
+                rank.map_or(Value::Null, Value::Whole),
+            ]
+        });
+        let rows = rows.collect();
+        Sheet { columns, rows }.parquet()
     }
 
     fn csv(&self) -> String {

@@ -65,7 +65,26 @@ pub fn page(reports: &[Report<'_>]) -> String {
     let views = views(reports);
     let title = words::title(&views);
     let body = body(reports, &views, &title).into_string();
-    let nonce = nonce(&body);
+    let style = PreEscaped(STYLE.to_string());
+    let plotly = packed_plotly().element("plotly");
+    framed(&title, &style, &body, &plotly, SCRIPT)
+}
+
+/// The style of pages, for other pages than a report's.
+pub(crate) fn style() -> &'static str {
+    STYLE
+}
+
+/// A page that needs nothing else and runs no other script: its body, what follows it as data, and
+/// its script.
+pub(crate) fn framed(
+    title: &str,
+    style: &PreEscaped<String>,
+    body: &str,
+    data: &Markup,
+    script: &str,
+) -> String {
+    let nonce = nonce(body);
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; \
          img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -79,12 +98,12 @@ pub fn page(reports: &[Report<'_>]) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { "midlayer: " (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (style) }
             }
             body {
                 (PreEscaped(body))
-                (packed_plotly().element("plotly"))
-                script nonce=(nonce) { (PreEscaped(SCRIPT)) }
+                (data)
+                script nonce=(nonce) { (PreEscaped(script)) }
             }
         }
     };
@@ -105,7 +124,7 @@ fn packed_plotly() -> &'static Packed {
 }
 
 /// JSON as it may stand within a `script` element.
-fn in_script(json: &str) -> PreEscaped<String> {
+pub(crate) fn in_script(json: &str) -> PreEscaped<String> {
     PreEscaped(json.replace('<', "\\u003c").replace('>', "\\u003e"))
 }
 
