@@ -306,6 +306,7 @@ fn forms_hold_every_cell() {
         tokens: &tokens,
         title: "<title>".into(),
         measure: "nats",
+        across: "layer",
         change: true,
         over: None,
     };

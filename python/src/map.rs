@@ -42,6 +42,7 @@ impl Map {
             tokens: &self.tokens,
             title: self.title.clone(),
             measure: self.measure,
+            across: "layer",
             change: true,
             over: None,
         };

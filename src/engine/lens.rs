@@ -90,10 +90,11 @@ impl Straightforward {
 
     /// What a clean run of a text leaves of what `capture` names, of each of its tokens, the last
     /// layer's sums among it: llama.cpp computes these for rows with logits only, so all have them.
-    /// As many as the model has layers is the state that leaves the last one.
+    /// As many as the model has layers is the state that leaves the last one. [`Target::Mask`] stands
+    /// for the weights of attention, which need a context without flash attention.
     ///
     /// # Errors
-    /// [`EngineError`].
+    /// [`EngineError`]; [`crate::hook::HookFault::Weights`].
     pub fn captured_of_all(
         &mut self,
         tokens: &[Token],
@@ -108,11 +109,15 @@ impl Straightforward {
 
     fn kept(&mut self, rows: &[Row], capture: &Capture) -> Result<Captured, EngineError> {
         let mut captured = Captured::default();
-        self.context_mut().clear();
+        let context = self.context_mut();
+        context.clear();
+        // Weights of attention are by cell, and told by position.
+        context.follow_cells(capture.targets.contains(&Target::Mask));
         for rows in rows.chunks(self.context().options().n_batch as usize) {
             let seen = self.decode(rows, Arc::new([]), None, Some(capture))?;
             captured.extend(seen.states);
         }
+        self.context_mut().follow_cells(false);
         Ok(captured)
     }
 }

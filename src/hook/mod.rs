@@ -142,6 +142,11 @@ pub enum HookFault {
         "layer {0} has no attention, or none whose mask could be told apart in this architecture's graph, so hide cannot work there"
     )]
     NoMask(u32),
+    /// No node of the graph gives the weights of the layer's attention.
+    #[error(
+        "layer {0} attends in one node, which gives no weights: run without flash attention (`flash_attention`)"
+    )]
+    Weights(u32),
     /// A mask is not what it was.
     #[error("'{0}' has no mask of attention that can be read and written")]
     Mask(String),

@@ -21,14 +21,17 @@ pub struct Captured {
     pub keys: States,
     /// Values, all heads of a layer in a row.
     pub values: States,
+    /// Weights of attention: a row for each token, of each head in turn those of all positions.
+    pub weights: States,
 }
 
 impl Captured {
-    /// What is kept of a target; of masks there is nothing to keep.
+    /// What is kept of a target; of masks what attention makes of them, its weights.
     pub fn of(&self, target: Target) -> &States {
         match target {
             Target::Input => &self.inputs,
-            Target::Attention | Target::Mask => &self.attention,
+            Target::Attention => &self.attention,
+            Target::Mask => &self.weights,
             Target::Mlp => &self.mlps,
             Target::Heads => &self.heads,
             Target::Keys => &self.keys,
@@ -40,7 +43,8 @@ impl Captured {
     pub(super) fn of_mut(&mut self, target: Target) -> &mut States {
         match target {
             Target::Input => &mut self.inputs,
-            Target::Attention | Target::Mask => &mut self.attention,
+            Target::Attention => &mut self.attention,
+            Target::Mask => &mut self.weights,
             Target::Mlp => &mut self.mlps,
             Target::Heads => &mut self.heads,
             Target::Keys => &mut self.keys,
@@ -56,6 +60,7 @@ impl Captured {
         self.heads.extend(other.heads);
         self.keys.extend(other.keys);
         self.values.extend(other.values);
+        self.weights.extend(other.weights);
     }
 }
 

@@ -159,6 +159,38 @@ impl<'a> Tensor<'a> {
         Ok((width, rows))
     }
 
+    /// Reads a contiguous tensor of `f32` of three dimensions into `out`: its width, rows and
+    /// blocks of rows.
+    ///
+    /// # Errors
+    /// [`HookFault::Layout`] for anything else.
+    pub fn read_f32_blocks(&self, out: &mut Vec<f32>) -> Result<[usize; 3], HookFault> {
+        let t = self.get();
+        let [width, rows, blocks, one] = t.ne.map(|n| n as usize);
+        let strides = [4, 4 * width, 4 * width * rows];
+        let contiguous = t.nb[..3] == strides && one == 1;
+        if self.element_type() != sys::GGML_TYPE_F32 || !contiguous || !self.has_memory() {
+            return Err(HookFault::Layout {
+                tensor: self.name(),
+                shape: t.ne,
+            });
+        }
+        out.resize(width * rows * blocks, 0.0);
+        if !out.is_empty() {
+            // SAFETY: type, contiguity and that a buffer is there were checked, so so many bytes
+            // from offset 0 lie within the tensor; `out` is that long.
+            unsafe {
+                sys::ggml_backend_tensor_get(
+                    self.raw.as_ptr(),
+                    out.as_mut_ptr().cast(),
+                    0,
+                    out.len() * size_of::<f32>(),
+                );
+            }
+        }
+        Ok([width, rows, blocks])
+    }
+
     /// (row width, bytes from row to row) of a tensor that holds `rows` rows of `f32`, each
     /// contiguous: two-dimensional, or three-dimensional with heads within a row.
     ///

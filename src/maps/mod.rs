@@ -9,6 +9,7 @@
 //! The rows of a map may be heads instead of tokens: a cell is then one head of one layer, at all
 //! tokens together.
 
+mod attention;
 mod geometry;
 mod lens;
 mod measure;
@@ -22,6 +23,7 @@ mod svg;
 
 use std::ops::ControlFlow;
 
+pub use attention::{Attention, AttentionPicture, Head};
 pub use geometry::{Aspect, Geometry, Kept, Shape};
 pub use lens::{Lens, LensPicture, Said, Standing, written};
 pub use measure::{Followed, Measure};

@@ -21,6 +21,8 @@ pub struct Picture<'m> {
     pub title: String,
     /// What its numbers are.
     pub measure: &'static str,
+    /// What the columns are: layers, or for what looks at tokens positions.
+    pub across: &'static str,
     /// Whether cells are changes of the measure, and not the measure itself.
     pub change: bool,
     /// What it is the average of, where it is one.

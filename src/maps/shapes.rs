@@ -28,6 +28,7 @@ impl GeometryPicture<'_> {
             tokens: self.tokens,
             title: self.title.clone(),
             measure: self.aspect.name(),
+            across: "layer",
             change: false,
             over: None,
         }

@@ -43,7 +43,7 @@ pub(super) fn svg(picture: &Picture<'_>) -> String {
             &style(12, HPos::Left),
         );
         put(
-            "layer".into(),
+            picture.across.into(),
             (LEFT - 8, TOP - 12),
             &style(12, HPos::Right),
         );

@@ -225,6 +225,7 @@ pub(super) fn failed(error: &EngineError) -> Verdict {
                     | HookFault::HeadCount { .. }
                     | HookFault::Unread(_)
                     | HookFault::NoMask(_)
+                    | HookFault::Weights(_)
                     | HookFault::NoCache(..)
                     | HookFault::Joined(..)
                     | HookFault::Borrowed { .. }

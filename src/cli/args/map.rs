@@ -38,6 +38,32 @@ Instead of an effect, show the states themselves, where they enter each layer an
 
 Fields of -o json and .csv, all of them whatever is shown: position, token, text, layer (the number of layers where states leave the last one), norm, before (the cosine with the layer below), and with --against cosine, error (the share) and rounding (the same of the layer's states when the first tokens run in a batch of their own, a mean).";
 
+const ATTENTION: &str = "\
+Instead of an effect, show what heads weigh each token's values by, as LAYER:HEAD: 10:3 or 10:3,12:0. Tokens down, the positions that they look at across: probabilities, which sum to 1 for each token (to less in models that have attention sinks of their own). Heads are those of queries, as in --site heads. Flash attention is off for the run, since it gives no weights.
+
+Fields of -o json, .csv and .parquet, a row for each pair of tokens: layer, head, position, token, text, at, at_token, at_text (of the token looked at), weight. A figure or a page shows one head.";
+
+/// A head of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadArg {
+    pub layer: u32,
+    pub head: u32,
+}
+
+impl std::str::FromStr for HeadArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once(':').and_then(|(layer, head)| {
+            Some(Self {
+                layer: layer.trim().parse().ok()?,
+                head: head.trim().parse().ok()?,
+            })
+        });
+        parsed.ok_or_else(|| format!("'{text}' is no LAYER:HEAD, as 10:3"))
+    }
+}
+
 /// What of a geometry is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AspectArg {
@@ -105,6 +131,20 @@ pub struct MapArgs {
         long_help = GEOMETRY,
     )]
     pub geometry: Option<AspectArg>,
+    /// Instead of an effect, show what heads weigh each token's values by, as LAYER:HEAD: 10:3 or
+    /// 10:3,12:0; flash attention is off for the run
+    #[arg(
+        long,
+        value_name = "HEADS",
+        value_delimiter = ',',
+        conflicts_with_all = [
+            "task", "lens", "geometry", "manipulate", "layers", "tokens", "site", "heads", "seed",
+            "answer", "foil", "kl", "from", "corrupt", "corrupt_by", "direction", "mean_of",
+            "scaffold",
+        ],
+        long_help = ATTENTION,
+    )]
+    pub attention: Vec<HeadArg>,
     /// With --geometry: compare with another model's or level's states of the same text
     #[arg(long, value_name = "FILE|ALIAS", requires = "geometry")]
     pub against: Option<String>,

@@ -1,5 +1,6 @@
 //! `midlayer map`.
 
+mod attention;
 mod geometry;
 mod lens;
 mod over;
@@ -33,6 +34,9 @@ const PICTURES: usize = 20;
 pub fn run(args: MapArgs) -> anyhow::Result<()> {
     if args.lens {
         return lens::run(&args);
+    }
+    if !args.attention.is_empty() {
+        return attention::run(&args);
     }
     if let Some(aspect) = args.geometry {
         return geometry::run(&args, aspect);
@@ -274,6 +278,7 @@ fn picture<'m>(
         tokens,
         title: title.to_string(),
         measure: question.measure.name(),
+        across: "layer",
         change: true,
         over: None,
     }

@@ -74,6 +74,7 @@ pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
         tokens: &[],
         title: title(args, &loaded.model.facts().name, name, maps.len()),
         measure,
+        across: "layer",
         change: true,
         over: Some(Over {
             averaged: &averaged,

@@ -52,7 +52,7 @@ impl Told<'_> {
     fn text(&self, width: Option<usize>, paint: Paint) -> String {
         let rows = 0..self.picture.map.rows.len();
         let labels: Vec<String> = rows.map(|row| self.picture.label(row)).collect();
-        let label = label_width(&labels);
+        let label = label_width(&labels).max(self.picture.across.len());
         let fit = width.map_or(usize::MAX, |width| width.saturating_sub(label + 1) / 2);
         let mut text = format!("{}\n{}\n", visible(&self.picture.title), self.line());
         let columns: Vec<usize> = (0..self.picture.map.layers.len()).collect();
@@ -63,7 +63,13 @@ impl Told<'_> {
                 0 if layer < 100 => format!("{layer:>2}"),
                 _ => "  ".into(),
             });
-            writeln!(text, "\n{:label$} {}", "layer", head.collect::<String>()).expect("a String");
+            writeln!(
+                text,
+                "\n{:label$} {}",
+                self.picture.across,
+                head.collect::<String>()
+            )
+            .expect("a String");
             for (row, name) in labels.iter().enumerate() {
                 let cells = part.iter().map(|&column| self.cell((row, column), paint));
                 let cells = cells.collect::<String>();
@@ -236,6 +242,7 @@ mod tests {
             tokens: &tokens,
             title: "a title".into(),
             measure: "log-probability",
+            across: "layer",
             change: true,
             over: None,
         };

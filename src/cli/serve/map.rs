@@ -51,6 +51,7 @@ fn map_args(args: &ServeArgs, ask: &MapAsk) -> anyhow::Result<MapArgs> {
         task: None,
         limit: 1,
         shots: None,
+        attention: Vec::new(),
         geometry: None,
         against: None,
         lens: ask.lens,

@@ -6,6 +6,7 @@ mod hide;
 mod place;
 mod rows;
 mod shown;
+mod weigh;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use follow::Follower;
 use hide::Hiding;
 use place::{Place, TARGETS, recognise};
+use weigh::weighing;
 
 use super::HookFault;
 use super::anatomy::Anatomy;
@@ -39,6 +41,8 @@ pub struct Pass {
     n_rows: usize,
     manipulated: BTreeMap<(u32, String), usize>,
     hiding: Hiding,
+    /// Ask index to the layer whose weights of attention the node gives.
+    weighing: BTreeMap<usize, u32>,
     buffer: Vec<f32>,
     observed: Observed,
     sabotage: Option<Sabotage>,
@@ -108,6 +112,7 @@ impl Pass {
             wanted.entry(site.index).or_default().push(leaving);
         }
         let hiding = Hiding::new(&anatomy, &editors);
+        let weighing = weighing(&anatomy, capture.as_ref())?;
         Ok(Self {
             anatomy,
             rows,
@@ -119,6 +124,7 @@ impl Pass {
             n_rows: 0,
             manipulated: BTreeMap::new(),
             hiding,
+            weighing,
             buffer: Vec::new(),
             observed: Observed {
                 editors,
@@ -149,7 +155,10 @@ impl Pass {
         for place in self.wanted.get(&index).cloned().unwrap_or_default() {
             self.edit(index, place, node)?;
         }
-        Ok(())
+        match self.weighing.get(&index) {
+            Some(&layer) => self.keep_weights(layer, node),
+            None => Ok(()),
+        }
     }
 
     /// The scheduler asks whether it should stop after `node`. Called once for each node of each
@@ -177,6 +186,10 @@ impl Pass {
                 true
             }
         };
+        if let Some(&layer) = self.weighing.get(&index) {
+            recognise(self.site((Target::Mask, layer))?, *node)?;
+            wanted = true;
+        }
         wanted |= self.see_cells_and_masks(index, node)?;
         let role = self.role(index);
         self.follower.take(&self.anatomy.edges, node, role)?;

@@ -49,6 +49,7 @@ struct Page {
     title: String,
     lead: String,
     legend: &'static str,
+    across: &'static str,
     columns: Vec<String>,
     rows: Vec<(String, Vec<Option<Cell>>)>,
 }
@@ -64,7 +65,7 @@ pub(super) fn of_map(picture: &Picture<'_>) -> String {
         let says = map.says.iter().flat_map(|says| &says.cells[row][column]);
         Some(Cell {
             told: Told {
-                place: format!("{label}, layer {}", map.layers[column]),
+                place: format!("{label}, {} {}", picture.across, map.layers[column]),
                 numbers: numbers(picture, row, column, value),
                 next: says.map(line).collect(),
             },
@@ -92,6 +93,7 @@ pub(super) fn of_map(picture: &Picture<'_>) -> String {
                 "Red is below zero, blue above. A dot: no more than rounding. Empty: no place."
             }
         },
+        across: picture.across,
         columns: map.layers.iter().map(ToString::to_string).collect(),
         rows: (0..map.rows.len()).map(row).collect(),
     }
@@ -190,6 +192,7 @@ pub(super) fn of_lens(picture: &LensPicture<'_>) -> String {
         title: picture.title.clone(),
         lead,
         legend: "Underlined: the prediction is on top from here on, at all further layers shown.",
+        across: "layer",
         columns: (0..lens.layers.len()).map(|n| lens.column(n)).collect(),
         rows: rows.collect(),
     }
@@ -225,7 +228,7 @@ impl Page {
                     div.scroll.map {
                         table {
                             thead { tr {
-                                th scope="col" { "layer" }
+                                th scope="col" { (self.across) }
                                 @for column in &self.columns { th scope="col" { (column) } }
                             } }
                             tbody {
