@@ -19,7 +19,7 @@ Examples:
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --foil ' Rome' \\
       --manipulate inject --from 'The capital of Italy is' --out map.svg
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --heads --manipulate zero
-  midlayer map -m smollm2-135m:q8_0 --task capitals --limit 30 --corrupt subject --out map.svg
+  midlayer map -m smollm2-135m:q8_0 --task capitals --limit 30 --shots 1 --corrupt subject --out map.svg
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --geometry --against smollm2-135m:q4_0
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --lens --layers 0-29+3";
 

@@ -139,7 +139,7 @@ impl Told<'_> {
                 BELOW.iter().collect::<String>(),
                 ABOVE.iter().collect::<String>()
             ),
-            _ => format!("red below zero, blue above; a dot: {none}"),
+            _ => format!("red below zero, blue above\na dot: {none}"),
         };
         format!(
             "\nfrom {low:+.3} to {high:+.3}; rounding alone: {:.1e}\n{shades}\n",
