@@ -210,7 +210,7 @@ fn others_read_the_files() {
     // One array for NumPy.
     let one = captured(Architecture::Llama, &[Site::Residual], "all", None);
     let file = folder.path().join("a.npy");
-    write(&file, &[one.clone()], &source()).unwrap();
+    write(&file, std::slice::from_ref(&one), &source()).unwrap();
     let bytes = fs::read(&file).unwrap();
     let length = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
     assert_eq!(

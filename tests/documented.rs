@@ -60,7 +60,15 @@ fn smaller(words: &[String]) -> Vec<String> {
                 let one = rest.next().expect("layers").parse::<u32>().is_ok();
                 put(if one { "2" } else { "1-3" });
             }
-            // There are four heads.
+            "--against" => {
+                rest.next();
+                put("other.gguf");
+            }
+            // There are four layers of four heads.
+            "--attention" => {
+                rest.next();
+                put("1:2");
+            }
             "--site" => {
                 let site = rest.next().expect("a site");
                 put(if site.starts_with("heads:") {

@@ -27,9 +27,17 @@ pub struct OfItems<'a> {
     pub kl: bool,
 }
 
-/// The maps of a task's items, and the items that have none with the reasons: those without a
-/// subject, where tokens are told by their role, and those without the tokens that are named.
-/// `told` is given how many items are done; it may stop the rest.
+/// The maps of a task's items.
+#[derive(Clone, Debug, Default)]
+pub struct ItemMaps {
+    /// The maps.
+    pub maps: Vec<ItemMap>,
+    /// The items that have none, with the reasons: those without a subject, where tokens are told
+    /// by their role, and those without the tokens that are named.
+    pub left_out: Vec<(String, String)>,
+}
+
+/// Draws the maps of a task's items. `told` is given how many items are done; it may stop the rest.
 ///
 /// # Errors
 /// [`TrialError`], which names the item; [`EngineError::Stopped`] where `told` wants no more.
@@ -39,12 +47,14 @@ pub fn item_maps(
     of: &OfItems<'_>,
     items: &[Item],
     told: &mut dyn FnMut(usize) -> ControlFlow<()>,
-) -> Result<(Vec<ItemMap>, Vec<(String, String)>), TrialError> {
-    let (mut maps, mut left_out) = (Vec::new(), Vec::new());
+) -> Result<ItemMaps, TrialError> {
+    let mut all = ItemMaps::default();
     for (n, item) in items.iter().enumerate() {
         match map(engine, anatomy, of, item) {
-            Ok(made) => maps.push(made),
-            Err(TrialError::Prompt(error)) => left_out.push((item.id.clone(), error.to_string())),
+            Ok(made) => all.maps.push(made),
+            Err(TrialError::Prompt(error)) => {
+                all.left_out.push((item.id.clone(), error.to_string()))
+            }
             Err(TrialError::Engine(EngineError::Stopped)) => {
                 return Err(EngineError::Stopped.into());
             }
@@ -57,7 +67,7 @@ pub fn item_maps(
             return Err(EngineError::Stopped.into());
         }
     }
-    Ok((maps, left_out))
+    Ok(all)
 }
 
 fn map(

@@ -17,7 +17,7 @@ mod stack;
 
 pub use answers::{Answer, Chance, answer_tokens, follow, percent};
 pub use donor::Donor;
-pub use items::{OfItems, item_maps};
+pub use items::{ItemMaps, OfItems, item_maps};
 pub use line::{FIELDS, Line, continued};
 pub use listed::{Listed, listed};
 pub use mapped::{corruption, heads, measure, question};

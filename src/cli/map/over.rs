@@ -16,7 +16,7 @@ use crate::intervention::Needs;
 use crate::maps::{Averaged, Down, Form, Measure, Over, Picture};
 use crate::models::Remember;
 use crate::tasks::{ItemSet, TaskName};
-use crate::trial::{self, OfItems, item_maps};
+use crate::trial::{self, ItemMaps, OfItems, item_maps};
 
 pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
     let kind = kind(args);
@@ -49,7 +49,7 @@ pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
         ControlFlow::Continue(())
     });
     bar.finish_and_clear();
-    let (maps, mut left_out) = made?;
+    let ItemMaps { maps, mut left_out } = made?;
     left_out.extend(set.left_out);
     let reasons = || Reasons::of(left_out.iter().map(|(_, reason)| &**reason));
     let name = task.task;
