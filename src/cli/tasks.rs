@@ -42,6 +42,7 @@ Files end in {ENDINGS}. A record's keys:
              and what inject replaces
   swap       {{"subject": "Italy", "answer": ["Rome"]}}: inject's donor; without it
              another record's subject that has as many tokens
+  group      inject's donors come from records of the same group
   choices    with scoring = "choices": the answer and the wrong ones
   foil       a wrong answer, for the logit difference
   parts      {{"name": "text"}}: parts of the prompt for --tokens part:name

@@ -211,7 +211,7 @@ impl Making<'_> {
     }
 
     /// What takes the subject's place: what the record names, or else the next record's subject
-    /// that is another one, has as many tokens and another answer.
+    /// of the same group that is another one, has as many tokens and another answer.
     fn swap(
         &self,
         record: &Record,
@@ -224,7 +224,9 @@ impl Making<'_> {
         }
         let own = self.questions.iter().position(|r| r.id == record.id);
         let next = self.questions.iter().cycle().skip(own.map_or(0, |n| n + 1));
-        let donors = next.take(self.questions.len().saturating_sub(1).min(DONORS_TRIED));
+        let others = next.take(self.questions.len().saturating_sub(1));
+        let alike = others.filter(|other| other.group == record.group);
+        let donors = alike.take(DONORS_TRIED);
         for donor in donors {
             let Some(other) = &donor.subject else {
                 continue;

@@ -22,6 +22,8 @@ pub(super) struct Record {
     pub subject: Option<String>,
     /// What takes the subject's place under `inject`, and the answers then.
     pub swap: Option<(String, Vec<String>)>,
+    /// Donors are of the same group.
+    pub group: Option<String>,
     /// Parts of the prompt by name.
     pub parts: Vec<(String, String)>,
 }
@@ -65,6 +67,7 @@ impl Keys<'_> {
             foil: self.text("foil")?,
             subject: self.text("subject")?,
             swap: self.swap()?,
+            group: self.text("group")?,
             parts: self.parts()?,
         })
     }

@@ -102,6 +102,20 @@ fn a_subject_is_not_swapped_for_itself() {
 }
 
 #[test]
+fn donors_are_of_the_same_group() {
+    let set = set(
+        r#"{"prompt": "the capital of Japan is", "answer": "Tokyo", "subject": "Japan", "group": "en"}
+{"prompt": "the capital of Japon is", "answer": "Tokio", "subject": "Japon", "group": "fr"}
+{"prompt": "the capital of Italy is", "answer": "Rome", "subject": "Italy", "group": "en"}"#,
+        "",
+    );
+    let donor = |n: usize| set.items[n].swap.as_ref().map(|swap| &*swap.donor.text);
+    assert_eq!(donor(0), Some("the capital of Italy is"));
+    assert_eq!(donor(1), None);
+    assert_eq!(donor(2), Some("the capital of Japan is"));
+}
+
+#[test]
 fn choices_are_the_others_in_tokens() {
     let line =
         r#"{"prompt": "two plus two is", "answer": "four", "choices": ["three", "four", "five"]}"#;
