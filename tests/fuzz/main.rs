@@ -36,7 +36,7 @@ use rand_chacha::ChaCha8Rng;
 const MANY: u64 = 600;
 const FEW: u64 = 120;
 /// Where each input that is taken measures the machine's speed for seconds.
-const A_FEW: u64 = 24;
+const A_FEW: u64 = 12;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
