@@ -67,7 +67,7 @@ pub struct Kept {
 
 impl Kept {
     /// Runs a text clean, and its first tokens in a batch of their own: so few rows meet other
-    /// kernels, which is what rounding does.
+    /// kernels, which is what rounding does. (Kernels that take four rows at once leave three.)
     ///
     /// # Errors
     /// [`EngineError`].
@@ -75,7 +75,11 @@ impl Kept {
         let n_layer = engine.inspect().model().n_layer();
         let tokens = &prompt.tokens;
         let states = entering(engine, tokens, n_layer)?;
-        let few = FEW_ROWS.min(tokens.len().saturating_sub(1)).max(1);
+        let few = match tokens.len() {
+            n if n > FEW_ROWS => FEW_ROWS,
+            n if n > 3 => 3,
+            n => n.saturating_sub(1).max(1),
+        };
         let again = entering(engine, &tokens[..few], n_layer)?;
         let rounding = (0..=n_layer).map(|layer| {
             let drifts = (0..few as u32).filter_map(|at| {

@@ -87,9 +87,18 @@ pub fn draw(
     let zeros = requests.len();
     requests.extend(question.controls(anatomy));
     let before = requests.len();
-    for &cell in &cells {
-        let plan = |seed: &u64| question.plan(question.kind, cell, *seed);
-        requests.extend(seeds.iter().map(|seed| question.request(plan(seed))));
+    // Rounding depends on what a run shares its batch with, so controls travel among the cells, too.
+    let mut runs = Vec::new();
+    let every = cells.len().div_ceil(AMONG).max(2);
+    for (n, &cell) in cells.iter().enumerate() {
+        for (at, &seed) in seeds.iter().enumerate() {
+            requests.push(question.request(question.plan(question.kind, cell, seed)));
+            runs.push(Run::Cell(n, at));
+        }
+        if n % every == every / 2 {
+            requests.push(question.control(cell));
+            runs.push(Run::Control);
+        }
     }
     let mut drawing = Drawing {
         map: Map {
@@ -108,6 +117,7 @@ pub fn draw(
         next: None,
         first: (0..before).map(|_| None).collect(),
         of_seeds: cells.iter().map(|_| vec![None; seeds.len()]).collect(),
+        runs,
         early: Vec::new(),
         done: 0,
     };
@@ -124,6 +134,18 @@ pub fn draw(
     Ok(drawing.map)
 }
 
+/// Controls among the cells of a map, at most.
+const AMONG: usize = 24;
+
+/// A run among the cells.
+#[derive(Clone, Copy)]
+enum Run {
+    /// A cell, by its number, and a seed, by its own.
+    Cell(usize, usize),
+    /// A state rewritten by itself, of the first seed.
+    Control,
+}
+
 /// A map being drawn.
 struct Drawing<'d> {
     map: Map,
@@ -136,7 +158,9 @@ struct Drawing<'d> {
     /// How many of these are no controls.
     zeros: usize,
     of_seeds: Vec<Vec<Option<f64>>>,
-    /// Outcomes of cells that came before all of those.
+    /// What the others are, in their order.
+    runs: Vec<Run>,
+    /// Outcomes of these that came before all of those.
     early: Vec<(usize, Outcome)>,
     done: usize,
 }
@@ -179,7 +203,16 @@ impl Drawing<'_> {
             return ControlFlow::Continue(());
         };
         for (n, outcome) in std::mem::take(&mut self.early) {
-            let (cell, seed) = (n / seeds, n % seeds);
+            let (cell, seed) = match self.runs[n] {
+                Run::Cell(cell, seed) => (cell, seed),
+                Run::Control => {
+                    let of = |zero: usize| self.first[zero].expect("all of these are there");
+                    let zero = of(usize::from(self.map.corrupted.is_some()));
+                    let moved = (self.measure.of(clean, &outcome) - zero).abs();
+                    self.map.floor = self.map.floor.max(moved);
+                    continue;
+                }
+            };
             let (row, layer) = cells[cell];
             if let (0, Some(next), Some(says)) = (seed, &self.next, &mut self.map.says) {
                 says.cells[row][layer] = next.beside(&outcome.logits);

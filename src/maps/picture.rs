@@ -136,7 +136,9 @@ impl Picture<'_> {
             .over
             .and_then(|over| over.averaged.intervals[row][column]);
         let holds_zero = interval.is_some_and(|(low, high)| low <= 0.0 && 0.0 <= high);
-        value.is_none_or(|value| value.abs() <= map.floor) || holds_zero
+        // Without a floor nothing is told of rounding.
+        let rounding = map.floor > 0.0 || self.change;
+        value.is_none_or(|value| rounding && value.abs() <= map.floor) || holds_zero
     }
 
     /// A row a cell: what its row is, its layer, its value (null where the manipulation has no

@@ -113,12 +113,18 @@ impl Question<'_> {
         let (n, last) = (layers.len(), self.rows().len().saturating_sub(1));
         let row = |column: usize| column * last / n.saturating_sub(1).max(1);
         let cells = layers.into_iter().enumerate();
-        let plans = cells.map(|(column, layer)| {
-            let cell = (row(column), layer);
-            self.plan(Kind::control(), cell, self.seeds[0])
-        });
+        let plans = cells.map(|(column, layer)| self.by_itself((row(column), layer)));
         let admitted = plans.filter(|plan| is_admitted(plan, anatomy));
         admitted.map(|plan| self.request(plan)).collect()
+    }
+
+    /// A cell's state rewritten by itself.
+    pub(super) fn control(&self, cell: Cell) -> Request {
+        self.request(self.by_itself(cell))
+    }
+
+    fn by_itself(&self, cell: Cell) -> Vec<Intervention> {
+        self.plan(Kind::control(), cell, self.seeds[0])
     }
 
     /// The cells in the order in which they run: those of the first picture, then all of its

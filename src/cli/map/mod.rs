@@ -149,9 +149,11 @@ fn check(args: &MapArgs) -> Result<(), Usage> {
             .map_err(|why| Usage(format!("{why} (--site)")))?;
     }
     let lacks = match kind.manipulation().needs() {
-        Needs::Donor if args.corrupt.is_none() && args.from.is_none() => {
-            Some("--from, the donor prompt")
+        // Items have no donors, which is said where they run.
+        Needs::Donor if args.corrupt.is_some() || args.from.is_some() || args.task.is_some() => {
+            None
         }
+        Needs::Donor => Some("--from, the donor prompt"),
         _ => args.outside.files().lack(kind),
     };
     if let Some(option) = lacks {

@@ -129,6 +129,9 @@ impl Told<'_> {
             values().fold(f64::INFINITY, f64::min),
             values().fold(f64::NEG_INFINITY, f64::max),
         );
+        if !self.picture.change {
+            return self.legend_of_sizes((low, high), paint);
+        }
         let none = match self.picture.over {
             None => "no more than rounding",
             Some(_) => "no more than rounding, or 0 is in its 95% interval",
@@ -145,6 +148,31 @@ impl Told<'_> {
             "\nfrom {low:+.3} to {high:+.3}; rounding alone: {:.1e}\n{shades}\n",
             map.floor
         )
+    }
+}
+
+impl Told<'_> {
+    /// What the cells are where they are no changes.
+    fn legend_of_sizes(&self, (low, high): (f64, f64), paint: Paint) -> String {
+        let floor = self.picture.map.floor;
+        let rounding = match floor > 0.0 {
+            true => format!("; rounding alone: {floor:.1e}"),
+            false => String::new(),
+        };
+        let shades = match (paint, low < 0.0) {
+            (Paint::Plain, false) => format!(
+                "{}, each a quarter of the largest",
+                ABOVE.iter().collect::<String>()
+            ),
+            (Paint::Plain, true) => format!(
+                "{} below zero, {} above, each a quarter of the largest",
+                BELOW.iter().collect::<String>(),
+                ABOVE.iter().collect::<String>()
+            ),
+            (_, false) => "the darker the larger".into(),
+            (_, true) => "red below zero, blue above".into(),
+        };
+        format!("\nfrom {low:.3} to {high:.3}{rounding}\n{shades}\n")
     }
 }
 

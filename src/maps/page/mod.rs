@@ -79,9 +79,14 @@ pub(super) fn of_map(picture: &Picture<'_>) -> String {
         (picture.label(row), cells.collect())
     };
     let what = match picture.change {
-        true => format!("Change of the {}. {}", picture.measure, runs(picture)),
+        true => format!("Change of the {}: {}", picture.measure, runs(picture)),
         false => format!("A cell is the {}.", picture.measure),
     };
+    let values = map.values.iter().flatten().flatten();
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(*value), high.max(*value))
+    });
+    let what = format!("{what} Cells go from {low:.3} to {high:.3}.");
     Page {
         title: picture.title.clone(),
         lead: what,
@@ -89,9 +94,10 @@ pub(super) fn of_map(picture: &Picture<'_>) -> String {
             Some(_) => {
                 "Red is below zero, blue above. A dot: no more than rounding, or zero is in its 95% interval. Empty: no place."
             }
-            None => {
+            None if picture.change => {
                 "Red is below zero, blue above. A dot: no more than rounding. Empty: no place."
             }
+            None => "The stronger the colour the larger; a dot: no more than rounding.",
         },
         across: picture.across,
         columns: map.layers.iter().map(ToString::to_string).collect(),
@@ -186,7 +192,7 @@ pub(super) fn of_lens(picture: &LensPicture<'_>) -> String {
             "A cell is the probability of {} as the next token.",
             quoted(answer)
         ),
-        None => "A cell is the likeliest next token, the darker the likelier.".into(),
+        None => "A cell is the likeliest next token, the stronger its colour the likelier.".into(),
     };
     Page {
         title: picture.title.clone(),
@@ -246,7 +252,7 @@ impl Page {
                             }
                         }
                     }
-                    figcaption { (self.legend) " Click a cell to see what changed; arrow keys move." }
+                    figcaption { (self.legend) " Click a cell for all that it tells; arrow keys move." }
                 }
                 section #told aria-live="polite" { p.muted { "No cell is chosen." } }
                 noscript { p.notice { "What a cell tells needs JavaScript; colours do not." } }
