@@ -15,7 +15,7 @@ use crate::models::{
     source,
 };
 use crate::runtime::{
-    Context, ContextOptions, Device, Level, Model, ModelOptions, chosen, devices,
+    CacheType, Context, ContextOptions, Device, Level, Model, ModelOptions, chosen, devices,
 };
 
 /// A loaded model and where it came from.
@@ -30,6 +30,21 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The same weights under other cache types.
+    pub fn with_cache(&self, cache_k: CacheType, cache_v: CacheType) -> Self {
+        Self {
+            path: self.path.clone(),
+            files: self.files.clone(),
+            model: self.model.clone(),
+            options: ContextOptions {
+                cache_k,
+                cache_v,
+                ..self.options.clone()
+            },
+            load: self.load.clone(),
+        }
+    }
+
     pub fn engine(&self) -> anyhow::Result<Straightforward> {
         Ok(Straightforward::new(self.model.clone(), &self.options)?)
     }
@@ -173,6 +188,33 @@ pub fn named_models(args: &ModelArgs) -> anyhow::Result<Vec<Named>> {
     named.collect()
 }
 
+/// The arguments of each model that is asked for, as commas separate them.
+pub fn each_model(args: &ModelArgs) -> Vec<ModelArgs> {
+    let all = |names: &Option<String>| -> Vec<Option<String>> {
+        let names = names.as_deref().unwrap_or_default();
+        match Path::new(names).is_file() {
+            true => vec![Some(names.into())],
+            false => names
+                .split(',')
+                .map(|name| Some(name.trim().into()))
+                .collect(),
+        }
+    };
+    let of = |model, hf_repo| ModelArgs {
+        model,
+        hf_repo,
+        ..args.clone()
+    };
+    match &args.hf_repo {
+        Some(_) => (all(&args.hf_repo).into_iter())
+            .map(|repo| of(None, repo))
+            .collect(),
+        None => (all(&args.model).into_iter())
+            .map(|model| of(model, None))
+            .collect(),
+    }
+}
+
 /// Finds and loads the model.
 pub fn load(args: &ModelArgs) -> anyhow::Result<Loaded> {
     match &model_files(args)?[..] {
@@ -187,7 +229,9 @@ pub fn load(args: &ModelArgs) -> anyhow::Result<Loaded> {
             notices.iter().flatten().for_each(|notice| say(notice));
             Ok(loaded)
         }
-        _ => Err(Usage("one model at a time here; sweep takes several (-m)".into()).into()),
+        _ => {
+            Err(Usage("one model at a time here; sweep and serve take several (-m)".into()).into())
+        }
     }
 }
 

@@ -114,10 +114,7 @@ async fn ask(queue: &Arc<Queue>, request: Request<Incoming>, read: Read) -> Answ
     let (out, mut parts) = unbounded_channel();
     let Ok(ticket) = queue.put(ask, out) else {
         let busy = "others are being answered; ask again";
-        let mut answer = refuse(StatusCode::TOO_MANY_REQUESTS, "busy", busy);
-        let headers = answer.headers_mut();
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        return answer;
+        return later(refuse(StatusCode::TOO_MANY_REQUESTS, "busy", busy));
     };
     let mut deadline = Box::pin(sleep(TIME));
     let first = tokio::select! {
@@ -126,22 +123,35 @@ async fn ask(queue: &Arc<Queue>, request: Request<Incoming>, read: Read) -> Answ
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "time", &too_long());
         }
     };
+    let loading = matches!(&first, Some(Part::Refused(Refusal::Loading(_))));
     let status = match &first {
         None => {
             let why = "the thread that computes has ended";
             return refuse(StatusCode::INTERNAL_SERVER_ERROR, "failed", why);
         }
         Some(Part::Refused(Refusal::Usage(_))) => StatusCode::BAD_REQUEST,
+        Some(Part::Refused(Refusal::Loading(_))) => StatusCode::SERVICE_UNAVAILABLE,
         Some(Part::Refused(_)) => StatusCode::INTERNAL_SERVER_ERROR,
         Some(Part::Superseded) => StatusCode::CONFLICT,
         Some(Part::Line(_) | Part::Done) => StatusCode::OK,
     };
     let first = first.expect("none is answered above");
     let lines = Lines::new(first, parts, deadline, ticket);
-    respond(status, "application/x-ndjson", BodyExt::boxed(lines))
+    let answer = respond(status, "application/x-ndjson", BodyExt::boxed(lines));
+    match loading {
+        true => later(answer),
+        false => answer,
+    }
 }
 
 const JSON: &str = "application/json";
+
+/// An answer that says when to ask again.
+fn later(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
 
 fn refuse(status: StatusCode, code: &str, why: &str) -> Answer {
     text(status, JSON, error(code, why) + "\n")

@@ -23,6 +23,16 @@ pub enum Ask {
     Map(MapAsk),
 }
 
+/// One of the models that are served.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "model is a number or a name")]
+pub enum Which {
+    /// Its place in the list of `/v1/model`, from 0.
+    Number(usize),
+    /// Its name there.
+    Name(String),
+}
+
 /// A number for each state of a prompt: `midlayer map`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +49,8 @@ pub struct MapAsk {
     pub manipulate: Option<String>,
     /// The answer that is followed.
     pub answer: Option<String>,
+    /// Which model is asked, as `/v1/model` lists them; the first unless said.
+    pub model: Option<Which>,
     /// Who asks: a newer request under the same name ends an older one.
     pub page: Option<String>,
 }
@@ -54,6 +66,8 @@ pub struct TokensAsk {
     pub chat: bool,
     /// Which tokens are selected, as `--tokens` says it.
     pub tokens: Option<String>,
+    /// Which model is asked, as `/v1/model` lists them; the first unless said.
+    pub model: Option<Which>,
     /// Who asks: a newer request under the same name ends an older one.
     pub page: Option<String>,
 }
@@ -92,6 +106,8 @@ pub struct TryAsk {
     pub inject_from_at: Option<String>,
     /// Continue both texts by so many tokens.
     pub generate: Option<u32>,
+    /// Which model is asked, as `/v1/model` lists them; the first unless said.
+    pub model: Option<Which>,
     /// Who asks: a newer request under the same name ends an older one.
     pub page: Option<String>,
 }
@@ -103,6 +119,15 @@ impl Ask {
             Self::Tokens(ask) => ask.page.as_deref(),
             Self::Map(ask) => ask.page.as_deref(),
             Self::Try(ask) | Self::Generate(ask) => ask.page.as_deref(),
+        }
+    }
+
+    /// Which model is asked.
+    pub fn model(&self) -> Option<&Which> {
+        match self {
+            Self::Tokens(ask) => ask.model.as_ref(),
+            Self::Map(ask) => ask.model.as_ref(),
+            Self::Try(ask) | Self::Generate(ask) => ask.model.as_ref(),
         }
     }
 

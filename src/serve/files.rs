@@ -34,5 +34,6 @@ pub fn file(path: &str) -> Option<File> {
         "/results.js" SCRIPT => "js/results.js",
         "/state.js" SCRIPT => "js/state.js",
         "/tokens.js" SCRIPT => "js/tokens.js",
+        "/view.js" SCRIPT => "js/view.js",
     }
 }

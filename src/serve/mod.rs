@@ -13,7 +13,8 @@ mod openapi;
 mod queue;
 mod server;
 
-pub use ask::{Ask, MapAsk, TokensAsk, TryAsk};
+pub use ask::{Ask, MapAsk, TokensAsk, TryAsk, Which};
+pub use queue::Bell;
 pub use server::{Address, Server};
 
 use std::ops::ControlFlow;
@@ -24,10 +25,13 @@ use serde_json::Value;
 /// The version of the API, the 1 of `/v1/`.
 pub const VERSION: u32 = 1;
 
-/// What is served: a model with its engine.
+/// What is served: models with their engines.
 pub trait Subject {
     /// What a page must know of it before anything is asked.
     fn about(&self) -> Value;
+
+    /// Takes in what has come since, after its [`Bell`] was rung.
+    fn take_in(&mut self) {}
 
     /// Answers a request with lines, each handed over as soon as it is there.
     ///
@@ -47,6 +51,8 @@ pub enum Refusal {
     Usage(String),
     /// It could not be computed.
     Failed(String),
+    /// The model that is asked is still loading.
+    Loading(String),
     /// Nobody wants it any more.
     Stopped,
 }

@@ -37,8 +37,8 @@ const ASKED: [(&str, &str, &str, &str); 4] = [
 pub fn description() -> Value {
     let mut paths = json!({
         "/v1/model": { "get": {
-            "summary": "The model, and what can be done to its states",
-            "responses": { "200": { "description": "state is loading, or ready with all else" } },
+            "summary": "The models, and what can be done to their states",
+            "responses": { "200": { "description": "state is loading, or ready with all else: model, layers and vocabulary of the first model; manipulations; models, a list with number, name, state (loading, ready, failed), layers, vocabulary, quantization, cache_type_k, cache_type_v" } },
         }},
     });
     for (path, schema, summary, lines) in ASKED {
@@ -54,6 +54,7 @@ pub fn description() -> Value {
                 "200": { "description": lines, "content": { "application/x-ndjson": {} } },
                 "400": { "description": "An error: what is asked for is wrong" },
                 "409": { "description": "An error: the same page asked for something else" },
+                "503": { "description": "An error: the model that is named is still loading; Retry-After says when to ask again" },
                 "429": { "description": "An error: busy; Retry-After says when to ask again" },
             },
         }});

@@ -54,6 +54,8 @@ struct State {
     waiting: VecDeque<Job>,
     running: Option<Running>,
     about: Option<Value>,
+    /// Something has come for the subject.
+    rung: bool,
 }
 
 /// The queue. One thread takes from it ([`Queue::work`]), many put into it.
@@ -77,6 +79,18 @@ impl Drop for Ticket {
         state.waiting.retain(|job| job.id != self.id);
         self.queue
             .end(&mut state, Ended::Gone, |running| running.id == self.id);
+    }
+}
+
+/// Tells the thread that computes that something has come for its subject.
+#[derive(Clone)]
+pub struct Bell(pub(super) Arc<Queue>);
+
+impl Bell {
+    /// Rings it. The subject takes in what has come before it answers anything else.
+    pub fn ring(&self) {
+        self.0.lock().rung = true;
+        self.0.arrived.notify_one();
     }
 }
 
@@ -133,9 +147,13 @@ impl Queue {
         }
     }
 
-    fn take(&self) -> Job {
+    /// The next request; none where the subject has something to take in first.
+    fn take(&self) -> Option<Job> {
         let mut state = self.lock();
         loop {
+            if std::mem::take(&mut state.rung) {
+                return None;
+            }
             if let Some(job) = state.waiting.pop_front() {
                 self.stop.withdraw();
                 state.running = Some(Running {
@@ -143,7 +161,7 @@ impl Queue {
                     page: job.ask.page().map(str::to_string),
                     ended: None,
                 });
-                return job;
+                return Some(job);
             }
             let woken = self.arrived.wait(state);
             state = woken.expect("nobody panics with the queue");
@@ -154,7 +172,11 @@ impl Queue {
     pub fn work(&self, mut subject: impl Subject) -> ! {
         self.lock().about = Some(subject.about());
         loop {
-            let job = self.take();
+            let Some(job) = self.take() else {
+                subject.take_in();
+                self.lock().about = Some(subject.about());
+                continue;
+            };
             let mut hand_over = |line| match job.out.send(Part::Line(line)) {
                 Ok(()) if !self.stop.is_asked() => ControlFlow::Continue(()),
                 _ => ControlFlow::Break(()),
@@ -195,6 +217,7 @@ impl Refusal {
         match self {
             Refusal::Usage(_) => "usage",
             Refusal::Failed(_) => "failed",
+            Refusal::Loading(_) => "loading",
             Refusal::Stopped => "stopped",
         }
     }
@@ -202,7 +225,7 @@ impl Refusal {
     /// A sentence for people.
     pub fn message(&self) -> &str {
         match self {
-            Refusal::Usage(text) | Refusal::Failed(text) => text,
+            Refusal::Usage(text) | Refusal::Failed(text) | Refusal::Loading(text) => text,
             Refusal::Stopped => "stopped",
         }
     }

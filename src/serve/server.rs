@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::lines::TIME;
-use super::queue::Queue;
+use super::queue::{Bell, Queue};
 use super::{Subject, api};
 use crate::runtime::Stop;
 
@@ -73,19 +73,20 @@ impl Server {
     }
 
     /// Answers requests until the process ends, with a subject that `make` makes in a thread of
-    /// its own. It is given the wish that ends a computation, for the engine's context.
+    /// its own. It is given the wish that ends a computation, for the engines' contexts, and the
+    /// bell that lets the subject take in what comes later.
     ///
     /// # Errors
     /// Why there is no subject, or no runtime for connections.
     pub fn run<S: Subject>(
         self,
-        make: impl FnOnce(Stop) -> anyhow::Result<S> + Send + 'static,
+        make: impl FnOnce(Stop, Bell) -> anyhow::Result<S> + Send + 'static,
     ) -> anyhow::Result<()> {
         let (ended, end) = oneshot::channel();
         let queue = self.queue.clone();
         std::thread::Builder::new()
             .name("engine".into())
-            .spawn(move || match make(queue.stop()) {
+            .spawn(move || match make(queue.stop(), Bell(queue.clone())) {
                 Ok(subject) => queue.work(subject),
                 Err(error) => drop(ended.send(error)),
             })?;

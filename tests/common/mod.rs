@@ -11,6 +11,7 @@ pub mod python;
 pub mod require;
 pub mod rewrite;
 pub mod rows;
+pub mod served;
 pub mod tiny;
 
 use std::ops::ControlFlow;

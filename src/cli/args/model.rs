@@ -13,7 +13,7 @@ use crate::runtime::{CacheType, FlashAttention};
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// GGUF file, or alias of a pulled model; `:level` (as in smollm2-135m:q8_0) requantizes it;
-    /// sweep takes several, separated by commas
+    /// sweep and serve take several, separated by commas
     #[arg(
         short,
         long,

@@ -5,11 +5,15 @@ use std::net::IpAddr;
 use clap::Args;
 
 use super::{ModelArgs, OutsideArgs};
+use crate::runtime::CacheType;
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct ServeArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Types of the K/V cache to compare, both alike: f16,q8_0,q4_0 [default: that of -ctk and -ctv]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', conflicts_with_all = ["cache_type_k", "cache_type_v"])]
+    pub cache_type: Vec<CacheType>,
     #[command(flatten)]
     pub outside: OutsideArgs,
     /// Address to listen on. Any but 127.0.0.1 and ::1 lets others connect, and then demands the

@@ -1,7 +1,8 @@
-//! `midlayer serve`: the arguments, the address, and the model behind it.
+//! `midlayer serve`: the arguments, the address, and the models behind it.
 
 mod command;
 mod map;
+mod models;
 mod subject;
 
 use std::fmt::Write;
@@ -15,7 +16,7 @@ use rand::rngs::SysRng;
 use super::args::ServeArgs;
 use super::output::{print, say};
 use crate::serve::Server;
-use subject::Probe;
+use models::Models;
 
 /// The port unless another is named.
 const PORT: u16 = 7630;
@@ -32,7 +33,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     if !args.no_open {
         open(&address.url());
     }
-    server.run(move |stop| Probe::load(args, stop))
+    server.run(move |stop, bell| Models::load(args, stop, bell))
 }
 
 fn bind(args: &ServeArgs) -> anyhow::Result<Server> {

@@ -1,4 +1,4 @@
-//! The model behind the page: requests become what `midlayer try` runs.
+//! A model behind the page: requests become what `midlayer try` runs.
 
 use std::ops::ControlFlow;
 use std::str::FromStr;
@@ -12,15 +12,14 @@ use crate::cli::Usage;
 use crate::cli::args::{
     Format, GenerationArgs, PlaceArgs, PromptArgs, ServeArgs, TryArgs, WordingArgs, YesNo,
 };
-use crate::cli::output::say;
-use crate::cli::setup::{Loaded, load};
+use crate::cli::setup::Loaded;
 use crate::cli::text::Source;
 use crate::cli::tokens::read;
 use crate::cli::{exit_code, try_prompt};
 use crate::engine::{Engine, EngineError, NoiseFloor, Outcome, Planned, TextPart, TokenSelector};
 use crate::intervention::{Extent, Kind, LayerList, Needs, Sites, Values};
-use crate::runtime::{ChatDate, Stop, Token};
-use crate::serve::{Ask, Line, Refusal, Subject, TokensAsk, TryAsk};
+use crate::runtime::{ChatDate, Token};
+use crate::serve::{Ask, Line, Refusal, TokensAsk, TryAsk};
 use crate::shown::plain;
 use crate::trial::{Stack, listed};
 use try_prompt::{Asked, Stream};
@@ -42,16 +41,41 @@ pub struct Probe {
 pub type HandOver<'h> = &'h mut dyn FnMut(Line) -> ControlFlow<()>;
 
 impl Probe {
-    /// Loads the model. `stop` ends its computations.
-    pub fn load(args: ServeArgs, stop: Stop) -> anyhow::Result<Self> {
-        let mut loaded = load(&args.model)?;
-        loaded.options.stop = stop;
+    /// A loaded model under these arguments, which name no other.
+    pub fn new(args: ServeArgs, loaded: Loaded) -> anyhow::Result<Self> {
         let engine = try_prompt::engine(&loaded)?;
-        say("the model is loaded; Ctrl-C ends");
         Ok(Self {
             args,
             loaded,
             engine,
+        })
+    }
+
+    /// What a page must know of it.
+    pub fn about(&self) -> Value {
+        let facts = self.loaded.model.facts();
+        json!({
+            "state": "ready",
+            "layers": facts.n_layer,
+            "vocabulary": facts.n_vocab,
+            "quantization": facts.quantization,
+        })
+    }
+
+    /// Answers a request that is for this model.
+    pub fn answer(&mut self, ask: &Ask, hand_over: HandOver) -> Result<(), Refusal> {
+        let answered = match ask {
+            Ask::Tokens(ask) => self.tokens(ask, hand_over),
+            Ask::Try(ask) => self.run(ask, hand_over),
+            Ask::Generate(ask) => self.generate(ask, hand_over),
+            Ask::Map(ask) => {
+                map::answer(&self.args, &self.loaded, &mut self.engine, ask, hand_over)
+            }
+        };
+        answered.map_err(|error| match error.downcast_ref() {
+            Some(EngineError::Stopped) => Refusal::Stopped,
+            _ if exit_code(&error) == 2 => Refusal::Usage(error.to_string()),
+            _ => Refusal::Failed(error.to_string()),
         })
     }
 
@@ -245,60 +269,34 @@ struct Listed {
     parameters: Vec<Value>,
 }
 
-impl Subject for Probe {
-    fn about(&self) -> Value {
-        let facts = self.loaded.model.facts();
-        let files = self.args.outside.files();
-        let kinds = Kind::ALL
-            .into_iter()
-            .filter(|kind| files.lack(*kind).is_none());
-        let kinds = kinds.map(|kind| {
-            let of = kind.manipulation();
-            let parameters = of.parameters().iter().map(|parameter| {
-                let words = match parameter.values {
-                    Values::Number { .. } => None,
-                    Values::Words(words) => Some(words),
-                };
-                json!({
-                    "name": parameter.name,
-                    "sentence": parameter.sentence,
-                    "value": kind.parameter(parameter.name),
-                    "words": words,
-                })
-            });
-            Listed {
-                name: kind.name(),
-                sentence: of.sentence(),
-                first_layer: of.first_layer(),
-                has_seed: kind.has_seed(),
-                needs_donor: of.needs() == Needs::Donor,
-                parameters: parameters.collect(),
-            }
+/// The manipulations that can be done with the files that there are.
+pub fn kinds(args: &ServeArgs) -> Value {
+    let files = args.outside.files();
+    let kinds = Kind::ALL
+        .into_iter()
+        .filter(|kind| files.lack(*kind).is_none());
+    let kinds = kinds.map(|kind| {
+        let of = kind.manipulation();
+        let parameters = of.parameters().iter().map(|parameter| {
+            let words = match parameter.values {
+                Values::Number { .. } => None,
+                Values::Words(words) => Some(words),
+            };
+            json!({
+                "name": parameter.name,
+                "sentence": parameter.sentence,
+                "value": kind.parameter(parameter.name),
+                "words": words,
+            })
         });
-        let model = &self.args.model;
-        json!({
-            "state": "ready",
-            "version": crate::serve::VERSION,
-            "model": model.model.as_ref().or(model.hf_repo.as_ref()),
-            "layers": facts.n_layer,
-            "vocabulary": facts.n_vocab,
-            "manipulations": kinds.collect::<Vec<_>>(),
-        })
-    }
-
-    fn answer(&mut self, ask: &Ask, hand_over: HandOver) -> Result<(), Refusal> {
-        let answered = match ask {
-            Ask::Tokens(ask) => self.tokens(ask, hand_over),
-            Ask::Try(ask) => self.run(ask, hand_over),
-            Ask::Generate(ask) => self.generate(ask, hand_over),
-            Ask::Map(ask) => {
-                map::answer(&self.args, &self.loaded, &mut self.engine, ask, hand_over)
-            }
-        };
-        answered.map_err(|error| match error.downcast_ref() {
-            Some(EngineError::Stopped) => Refusal::Stopped,
-            _ if exit_code(&error) == 2 => Refusal::Usage(error.to_string()),
-            _ => Refusal::Failed(error.to_string()),
-        })
-    }
+        Listed {
+            name: kind.name(),
+            sentence: of.sentence(),
+            first_layer: of.first_layer(),
+            has_seed: kind.has_seed(),
+            needs_donor: of.needs() == Needs::Donor,
+            parameters: parameters.collect(),
+        }
+    });
+    json!(kinds.collect::<Vec<_>>())
 }

@@ -21,7 +21,15 @@ export interface Manipulation {
   needs_donor: boolean;
   parameters: Parameter[];
 }
-export interface Model { state: string; model: string; layers: number; manipulations: Manipulation[] }
+/** One of the models that are served. */
+export interface Served {
+  number: number;
+  name: string;
+  state: "loading" | "ready" | "failed";
+  error?: string;
+  layers?: number;
+}
+export interface Model { state: string; model: string; layers: number; manipulations: Manipulation[]; models: Served[] }
 export type Line =
   | { type: "meta"; tokens: Token[]; layers: (number | null)[]; command: string; runs: number }
   | ({ type: "cell" } & Cell)

@@ -2,7 +2,7 @@
 
 import type { Cell, Likely } from "./api.js";
 import { el, percent, quoted, visible } from "./dom.js";
-import { isNoise, results } from "./results.js";
+import { isNoise, type Results } from "./results.js";
 
 const SHOWN = 10;
 
@@ -49,10 +49,10 @@ function answers(clean: Cell, cell: Cell | null): HTMLElement {
 }
 
 /** What is shown of a layer's run. */
-export function compare(cell: Cell | null, name: string): { body: Node[]; sentence: string } {
+export function compare(results: Results, cell: Cell | null, name: string): { body: Node[]; sentence: string } {
   const clean = results.clean;
   if (!clean) return { body: [], sentence: "" };
-  const noise = isNoise(cell);
+  const noise = isNoise(results, cell);
   const before = visible(clean.top[0].text);
   let sentence = `Clean, the next token is ${before} (${percent(clean.top[0].probability)}%).`;
   if (cell) {
@@ -73,7 +73,7 @@ export function compare(cell: Cell | null, name: string): { body: Node[]; senten
 }
 
 /** All cells as CSV: a line for each layer and answer. */
-export function csv(): string {
+export function csv(results: Results): string {
   const text = (value: string) => `"${value.replace(/"/g, '""')}"`;
   const lines = ["layer,kl,next_token,answer,probability,rank,within_noise"];
   const all: [string, Cell][] = results.clean ? [["clean", results.clean]] : [];
@@ -81,7 +81,7 @@ export function csv(): string {
   for (const [layer, cell] of [...results.cells].sort((a, b) => a[0] - b[0])) all.push([String(layer), cell]);
   for (const [layer, cell] of all) {
     for (const answer of cell.answers) {
-      lines.push([layer, cell.kl, text(cell.argmax.text), text(answer.text), answer.probability, answer.rank, isNoise(cell)].join(","));
+      lines.push([layer, cell.kl, text(cell.argmax.text), text(answer.text), answer.probability, answer.rank, isNoise(results, cell)].join(","));
     }
   }
   return lines.join("\n") + "\n";

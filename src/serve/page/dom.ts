@@ -48,6 +48,12 @@ export function button(text: string, act: () => void, attributes: Attributes = {
   return el("button", { type: "button", click: act, ...attributes }, text);
 }
 
+/** A choice among texts. */
+export function choice(label: string, values: string[], chosen: string, put: (value: string) => void): HTMLSelectElement {
+  return el("select", { "aria-label": label, change: (event) => put(event.target.value) },
+    ...values.map((value) => el("option", { selected: value === chosen }, value)));
+}
+
 /** Saves text as a file. */
 export function save(name: string, type: string, text: string): void {
   const url = URL.createObjectURL(new Blob([text], { type }));

@@ -2,6 +2,7 @@
 
 import { ask, page, type Line } from "./api.js";
 import { button, el, percent, quoted, visible } from "./dom.js";
+import type { Column } from "./results.js";
 import { change, state } from "./state.js";
 
 interface Row {
@@ -25,7 +26,7 @@ export class Maps {
   private running: AbortController | null = null;
   private shownFor = "";
 
-  constructor(private layers: () => number) {
+  constructor(private column: Column) {
     this.element = el("section", { "aria-label": "maps" },
       el("h2", {}, "Maps"),
       el("div", { class: "settings" },
@@ -34,9 +35,13 @@ export class Maps {
       this.says, this.grid, el("p", {}, this.command));
   }
 
-  /** A map of another prompt goes. */
+  private key(): string {
+    return this.column.name + "\u0001" + state.prompt;
+  }
+
+  /** A map of another prompt or model goes. */
   forget(): void {
-    if (!this.shownFor || this.shownFor === state.prompt) return;
+    if (!this.shownFor || this.shownFor === this.key()) return;
     this.shownFor = "";
     this.running?.abort();
     this.says.textContent = this.command.textContent = "";
@@ -46,7 +51,7 @@ export class Maps {
   private async draw(lens: boolean): Promise<void> {
     this.running?.abort();
     const controller = (this.running = new AbortController());
-    this.shownFor = state.prompt;
+    this.shownFor = this.key();
     this.grid.replaceChildren();
     this.says.textContent = "computing …";
     const answer = state.answers[0];
@@ -61,7 +66,7 @@ export class Maps {
       else if (line.type === "done") this.show(rows, lens, answer);
     };
     try {
-      await ask("/v1/map", { ...what, page: page + "-map" }, controller.signal, take);
+      await ask("/v1/map", { ...what, model: this.column.name, page: page + "-map" }, controller.signal, take);
     } catch (error) {
       if (!controller.signal.aborted) this.says.textContent = String((error as Error).message);
     }
@@ -76,7 +81,7 @@ export class Maps {
     const most = Math.max(1e-9, ...rows.map((row) => Math.abs(row.value ?? 0)));
     const positions = [...new Set(rows.map((row) => row.position))];
     const head = el("tr", {}, el("th", { scope: "col" }, "token"), ...layers.map((layer) =>
-      el("th", { scope: "col", class: "number" }, layer === this.layers() ? "out" : String(layer))));
+      el("th", { scope: "col", class: "number" }, layer === this.column.layers ? "out" : String(layer))));
     const lines = positions.map((position) => {
       const own = rows.filter((row) => row.position === position).sort((a, b) => a.layer - b.layer);
       return el("tr", {}, el("th", { scope: "row" }, quoted(own[0].text)), ...own.map((row) => lens ? this.said(row) : this.effect(row, most, floor)));
@@ -106,7 +111,7 @@ export class Maps {
     const says = `${visible(row.text)} at layer ${row.layer}: ${visible(row.top_text ?? "")} ${percent(p)}%`;
     const cell = el("button", {
       type: "button", title: says, "aria-label": says, class: row.stays ? "stays" : "",
-      click: () => change({ layer: Math.min(row.layer, this.layers() - 1) }),
+      click: () => change({ layer: Math.min(row.layer, this.column.layers - 1) }),
     }, el("bdi", {}, visible(row.top_text ?? "")));
     cell.style.setProperty("--p", String(p));
     return el("td", {}, cell);

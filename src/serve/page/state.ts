@@ -17,6 +17,8 @@ export interface State {
   donor: string;
   at: string;
   from: string;
+  /** Which models are shown, by their names, beside each other; none named: the first that is served. */
+  models: string[];
 }
 
 export const first: State = {
@@ -31,7 +33,11 @@ export const first: State = {
   donor: "The country Italy",
   at: " France",
   from: "",
+  models: [],
 };
+
+/** Models beside each other at most. */
+export const COLUMNS = 4;
 
 const TEXTS = ["prompt", "tokens", "extent", "site", "seed", "donor", "at", "from"] as const;
 const PLAIN: State = { ...first, prompt: "", ops: [], answers: [], donor: "", at: "" };
@@ -42,6 +48,7 @@ export function written(state: State): string {
   for (const op of state.ops) hash.append(op.on ? "do" : "off", op.kind);
   for (const answer of state.answers) hash.append("answer", answer);
   if (state.layer !== null) hash.set("layer", String(state.layer));
+  for (const model of state.models) hash.append("model", model);
   return "#" + hash.toString();
 }
 
@@ -54,12 +61,13 @@ export function read(address: string): State | null {
     if (key === "do" || key === "off") state.ops.push({ kind: value, on: key === "do" });
   });
   state.answers = hash.getAll("answer");
+  state.models = hash.getAll("model").slice(0, COLUMNS);
   const layer = Number(hash.get("layer") ?? NaN);
   state.layer = Number.isInteger(layer) && layer >= 0 ? layer : null;
   return state;
 }
 
-/** What the server is asked in a state: all but the layer that is looked at. */
+/** What the server is asked in a state: all but the layer that is looked at, and the model. */
 export function question(state: State): Record<string, unknown> | null {
   const stack = state.ops.filter((op) => op.on).map((op) => op.kind);
   if (!state.prompt || stack.length === 0) return null;

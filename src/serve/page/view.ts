@@ -1,0 +1,169 @@
+// What one model says: its slots and curve, clean beside manipulated, both continuations.
+
+import { ask, page } from "./api.js";
+import { compare, csv } from "./compare.js";
+import { button, choice, el, save, visible } from "./dom.js";
+import { Layers } from "./layers.js";
+import { columns, models, type Column } from "./results.js";
+import { change, COLUMNS, question, state } from "./state.js";
+
+/** Shows other models from here on; none named is the first alone. */
+function show(names: string[]): void {
+  const only = names.length === 1 && names[0] === models()[0]?.name;
+  change({ models: only ? [] : names });
+}
+
+function names(): string[] {
+  return columns.map((column) => column.name);
+}
+
+/** A button that puts another model beside those that are shown. */
+export const beside = button("+ another model beside it", () => {
+  const free = models().find((model) => !names().includes(model.name));
+  show([...names(), (free ?? models()[0]).name]);
+});
+
+export function showBeside(): void {
+  beside.hidden = models().length < 2 || columns.length >= Math.min(COLUMNS, models().length);
+}
+
+export class View {
+  /** Slots and curve. */
+  readonly top: HTMLElement;
+  /** What is said of the layer that is shown. */
+  readonly element: HTMLElement;
+  private layers: Layers;
+  private head = el("div", { class: "settings model" });
+  private says = el("span", { class: "quiet", role: "status" });
+  private tokens = el("p", { class: "chips others" });
+  private title = el("h2");
+  private problem = el("p", { class: "problem", role: "alert" });
+  private sentence = el("p", { class: "sentence", "aria-live": "polite" });
+  private body = el("div", { class: "body" });
+  private continued = el("div", { class: "columns", "aria-live": "polite" });
+  private more = button("continue both by 24 tokens", () => void this.goOn());
+  private continuing: AbortController | null = null;
+  private continuedFor = "";
+  private command = el("code", { class: "command", tabindex: 0, "aria-label": "the command that prints these numbers" });
+  private copied = el("span", { class: "quiet", role: "status" });
+  private copy = button("copy as command", () => void this.copyCommand());
+  private json = button("JSON", () => this.saveJson());
+  private table = button("CSV", () => save("midlayer.csv", "text/csv", csv(this.column.results)));
+  private chosenOf = "";
+
+  constructor(readonly column: Column, told: () => void) {
+    this.layers = new Layers(column, told);
+    this.top = el("div", { class: "one" }, this.head, this.tokens, this.layers.element);
+    this.element = el("section", { class: "one", "aria-label": "what the model says" },
+      this.title, this.problem, this.sentence, this.body,
+      el("div", { class: "settings" }, this.more), this.continued,
+      el("div", { class: "settings take" }, this.copy, this.copied, el("span", { class: "quiet" }, "save"), this.json, this.table),
+      el("p", {}, this.command));
+  }
+
+  private name(layer: number | null): string {
+    const on = state.ops.filter((op) => op.on).map((op) => op.kind).join(" + ");
+    const width = /^window:(\d+)$/.exec(state.extent);
+    if (layer === null || !on) return on;
+    return width && Number(width[1]) > 1 ? `${on} at layers ${layer} to ${layer + Number(width[1]) - 1}` : `${on} at layer ${layer}`;
+  }
+
+  /** Both texts, token by token; the first one that differs is marked. */
+  private async goOn(): Promise<void> {
+    const asked = question(state);
+    const layer = this.column.shown;
+    if (!asked || (layer === null && !this.column.results.fixed)) return;
+    this.continuing?.abort();
+    const controller = (this.continuing = new AbortController());
+    this.continuedFor = this.key();
+    const texts = new Map<string, HTMLElement>();
+    const continued = this.continued;
+    continued.replaceChildren();
+    const what = { ...asked, model: this.column.name, layers: String(layer ?? 0), generate: 24, page: `${page}-${this.column.number}` };
+    try {
+      await ask("/v1/generate", what, controller.signal, (line) => {
+        if (line.type === "error") return void continued.append(el("p", { class: "problem" }, line.message));
+        if (line.type !== "text" || controller.signal.aborted) return;
+        if (!texts.has(line.run)) {
+          const text = el("p", { class: "text", dir: "auto" });
+          texts.set(line.run, text);
+          continued.append(el("section", { class: "column" }, el("h3", {}, line.run), text));
+        }
+        texts.get(line.run)!.append(line.differs ? el("mark", { title: "the first token that differs" }, line.text) : line.text);
+      });
+    } catch (error) {
+      if (!controller.signal.aborted) continued.append(el("p", { class: "problem" }, String((error as Error).message)));
+    }
+  }
+
+  private key(): string {
+    return JSON.stringify([question(state), this.column.name, this.column.shown]);
+  }
+
+  private async copyCommand(): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(this.column.results.command);
+      this.copied.textContent = "copied";
+    } catch {
+      getSelection()?.selectAllChildren(this.command);
+      this.copied.textContent = "selected: copy it with the keyboard";
+    }
+  }
+
+  private saveJson(): void {
+    const results = this.column.results;
+    const cells = [results.clean, results.fixed, ...results.cells.values()].filter((cell) => cell !== null);
+    const all = { version: 1, model: this.column.name, question: question(state), command: results.command, noise: results.noise, cells };
+    save("midlayer.json", "application/json", JSON.stringify(all, null, 1));
+  }
+
+  /** Which model it is, where there are several; and the prompt's tokens, where they are not the first's. */
+  private showModel(): void {
+    const { column } = this;
+    const all = models().map((model) => model.name);
+    const several = all.length > 1 || columns.length > 1 || column.trouble !== "";
+    this.head.hidden = !several;
+    const key = JSON.stringify([all, names(), column.number]);
+    if (key !== this.chosenOf) {
+      this.chosenOf = key;
+      const offered = all.includes(column.name) ? all : [column.name, ...all];
+      this.head.replaceChildren(
+        choice(`model ${column.number + 1}`, offered, column.name, (name) => show(names().map((old, n) => (n === column.number ? name : old)))),
+        ...(columns.length > 1 ? [button("×", () => show(names().filter((_, n) => n !== column.number)), { "aria-label": `do not show ${column.name}` })] : []),
+        this.says);
+    }
+    const results = column.results;
+    const there = results.cells.size + (results.fixed ? 1 : 0);
+    const noise = results.noise === null ? "" : `, rounding (≈) up to KL ${results.noise.toPrecision(2)} nats`;
+    this.says.textContent = column.trouble ? ""
+      : !column.ready ? "loading …"
+      : `${column.layers} layers${results.done ? noise : `, ${there} of ${results.layers.length || "…"} there`}`;
+    const first = columns[0].results.tokens;
+    const same = column.number === 0 || first.length === 0 || (first.length === results.tokens.length && first.every((token, n) => token.text === results.tokens[n].text && token.id === results.tokens[n].id));
+    this.tokens.hidden = same;
+    this.tokens.replaceChildren(...(same ? [] : results.tokens.map((token) =>
+      el("span", { class: "chip" + (token.selected ? " on" : ""), title: `position ${token.position}, id ${token.id}` }, el("bdi", {}, visible(token.text))))));
+  }
+
+  show(): void {
+    const { column } = this;
+    const results = column.results;
+    if (this.continuedFor && this.continuedFor !== this.key()) {
+      this.continuedFor = "";
+      this.continuing?.abort();
+      this.continued.replaceChildren();
+    }
+    this.showModel();
+    this.more.disabled = !column.ready || !results.done;
+    this.layers.show(column.layers);
+    const layer = results.fixed ? null : column.shown;
+    const made = compare(results, column.cell, this.name(layer));
+    this.title.textContent = columns.length > 1 ? column.name : "";
+    this.title.hidden = columns.length < 2;
+    this.body.replaceChildren(...made.body);
+    this.sentence.textContent = made.sentence;
+    this.problem.textContent = column.trouble || results.error || (question(state) ? "" : state.prompt ? "Switch a manipulation on." : "Type a prompt.");
+    this.command.textContent = results.command;
+    this.copy.disabled = this.json.disabled = this.table.disabled = !results.command;
+  }
+}

@@ -1,0 +1,138 @@
+//! Several models behind one page: each answers as it would alone.
+
+mod common;
+
+use common::place::{Place, recipe};
+use common::served::{EXACT, Served, of_type};
+use midlayer::runtime::Synthetic;
+use serde_json::{Value, json};
+
+/// A place with another model beside the tiny one: deeper, with other weights.
+fn two() -> Place {
+    let place = Place::new();
+    let other = Synthetic {
+        seed: 7,
+        n_layer: 6,
+        ..recipe()
+    };
+    other
+        .build()
+        .unwrap()
+        .save(&place.path("six.gguf"))
+        .unwrap();
+    place
+}
+
+/// The lines of an answer to one model.
+fn lines(served: &Served, path: &str, mut ask: Value, model: Value) -> Vec<Value> {
+    ask["model"] = model;
+    let answer = served.post(path, &ask.to_string());
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.lines()
+}
+
+#[test]
+fn each_model_answers_as_it_would_alone() {
+    let served = Served::of(two(), &format!("-m tiny.gguf,six.gguf {EXACT}"));
+    let about = served.loaded();
+    // Who knows nothing of several reads of the first.
+    assert_eq!(
+        (&about["model"], &about["layers"]),
+        (&json!("tiny.gguf"), &json!(4))
+    );
+    let of = |n: usize| [&about["models"][n]["name"], &about["models"][n]["layers"]];
+    assert_eq!(of(0), [&json!("tiny.gguf"), &json!(4)]);
+    assert_eq!(of(1), [&json!("six.gguf"), &json!(6)]);
+    assert_eq!(about["models"][1]["cache_type_k"], "f32");
+    let ask = json!({"prompt": "abcdefgh", "manipulate": ["zero"], "answer": ["x"]});
+    let mut clean = Vec::new();
+    for (number, name) in ["tiny.gguf", "six.gguf"].into_iter().enumerate() {
+        let of = lines(&served, "/v1/try", ask.clone(), json!(name));
+        let by_number = lines(&served, "/v1/try", ask.clone(), json!(number));
+        assert_eq!(of, by_number);
+        assert!(
+            of[0]["command"]
+                .as_str()
+                .unwrap()
+                .contains(&format!("-m {name}"))
+        );
+        let mut cells = of_type(&of, "cell");
+        cells.sort_by_key(|cell| cell["layer"].as_i64());
+        assert_eq!(cells, served.printed(&of[0]["command"]));
+        assert_eq!(cells[0]["kl"], 0.0, "from its own clean run");
+        assert_eq!(of_type(&of, "noise").len(), 1);
+        clean.push(cells.swap_remove(0));
+        let map = json!({"prompt": "abcd", "lens": true});
+        let of = lines(&served, "/v1/map", map, json!(name));
+        assert_eq!(of_type(&of, "state"), served.printed(&of[0]["command"]));
+        let one = json!({"prompt": "abc", "manipulate": ["zero"], "layers": "2"});
+        let of = lines(&served, "/v1/generate", one, json!(name));
+        assert!(of[0]["command"].as_str().unwrap().contains(name));
+        lines(&served, "/v1/tokens", json!({"prompt": "abc"}), json!(name));
+    }
+    assert_ne!(clean[0], clean[1]);
+    // The first is meant where none is named.
+    let first = served.tries(&ask).lines();
+    assert_eq!(of_type(&first, "cell")[0], clean[0]);
+    for none in [json!("seven.gguf"), json!(2), json!(-1), json!([0])] {
+        let answer = served.tries(&json!({"prompt": "abc", "model": none}));
+        assert_eq!(answer.status, 400, "{none}: {}", answer.body);
+    }
+}
+
+#[test]
+fn caches_are_compared() {
+    let arguments = "-m tiny.gguf -t 1 -fa on --cache-type f32,q8_0";
+    let served = Served::of(Place::new(), arguments);
+    let about = served.loaded();
+    let models = about["models"].as_array().unwrap();
+    let names: Vec<&str> = models.iter().map(|m| m["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "tiny.gguf -ctk f32 -ctv f32",
+            "tiny.gguf -ctk q8_0 -ctv q8_0"
+        ]
+    );
+    let ask = json!({"prompt": "abcdefgh", "manipulate": ["zero"]});
+    let mut all = Vec::new();
+    for name in names {
+        let of = lines(&served, "/v1/try", ask.clone(), json!(name));
+        let mut cells = of_type(&of, "cell");
+        cells.sort_by_key(|cell| cell["layer"].as_i64());
+        assert_eq!(cells, served.printed(&of[0]["command"]));
+        all.push(cells);
+    }
+    assert_ne!(all[0], all[1]);
+}
+
+#[test]
+fn a_model_that_cannot_be_served_leaves_the_others() {
+    let place = two();
+    std::fs::write(place.path("bad.gguf"), "no model").unwrap();
+    let served = Served::of(place, &format!("-m tiny.gguf,bad.gguf,six.gguf {EXACT}"));
+    let about = served.loaded();
+    let states: Vec<&Value> = (0..3).map(|n| &about["models"][n]["state"]).collect();
+    assert_eq!(states, ["ready", "failed", "ready"]);
+    assert!(
+        about["models"][1]["error"]
+            .as_str()
+            .unwrap()
+            .contains("bad.gguf")
+    );
+    let ask = |model: &str| served.tries(&json!({"prompt": "abc", "model": model}));
+    assert_eq!(ask("six.gguf").status, 200);
+    let answer = ask("bad.gguf");
+    assert_eq!((answer.status, &*answer.code()), (500, "failed"));
+    // What is no model's name, or one twice, is known before any is loaded.
+    for (models, said) in [
+        ("tiny.gguf,nothing", "nothing"),
+        ("tiny.gguf,tiny.gguf", "twice"),
+    ] {
+        let line = format!("serve -m {models} --no-open --port 0");
+        let output = served.place.command(&line).output().unwrap();
+        assert!(!output.status.success());
+        let said_there = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said_there.contains(said), "{said_there}");
+    }
+}
