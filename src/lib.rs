@@ -54,6 +54,7 @@ pub mod runtime;
 pub mod selftest;
 mod serve;
 mod shards;
+mod shelf;
 pub mod shown;
 pub mod stats;
 pub mod store;

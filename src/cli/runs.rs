@@ -1,14 +1,13 @@
 //! `midlayer runs`: what is stored in a folder of runs, and what can be done with it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Usage;
 use super::args::RunsArgs;
 use super::output::{print, say, table};
 use crate::report::Column::{self, Numbers, Words};
-use crate::shards::{ReadError, Shards, list, outline};
-use crate::store::{DATABASE, OutlinedVariant, SHARDS};
+use crate::shards::{ReadError, Shards, list, outline, runs_in};
+use crate::store::OutlinedVariant;
 
 const HEAD: [&str; 8] = [
     "run",
@@ -31,8 +30,8 @@ pub fn run(args: RunsArgs) -> anyhow::Result<()> {
     if args.missing {
         return missing(&folder);
     }
-    let folders =
-        found(&folder).map_err(|e| anyhow::anyhow!("{} cannot be read: {e}", folder.display()))?;
+    let folders = runs_in(&folder)
+        .map_err(|e| anyhow::anyhow!("{} cannot be read: {e}", folder.display()))?;
     if folders.is_empty() {
         let folder = folder.display();
         return print(&format!(
@@ -144,21 +143,4 @@ fn row(folder: &Path, variant: &OutlinedVariant, begun: &str) -> Vec<String> {
         of(variant.results, variant.planned.results),
         begun.to_string(),
     ]
-}
-
-/// The folder itself, if it holds a run, and those of its subfolders that do, by name.
-fn found(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut folders = vec![folder.to_path_buf()];
-    match fs::read_dir(folder) {
-        Ok(entries) => {
-            for entry in entries {
-                folders.push(entry?.path());
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    folders.retain(|folder| folder.join(DATABASE).is_file() || folder.join(SHARDS).is_dir());
-    folders.sort();
-    Ok(folders)
 }

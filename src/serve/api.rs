@@ -7,14 +7,17 @@ use std::time::Duration;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{sleep, timeout};
 
+use super::guard::Private;
 use super::lines::{Lines, TIME, too_long};
 use super::queue::{Part, Queue, error};
+use super::server::Of;
+use super::stored::{self, Reader, RunsAsk};
 use super::{Address, Ask, Refusal, files, guard, openapi};
 
 /// What an answer is made of.
@@ -33,7 +36,7 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 const HEADERS: [(&str, &str); 6] = [
     (
         "content-security-policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
@@ -42,20 +45,37 @@ const HEADERS: [(&str, &str); 6] = [
     ("cache-control", "no-store"),
 ];
 
+/// The policy of a run's report: a page of its own origin, which reaches nothing of this one. Which
+/// scripts run, it says itself.
+const REPORT: &str = "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
 /// Answers a request.
-pub async fn answer(address: &Address, queue: &Arc<Queue>, request: Request<Incoming>) -> Answer {
-    let mut answer = route(address, queue, request).await;
+pub async fn answer(of: &Of, request: Request<Incoming>) -> Answer {
+    let mut answer = route(of, request).await;
     for (name, value) in HEADERS {
         let value = HeaderValue::from_static(value);
-        answer.headers_mut().insert(name, value);
+        // A report has a policy of its own.
+        answer.headers_mut().entry(name).or_insert(value);
     }
     answer
 }
 
-async fn route(address: &Address, queue: &Arc<Queue>, request: Request<Incoming>) -> Answer {
+async fn route(of: &Of, request: Request<Incoming>) -> Answer {
+    let Of {
+        address,
+        queue,
+        runs,
+    } = of;
     let path = request.uri().path().to_string();
-    let private = path.starts_with("/v1/");
+    let query = request.uri().query().unwrap_or_default().to_string();
+    let of_runs = stored::asked(&path, &query);
     let method = request.method().clone();
+    let keyed = |ask: &RunsAsk| stored::has_key(address, ask, &query);
+    let private = match (path.starts_with("/v1/"), &of_runs) {
+        (false, _) => Private::No,
+        (true, Some(ask)) if keyed(ask) => Private::Key,
+        (true, _) => Private::Token,
+    };
     if let Err((status, why)) = guard::admit(address, &method, request.headers(), private) {
         return refuse(status, "forbidden", why);
     }
@@ -64,25 +84,83 @@ async fn route(address: &Address, queue: &Arc<Queue>, request: Request<Incoming>
         "/v1/try" => Some(|body| serde_json::from_slice(body).map(Ask::Try)),
         "/v1/generate" => Some(|body| serde_json::from_slice(body).map(Ask::Generate)),
         "/v1/map" => Some(|body| serde_json::from_slice(body).map(Ask::Map)),
+        "/v1/open" => Some(|body| serde_json::from_slice(body).map(Ask::Open)),
         _ => None,
     };
     match (&method, read) {
+        (&Method::POST, Some(_)) if queue.is_closed() => {
+            let why = "no model is served here; start midlayer serve with one (-m)";
+            refuse(StatusCode::CONFLICT, "no-model", why)
+        }
         (&Method::POST, Some(read)) => ask(queue, request, read).await,
         (_, Some(_)) => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "use POST"),
         (&Method::GET, None) => match (&*path, files::file(&path)) {
             ("/v1/model", _) => {
                 let about = queue.about();
-                let known = about.unwrap_or_else(|| json!({"state": "loading"}));
+                let mut known = about.unwrap_or_else(|| json!({"state": "loading"}));
+                known["runs"] = json!(runs.is_some());
                 text(StatusCode::OK, JSON, known.to_string())
             }
             ("/v1/openapi.json", _) => {
                 text(StatusCode::OK, JSON, openapi::description().to_string())
             }
             (_, Some((kind, contents))) => text(StatusCode::OK, kind, contents),
-            _ => refuse(StatusCode::NOT_FOUND, "not-found", "there is nothing here"),
+            _ => match (of_runs, runs) {
+                (Some(ask), Some(runs)) => of_run(address, runs, ask).await,
+                (Some(_), None) => {
+                    let why = "no runs are served here; start midlayer serve with their folder";
+                    refuse(StatusCode::NOT_FOUND, "not-found", why)
+                }
+                (None, _) => refuse(StatusCode::NOT_FOUND, "not-found", "there is nothing here"),
+            },
         },
         (_, None) => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "use GET"),
     }
+}
+
+/// Answers what is asked of stored runs.
+async fn of_run(address: &Address, runs: &Reader, ask: RunsAsk) -> Answer {
+    let report = matches!(ask, RunsAsk::Report(_));
+    let shown = match &ask {
+        RunsAsk::Show(run) => Some(stored::report_address(address, run)),
+        _ => None,
+    };
+    let answered = match timeout(TIME, runs.ask(ask)).await {
+        Ok(Some(answered)) => answered,
+        Ok(None) => return busy(),
+        Err(_) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "time", &too_long()),
+    };
+    match answered {
+        Ok(page) if report => {
+            let mut answer = text(StatusCode::OK, "text/html; charset=utf-8", page);
+            let policy = HeaderValue::from_static(REPORT);
+            answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+            answer
+        }
+        Ok(mut json) => {
+            if let Some(shown) = shown {
+                // An object, to which its report's address is added.
+                json.pop();
+                json.push_str(&format!(",\"report\":{}}}", json!(shown)));
+            }
+            text(StatusCode::OK, JSON, json)
+        }
+        Err(refusal) => refuse(status(&refusal), refusal.code(), refusal.message()),
+    }
+}
+
+fn status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Usage(_) => StatusCode::BAD_REQUEST,
+        Refusal::Unknown(_) => StatusCode::NOT_FOUND,
+        Refusal::Loading(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Failed(_) | Refusal::Stopped => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn busy() -> Answer {
+    let busy = "others are being answered; ask again";
+    later(refuse(StatusCode::TOO_MANY_REQUESTS, "busy", busy))
 }
 
 /// Hands a request to the thread that computes. What is wrong with it is known before its first
@@ -113,8 +191,7 @@ async fn ask(queue: &Arc<Queue>, request: Request<Incoming>, read: Read) -> Answ
     }
     let (out, mut parts) = unbounded_channel();
     let Ok(ticket) = queue.put(ask, out) else {
-        let busy = "others are being answered; ask again";
-        return later(refuse(StatusCode::TOO_MANY_REQUESTS, "busy", busy));
+        return busy();
     };
     let mut deadline = Box::pin(sleep(TIME));
     let first = tokio::select! {
@@ -129,9 +206,7 @@ async fn ask(queue: &Arc<Queue>, request: Request<Incoming>, read: Read) -> Answ
             let why = "the thread that computes has ended";
             return refuse(StatusCode::INTERNAL_SERVER_ERROR, "failed", why);
         }
-        Some(Part::Refused(Refusal::Usage(_))) => StatusCode::BAD_REQUEST,
-        Some(Part::Refused(Refusal::Loading(_))) => StatusCode::SERVICE_UNAVAILABLE,
-        Some(Part::Refused(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+        Some(Part::Refused(refusal)) => self::status(refusal),
         Some(Part::Superseded) => StatusCode::CONFLICT,
         Some(Part::Line(_) | Part::Done) => StatusCode::OK,
     };

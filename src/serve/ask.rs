@@ -21,6 +21,27 @@ pub enum Ask {
     Generate(Box<TryAsk>),
     /// A number for each state of a prompt.
     Map(MapAsk),
+    /// What a result of a stored run asks, for this model.
+    Open(OpenAsk),
+}
+
+/// A result of a stored run, to be asked again. Its id and its place come from `/v1/runs`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAsk {
+    /// The run's id.
+    pub run: String,
+    /// The number of the run's model.
+    #[serde(default)]
+    pub variant: usize,
+    /// The item's number.
+    pub item: usize,
+    /// What was done, as the result says it.
+    pub manipulation: String,
+    /// Which model is asked, as `/v1/model` lists them; unless said the one that the run had.
+    pub model: Option<Which>,
+    /// Who asks: a newer request under the same name ends an older one.
+    pub page: Option<String>,
 }
 
 /// One of the models that are served.
@@ -118,6 +139,7 @@ impl Ask {
         match self {
             Self::Tokens(ask) => ask.page.as_deref(),
             Self::Map(ask) => ask.page.as_deref(),
+            Self::Open(ask) => ask.page.as_deref(),
             Self::Try(ask) | Self::Generate(ask) => ask.page.as_deref(),
         }
     }
@@ -127,6 +149,7 @@ impl Ask {
         match self {
             Self::Tokens(ask) => ask.model.as_ref(),
             Self::Map(ask) => ask.model.as_ref(),
+            Self::Open(ask) => ask.model.as_ref(),
             Self::Try(ask) | Self::Generate(ask) => ask.model.as_ref(),
         }
     }
@@ -143,6 +166,11 @@ impl Ask {
                 let texts = [&ask.manipulate, &ask.answer, &ask.page];
                 let texts = texts.into_iter().flatten().map(String::as_str);
                 (&ask.prompt, vec![], texts.collect())
+            }
+            Self::Open(ask) => {
+                let mut texts = vec![&*ask.run, &*ask.manipulation];
+                texts.extend(ask.page.as_deref());
+                ("", vec![], texts)
             }
             Self::Try(ask) | Self::Generate(ask) => {
                 let some = [
@@ -163,7 +191,7 @@ impl Ask {
         };
         let donor = match self {
             Self::Try(ask) | Self::Generate(ask) => ask.inject_from.as_deref().unwrap_or_default(),
-            Self::Tokens(_) | Self::Map(_) => "",
+            Self::Tokens(_) | Self::Map(_) | Self::Open(_) => "",
         };
         if prompt.len().max(donor.len()) > PROMPT {
             return Some(format!("a prompt has at most {PROMPT} bytes"));

@@ -32,6 +32,7 @@ pub fn file(path: &str) -> Option<File> {
         "/manipulations.js" SCRIPT => "js/manipulations.js",
         "/maps.js" SCRIPT => "js/maps.js",
         "/results.js" SCRIPT => "js/results.js",
+        "/runs.js" SCRIPT => "js/runs.js",
         "/state.js" SCRIPT => "js/state.js",
         "/tokens.js" SCRIPT => "js/tokens.js",
         "/view.js" SCRIPT => "js/view.js",

@@ -8,12 +8,23 @@ use super::Address;
 /// Why a request is turned away.
 pub type Turned = (StatusCode, &'static str);
 
-/// Whether a request may be answered. `private` is what only the token's holder may see.
+/// Who may see an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Private {
+    /// Anybody: the page without its contents.
+    No,
+    /// The token's holder.
+    Token,
+    /// Who has the address, which holds a key that only the token's holder is told.
+    Key,
+}
+
+/// Whether a request may be answered.
 pub fn admit(
     address: &Address,
     method: &Method,
     headers: &HeaderMap,
-    private: bool,
+    private: Private,
 ) -> Result<(), Turned> {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = text(HOST).unwrap_or_default();
@@ -33,10 +44,10 @@ pub fn admit(
         }
     }
     let site = text(HeaderName::from_static("sec-fetch-site"));
-    if private && matches!(site, Some("cross-site" | "same-site")) {
+    if private != Private::No && matches!(site, Some("cross-site" | "same-site")) {
         return Err((StatusCode::FORBIDDEN, "another site's page may not ask"));
     }
-    if let (true, Some(token)) = (private, &address.token) {
+    if let (Private::Token, Some(token)) = (private, &address.token) {
         let given = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
         if !given.is_some_and(|given| same(given.as_bytes(), token.as_bytes())) {
             return Err((
@@ -67,7 +78,7 @@ fn is_this_machine(host: &str) -> bool {
 }
 
 /// Comparison whose time says nothing of where they differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
+pub fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |apart, (a, b)| apart | (a ^ b)) == 0
 }
 

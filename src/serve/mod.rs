@@ -3,6 +3,7 @@
 //! [`Server`] speaks HTTP and knows no model: what it is asked goes to a [`Subject`], which a
 //! thread of its own makes and keeps, and comes back as lines of JSON. One request is computed
 //! at a time; a page's newer request ends its older one, and so does a client that goes away.
+//! [`Stored`] runs are read by a thread of their own, whether there is a model or not.
 
 mod api;
 mod ask;
@@ -12,10 +13,12 @@ mod lines;
 mod openapi;
 mod queue;
 mod server;
+mod stored;
 
-pub use ask::{Ask, MapAsk, TokensAsk, TryAsk, Which};
+pub use ask::{Ask, MapAsk, OpenAsk, TokensAsk, TryAsk, Which};
 pub use queue::Bell;
 pub use server::{Address, Server};
+pub use stored::{RunsAsk, Stored};
 
 use std::ops::ControlFlow;
 
@@ -49,6 +52,8 @@ pub trait Subject {
 pub enum Refusal {
     /// What is asked for is wrong or impossible.
     Usage(String),
+    /// There is nothing by this name.
+    Unknown(String),
     /// It could not be computed.
     Failed(String),
     /// The model that is asked is still loading.

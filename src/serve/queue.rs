@@ -56,6 +56,8 @@ struct State {
     about: Option<Value>,
     /// Something has come for the subject.
     rung: bool,
+    /// Nothing will be computed.
+    closed: bool,
 }
 
 /// The queue. One thread takes from it ([`Queue::work`]), many put into it.
@@ -111,6 +113,18 @@ impl Queue {
     /// What the subject says of itself, once it is there.
     pub fn about(&self) -> Option<Value> {
         self.lock().about.clone()
+    }
+
+    /// Nothing will be computed: there is no model.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.about = Some(json!({"state": "none", "version": super::VERSION}));
+    }
+
+    /// Whether nothing will be computed.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Puts a request at the end. An older one of the same page is ended.
@@ -216,6 +230,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Refusal::Usage(_) => "usage",
+            Refusal::Unknown(_) => "not-found",
             Refusal::Failed(_) => "failed",
             Refusal::Loading(_) => "loading",
             Refusal::Stopped => "stopped",
@@ -225,7 +240,10 @@ impl Refusal {
     /// A sentence for people.
     pub fn message(&self) -> &str {
         match self {
-            Refusal::Usage(text) | Refusal::Failed(text) | Refusal::Loading(text) => text,
+            Refusal::Usage(text)
+            | Refusal::Unknown(text)
+            | Refusal::Failed(text)
+            | Refusal::Loading(text) => text,
             Refusal::Stopped => "stopped",
         }
     }

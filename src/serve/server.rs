@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::lines::TIME;
 use super::queue::{Bell, Queue};
+use super::stored::{Reader, Stored};
 use super::{Subject, api};
 use crate::runtime::Stop;
 
@@ -48,6 +49,8 @@ pub struct Server {
     listener: TcpListener,
     address: Address,
     queue: Arc<Queue>,
+    /// The way to stored runs, if any are served.
+    runs: Option<Reader>,
 }
 
 impl Server {
@@ -64,12 +67,33 @@ impl Server {
             listener,
             address: Address { socket, token },
             queue: Arc::default(),
+            runs: None,
         })
     }
 
     /// Where it listens.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Serves stored runs, too.
+    ///
+    /// # Errors
+    /// Why there is no thread for them.
+    pub fn with_runs(self, stored: impl Stored) -> std::io::Result<Self> {
+        Ok(Self {
+            runs: Some(Reader::start(stored)?),
+            ..self
+        })
+    }
+
+    /// Answers requests until the process ends, without any model.
+    ///
+    /// # Errors
+    /// Why there is no runtime for connections.
+    pub fn run_without(self) -> anyhow::Result<()> {
+        self.queue.close();
+        runtime()?.block_on(self.accept())
     }
 
     /// Answers requests until the process ends, with a subject that `make` makes in a thread of
@@ -90,11 +114,7 @@ impl Server {
                 Ok(subject) => queue.work(subject),
                 Err(error) => drop(ended.send(error)),
             })?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
-        runtime.block_on(async {
+        runtime()?.block_on(async {
             tokio::select! {
                 error = end => Err(error.unwrap_or_else(|_| anyhow::anyhow!(
                     "the thread that computes has ended"
@@ -115,20 +135,38 @@ impl Server {
                 sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let (address, queue) = (address.clone(), self.queue.clone());
+            let of = Of {
+                address: address.clone(),
+                queue: self.queue.clone(),
+                runs: self.runs.clone(),
+            };
             tokio::spawn(async move {
-                serve(stream, &address, &queue).await;
+                serve(stream, &of).await;
                 drop(place);
             });
         }
     }
 }
 
+/// One thread does all connections.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+}
+
+/// What requests are answered with.
+pub struct Of {
+    pub address: Arc<Address>,
+    pub queue: Arc<Queue>,
+    pub runs: Option<Reader>,
+}
+
 /// Answers a connection's requests. A client that neither reads nor goes away loses it.
-async fn serve(stream: TcpStream, address: &Address, queue: &Arc<Queue>) {
+async fn serve(stream: TcpStream, of: &Of) {
     let _ = stream.set_nodelay(true);
-    let service =
-        service_fn(async |request| Ok::<_, Infallible>(api::answer(address, queue, request).await));
+    let service = service_fn(async |request| Ok::<_, Infallible>(api::answer(of, request).await));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{ShardError, Shards};
-use crate::store::{DATABASE, Glance, Outline, StoreError, StoredRun, merge};
+use crate::store::{DATABASE, Glance, Outline, SHARDS, StoreError, StoredRun, merge};
 
 /// A run that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,54 @@ pub fn outline(folder: &Path) -> Result<Outline, ReadError> {
         });
     }
     all.ok_or_else(|| StoreError::NotBegun(folder.to_path_buf()).into())
+}
+
+/// Looks at the run in a folder, whole or in parts, without reading its results.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn glance(folder: &Path) -> Result<Glance, ReadError> {
+    let shards = match folder.join(DATABASE).is_file() {
+        true => None,
+        false => Shards::of(folder)?,
+    };
+    let Some(shards) = shards else {
+        return Ok(Glance::of(folder)?);
+    };
+    let parts = shards.folders();
+    let parts = parts.iter().map(|part| Glance::of(part));
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    let first = parts.iter().find(|part| !part.specs.is_empty());
+    Ok(Glance {
+        shard: None,
+        specs: first.map_or(Vec::new(), |part| part.specs.clone()),
+        begun: parts.iter().filter_map(|part| part.begun.clone()).min(),
+        stored: parts.iter().map(|part| part.stored).sum(),
+        planned: parts.iter().find_map(|part| part.planned),
+        command: parts.iter().find_map(|part| part.command.clone()),
+        holder: parts.iter().find_map(|part| part.holder.clone()),
+    })
+}
+
+/// The folder itself, if it holds a run, and those of its subfolders that do, by name. A folder
+/// that is not there holds none.
+///
+/// # Errors
+/// The system's.
+pub fn runs_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut folders = vec![folder.to_path_buf()];
+    match std::fs::read_dir(folder) {
+        Ok(entries) => {
+            for entry in entries {
+                folders.push(entry?.path());
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    folders.retain(|folder| folder.join(DATABASE).is_file() || folder.join(SHARDS).is_dir());
+    folders.sort();
+    Ok(folders)
 }
 
 /// What the parts of a run hold that the run stored beside them has not; 0 where there are none.

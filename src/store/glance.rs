@@ -5,14 +5,19 @@ use std::time::SystemTime;
 
 use super::connection::to_read;
 use super::notes::OfShard;
-use super::read::specs_of;
+use super::read::{specs_of, started};
 use super::{Notes, StoreError, database, hold};
+use crate::experiment::Spec;
 
 /// How far a run or a part of one is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Glance {
     /// Which part of a run it is, if it is one.
     pub shard: Option<OfShard>,
+    /// The labels and specifications of its variants, in the order in which they run.
+    pub specs: Vec<(String, Spec)>,
+    /// When it was begun, UTC.
+    pub begun: Option<String>,
     /// Results that are stored.
     pub stored: usize,
     /// Results of the whole run, where that is known.
@@ -35,22 +40,28 @@ impl Glance {
             Err(StoreError::NotBegun(_)) => {
                 return Ok(Self {
                     shard: None,
+                    specs: Vec::new(),
+                    begun: None,
                     stored: 0,
                     planned: None,
                     command: None,
                     holder: hold::holder_of(folder),
                 });
             }
-            specs => (0i64..).zip(specs?),
+            specs => specs?,
         };
         let notes = Notes::of(&db).map_err(&fail)?;
-        let planned = specs.map(|(n, (_, spec))| notes.planned(n, &spec).results);
+        let planned = (0i64..).zip(&specs);
+        let planned = planned.map(|(n, (_, spec))| notes.planned(n, spec).results);
+        let planned = planned.sum();
         let count = "SELECT count(*) FROM results";
         let stored: i64 = db.query_row(count, [], |row| row.get(0)).map_err(&fail)?;
         Ok(Self {
             shard: notes.shard(),
+            begun: started(&db).map_err(&fail)?,
+            specs,
             stored: stored as usize,
-            planned: planned.sum(),
+            planned,
             command: notes.whole().or(notes.command()).map(String::from),
             holder: hold::holder_of(folder),
         })

@@ -1,6 +1,7 @@
 //! `midlayer serve`.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -8,7 +9,10 @@ use super::{ModelArgs, OutsideArgs};
 use crate::runtime::CacheType;
 
 #[derive(Args, Clone)]
+#[command(mut_arg("model", |arg| arg.required_unless_present("runs")))]
 pub struct ServeArgs {
+    /// Folder of stored runs to look at, or a run's own folder; with it a model need not be given
+    pub runs: Option<PathBuf>,
     #[command(flatten)]
     pub model: ModelArgs,
     /// Types of the K/V cache to compare, both alike: f16,q8_0,q4_0 [default: that of -ctk and -ctv]

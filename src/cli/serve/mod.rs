@@ -3,6 +3,7 @@
 mod command;
 mod map;
 mod models;
+mod runs;
 mod subject;
 
 use std::fmt::Write;
@@ -13,6 +14,7 @@ use std::process::{Command, Stdio};
 use rand::TryRng;
 use rand::rngs::SysRng;
 
+use super::Usage;
 use super::args::ServeArgs;
 use super::output::{print, say};
 use crate::serve::Server;
@@ -22,6 +24,9 @@ use models::Models;
 const PORT: u16 = 7630;
 
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+    if let Some(folder) = args.runs.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(Usage(format!("{}: there is no such folder", folder.display())).into());
+    }
     let server = bind(&args)?;
     let address = server.address().clone();
     print(&format!("{}\n", address.url()))?;
@@ -32,6 +37,14 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     }
     if !args.no_open {
         open(&address.url());
+    }
+    let server = match &args.runs {
+        Some(folder) => server.with_runs(runs::Runs::of(folder))?,
+        None => server,
+    };
+    if args.model.model.is_none() && args.model.hf_repo.is_none() {
+        say("no model is served, only runs (-m); Ctrl-C ends");
+        return server.run_without();
     }
     server.run(move |stop, bell| Models::load(args, stop, bell))
 }

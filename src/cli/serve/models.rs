@@ -5,13 +5,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use serde_json::{Value, json};
 
-use super::subject::{HandOver, Probe, kinds};
+use super::runs;
+use super::subject::{HandOver, Probe, kinds, refusal};
 use crate::cli::Usage;
 use crate::cli::args::{ModelArgs, ServeArgs};
 use crate::cli::output::say;
 use crate::cli::setup::{Loaded, each_model, load, named_models};
 use crate::runtime::{CacheType, Stop};
-use crate::serve::{Ask, Bell, Refusal, Subject, Which};
+use crate::serve::{Ask, Bell, OpenAsk, Refusal, Subject, Which};
 
 /// A model under one set of settings.
 struct Column {
@@ -70,10 +71,32 @@ impl Models {
     fn place(&mut self, n: usize, mut loaded: Loaded) -> anyhow::Result<()> {
         loaded.options.stop = self.stop.clone();
         let column = &mut self.columns[n];
-        let probe = Probe::new(column.args.clone(), loaded)?;
+        let probe = Probe::new(column.name.clone(), column.args.clone(), loaded)?;
         column.state = State::Ready(Box::new(probe));
         say(&format!("{} is loaded; Ctrl-C ends", column.name));
         Ok(())
+    }
+
+    /// The model that a result is of: the same by its contents, and if there is one by its caches.
+    fn fitting(&self, ask: &OpenAsk) -> Result<usize, Refusal> {
+        let of = runs::model_of(&self.args, ask).map_err(|error| refusal(&error))?;
+        let fits = |column: &Column| match &column.state {
+            State::Ready(probe) if probe.sha256() == of.sha256 => {
+                let model = &column.args.model;
+                Some(of.caches == (model.cache_type_k, model.cache_type_v))
+            }
+            _ => None,
+        };
+        let fitting = self.columns.iter().enumerate();
+        let fitting = fitting.filter_map(|(n, column)| Some((n, fits(column)?)));
+        // The first of those that fit best.
+        let best = fitting.min_by_key(|(n, same_caches)| (!same_caches, *n));
+        best.map(|(n, _)| n).ok_or_else(|| {
+            Refusal::Usage(format!(
+                "the run's model is not served here: {} (start with it: -m)",
+                of.name
+            ))
+        })
     }
 
     fn which(&self, which: Option<&Which>) -> Result<usize, Refusal> {
@@ -198,7 +221,10 @@ impl Subject for Models {
     }
 
     fn answer(&mut self, ask: &Ask, hand_over: HandOver) -> Result<(), Refusal> {
-        let n = self.which(ask.model())?;
+        let n = match ask {
+            Ask::Open(open) if open.model.is_none() => self.fitting(open)?,
+            _ => self.which(ask.model())?,
+        };
         let column = &mut self.columns[n];
         match &mut column.state {
             State::Ready(probe) => probe.answer(ask, hand_over),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::command::command;
-use super::map;
+use super::{map, runs};
 use crate::cli::Usage;
 use crate::cli::args::{
     Format, GenerationArgs, PlaceArgs, PromptArgs, ServeArgs, TryArgs, WordingArgs, YesNo,
@@ -20,6 +20,7 @@ use crate::engine::{Engine, EngineError, NoiseFloor, Outcome, Planned, TextPart,
 use crate::intervention::{Extent, Kind, LayerList, Needs, Sites, Values};
 use crate::runtime::{ChatDate, Token};
 use crate::serve::{Ask, Line, Refusal, TokensAsk, TryAsk};
+use crate::shelf::ShelfError;
 use crate::shown::plain;
 use crate::trial::{Stack, listed};
 use try_prompt::{Asked, Stream};
@@ -33,6 +34,7 @@ const CONTINUED: u32 = 24;
 
 /// A loaded model, its engine and the options it was started with.
 pub struct Probe {
+    name: String,
     args: ServeArgs,
     loaded: Loaded,
     engine: Planned,
@@ -42,13 +44,19 @@ pub type HandOver<'h> = &'h mut dyn FnMut(Line) -> ControlFlow<()>;
 
 impl Probe {
     /// A loaded model under these arguments, which name no other.
-    pub fn new(args: ServeArgs, loaded: Loaded) -> anyhow::Result<Self> {
+    pub fn new(name: String, args: ServeArgs, loaded: Loaded) -> anyhow::Result<Self> {
         let engine = try_prompt::engine(&loaded)?;
         Ok(Self {
+            name,
             args,
             loaded,
             engine,
         })
+    }
+
+    /// What the model is by its contents.
+    pub fn sha256(&self) -> &str {
+        self.loaded.files.sha256()
     }
 
     /// What a page must know of it.
@@ -59,6 +67,7 @@ impl Probe {
             "layers": facts.n_layer,
             "vocabulary": facts.n_vocab,
             "quantization": facts.quantization,
+            "sha256": self.loaded.files.sha256(),
         })
     }
 
@@ -68,15 +77,12 @@ impl Probe {
             Ask::Tokens(ask) => self.tokens(ask, hand_over),
             Ask::Try(ask) => self.run(ask, hand_over),
             Ask::Generate(ask) => self.generate(ask, hand_over),
+            Ask::Open(ask) => runs::open(&self.name, &self.args, &self.engine, ask, hand_over),
             Ask::Map(ask) => {
                 map::answer(&self.args, &self.loaded, &mut self.engine, ask, hand_over)
             }
         };
-        answered.map_err(|error| match error.downcast_ref() {
-            Some(EngineError::Stopped) => Refusal::Stopped,
-            _ if exit_code(&error) == 2 => Refusal::Usage(error.to_string()),
-            _ => Refusal::Failed(error.to_string()),
-        })
+        answered.map_err(|error| refusal(&error))
     }
 
     fn tokens(&mut self, ask: &TokensAsk, hand_over: HandOver) -> anyhow::Result<()> {
@@ -230,6 +236,17 @@ impl Probe {
             save_plan: None,
             output: Format::Json,
         })
+    }
+}
+
+/// Why there is no answer, for who asked.
+pub fn refusal(error: &anyhow::Error) -> Refusal {
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(EngineError::Stopped), _) => Refusal::Stopped,
+        (_, Some(ShelfError::None(_))) => Refusal::Unknown(error.to_string()),
+        (_, Some(ShelfError::Cannot(_))) => Refusal::Usage(error.to_string()),
+        _ if exit_code(error) == 2 => Refusal::Usage(error.to_string()),
+        _ => Refusal::Failed(error.to_string()),
     }
 }
 

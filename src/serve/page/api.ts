@@ -29,7 +29,7 @@ export interface Served {
   error?: string;
   layers?: number;
 }
-export interface Model { state: string; model: string; layers: number; manipulations: Manipulation[]; models: Served[] }
+export interface Model { state: string; model: string; layers: number; manipulations: Manipulation[]; models: Served[]; runs: boolean }
 export type Line =
   | { type: "meta"; tokens: Token[]; layers: (number | null)[]; command: string; runs: number }
   | ({ type: "cell" } & Cell)
@@ -38,6 +38,8 @@ export type Line =
   | { type: "noise"; kl: number; logit: number }
   | { type: "progress"; done: number; all: number }
   | { type: "state" }
+  | { type: "model"; name: string }
+  | { type: "asked" }
   | { type: "done" }
   | { type: "error"; code: string; message: string };
 
@@ -62,11 +64,22 @@ function headers(): Record<string, string> {
   return all;
 }
 
+/** Fetches what is known. A busy server is asked again when it says so. */
+export async function get(path: string): Promise<unknown> {
+  for (;;) {
+    const answer = await fetch(path, { headers: headers() });
+    if (answer.status === 429) {
+      await new Promise((wake) => setTimeout(wake, 1000 * Number(answer.headers.get("Retry-After") ?? 1)));
+      continue;
+    }
+    const known = await answer.json();
+    if (!answer.ok) throw new Error(known.message);
+    return known;
+  }
+}
+
 export async function model(): Promise<Model> {
-  const answer = await fetch("/v1/model", { headers: headers() });
-  const known = await answer.json();
-  if (!answer.ok) throw new Error(known.message);
-  return known;
+  return await get("/v1/model") as Model;
 }
 
 /** Asks, and hands over line by line. Busy servers are asked again when they say so. */

@@ -7,6 +7,7 @@ import { parts, Stack } from "./manipulations.js";
 import { Maps } from "./maps.js";
 import { arrange, columns, serve } from "./results.js";
 import { change, onChange, question, state } from "./state.js";
+import { Runs } from "./runs.js";
 import { Chips, part, places, selector } from "./tokens.js";
 import { beside, showBeside, View } from "./view.js";
 
@@ -27,6 +28,7 @@ const maps = new Maps(columns[0]);
 const tops = el("div");
 const views = el("div", { class: "beside" });
 let all: View[] = [];
+const runs = new Runs(() => halves.scrollIntoView({ block: "start" }));
 const tabs = el("nav", { class: "examples", "aria-label": "examples" });
 const extent = select("extent", ["paper", "from", "only", "window:3"], () => state.extent, (value) => change({ extent: value }),
   "paper: as the paper does it; from: from the layer up; only: at the layer alone; window: at so many layers");
@@ -136,14 +138,12 @@ function show(): void {
     const same = JSON.stringify(question(examples[n].state)) === JSON.stringify(question(state));
     tab.setAttribute("aria-pressed", String(same));
   });
+  runs.show();
   void tokensOfDonor();
 }
 
-tabs.append(...examples.map((example) => button(example.name, () => change({ ...example.state, layer: null, models: state.models }))));
-document.getElementById("page")!.append(
-  el("header", {}, el("h1", {}, "midlayer"), status),
-  tabs,
-  el("div", { class: "halves" },
+tabs.append(...examples.map((example) => button(example.name, () => change({ ...example.state, layer: null, models: state.models, run: state.run }))));
+const halves = el("div", { class: "halves" },
     el("section", { class: "ask" },
       el("label", { for: "prompt" }, "Prompt"), prompt, chips.element, whole,
       el("h2", {}, "What is done to these tokens"), stack.element,
@@ -156,7 +156,8 @@ document.getElementById("page")!.append(
     el("section", { class: "see" },
       el("h2", {}, "Layer"),
       el("p", { class: "quiet" }, "Click a slot, drag over several, use the arrow keys; hover to look. Grey and ≈: no more than rounding."),
-      tops, beside, views, maps.element)));
+      tops, beside, views, maps.element));
+document.getElementById("page")!.append(el("header", {}, el("h1", {}, "midlayer"), status), tabs, halves, runs.element);
 
 /** Asks what there is to ask, for every model that is shown. */
 function refresh(wait = 0): void {
@@ -170,9 +171,19 @@ load().then(() => refresh()).catch(() => undefined);
 
 /** Looks for models until all are there. */
 async function wait(): Promise<void> {
+  let seen = false;
   for (;;) {
     try {
       const known = await fetchModel();
+      if (known.runs && !seen) {
+        seen = true;
+        runs.begin(known.state === "none");
+      }
+      if (known.state === "none") {
+        tabs.hidden = halves.hidden = true;
+        status.textContent = "Stored runs. No model is served (-m).";
+        return;
+      }
       if (known.state === "ready") {
         model = known;
         serve(known.models);

@@ -19,6 +19,8 @@ export interface State {
   from: string;
   /** Which models are shown, by their names, beside each other; none named: the first that is served. */
   models: string[];
+  /** The stored run that is shown, by its id. */
+  run: string;
 }
 
 export const first: State = {
@@ -34,12 +36,13 @@ export const first: State = {
   at: " France",
   from: "",
   models: [],
+  run: "",
 };
 
 /** Models beside each other at most. */
 export const COLUMNS = 4;
 
-const TEXTS = ["prompt", "tokens", "extent", "site", "seed", "donor", "at", "from"] as const;
+const TEXTS = ["prompt", "tokens", "extent", "site", "seed", "donor", "at", "from", "run"] as const;
 const PLAIN: State = { ...first, prompt: "", ops: [], answers: [], donor: "", at: "" };
 
 export function written(state: State): string {
@@ -54,7 +57,7 @@ export function written(state: State): string {
 
 export function read(address: string): State | null {
   const hash = new URLSearchParams(address.replace(/^#/, ""));
-  if (!hash.has("prompt")) return null;
+  if (!hash.has("prompt")) return hash.has("run") ? { ...first, run: hash.get("run")! } : null;
   const state: State = { ...PLAIN, ops: [] };
   for (const name of TEXTS) state[name] = hash.get(name) ?? PLAIN[name];
   hash.forEach((value, key) => {
