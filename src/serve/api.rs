@@ -83,6 +83,7 @@ async fn route(of: &Of, request: Request<Incoming>) -> Answer {
         "/v1/tokens" => Some(|body| serde_json::from_slice(body).map(Ask::Tokens)),
         "/v1/try" => Some(|body| serde_json::from_slice(body).map(Ask::Try)),
         "/v1/generate" => Some(|body| serde_json::from_slice(body).map(Ask::Generate)),
+        "/v1/plan" => Some(|body| serde_json::from_slice(body).map(Ask::Plan)),
         "/v1/map" => Some(|body| serde_json::from_slice(body).map(Ask::Map)),
         "/v1/open" => Some(|body| serde_json::from_slice(body).map(Ask::Open)),
         _ => None,

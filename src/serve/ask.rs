@@ -19,6 +19,8 @@ pub enum Ask {
     Try(Box<TryAsk>),
     /// A prompt continued, clean and manipulated at one layer.
     Generate(Box<TryAsk>),
+    /// The plan of a single run.
+    Plan(Box<TryAsk>),
     /// A number for each state of a prompt.
     Map(MapAsk),
     /// What a result of a stored run asks, for this model.
@@ -140,7 +142,7 @@ impl Ask {
             Self::Tokens(ask) => ask.page.as_deref(),
             Self::Map(ask) => ask.page.as_deref(),
             Self::Open(ask) => ask.page.as_deref(),
-            Self::Try(ask) | Self::Generate(ask) => ask.page.as_deref(),
+            Self::Try(ask) | Self::Generate(ask) | Self::Plan(ask) => ask.page.as_deref(),
         }
     }
 
@@ -150,7 +152,7 @@ impl Ask {
             Self::Tokens(ask) => ask.model.as_ref(),
             Self::Map(ask) => ask.model.as_ref(),
             Self::Open(ask) => ask.model.as_ref(),
-            Self::Try(ask) | Self::Generate(ask) => ask.model.as_ref(),
+            Self::Try(ask) | Self::Generate(ask) | Self::Plan(ask) => ask.model.as_ref(),
         }
     }
 
@@ -172,7 +174,7 @@ impl Ask {
                 texts.extend(ask.page.as_deref());
                 ("", vec![], texts)
             }
-            Self::Try(ask) | Self::Generate(ask) => {
+            Self::Try(ask) | Self::Generate(ask) | Self::Plan(ask) => {
                 let some = [
                     &ask.layers,
                     &ask.tokens,
@@ -190,7 +192,9 @@ impl Ask {
             }
         };
         let donor = match self {
-            Self::Try(ask) | Self::Generate(ask) => ask.inject_from.as_deref().unwrap_or_default(),
+            Self::Try(ask) | Self::Generate(ask) | Self::Plan(ask) => {
+                ask.inject_from.as_deref().unwrap_or_default()
+            }
             Self::Tokens(_) | Self::Map(_) | Self::Open(_) => "",
         };
         if prompt.len().max(donor.len()) > PROMPT {

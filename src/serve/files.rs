@@ -27,6 +27,7 @@ pub fn file(path: &str) -> Option<File> {
         "/compare.js" SCRIPT => "js/compare.js",
         "/dom.js" SCRIPT => "js/dom.js",
         "/examples.js" SCRIPT => "js/examples.js",
+        "/export.js" SCRIPT => "js/export.js",
         "/layers.js" SCRIPT => "js/layers.js",
         "/main.js" SCRIPT => "js/main.js",
         "/manipulations.js" SCRIPT => "js/manipulations.js",

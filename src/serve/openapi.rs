@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{MapAsk, OpenAsk, TokensAsk, TryAsk, VERSION};
 
 /// Paths under which something is asked, with what each does and what its answer's lines are.
-const ASKED: [(&str, &str, &str, &str); 5] = [
+const ASKED: [(&str, &str, &str, &str); 6] = [
     (
         "/v1/tokens",
         "TokensAsk",
@@ -17,7 +17,7 @@ const ASKED: [(&str, &str, &str, &str); 5] = [
         "/v1/try",
         "TryAsk",
         "A prompt, clean and manipulated at each layer",
-        "meta: tokens, layers, runs, command (midlayer try with the same numbers); cell: a line of midlayer try -o json, the clean run first; noise: what rounding does to the clean run",
+        "meta: tokens, layers, runs, command (midlayer try with the same numbers), python (the same in Python); cell: a line of midlayer try -o json, the clean run first; noise: what rounding does to the clean run",
     ),
     (
         "/v1/map",
@@ -30,6 +30,12 @@ const ASKED: [(&str, &str, &str, &str); 5] = [
         "TryAsk",
         "A prompt continued, clean and manipulated by a single run",
         "meta; text: run, step, id, text, differs (the first token that is another than the clean run's)",
+    ),
+    (
+        "/v1/plan",
+        "TryAsk",
+        "The plan of a single run",
+        "meta; plan: text (what midlayer try --save-plan writes)",
     ),
     (
         "/v1/open",

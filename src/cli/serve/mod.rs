@@ -3,6 +3,7 @@
 mod command;
 mod map;
 mod models;
+mod python;
 mod runs;
 mod subject;
 

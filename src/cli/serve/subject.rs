@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::command::command;
+use super::python::python;
 use super::{map, runs};
 use crate::cli::Usage;
 use crate::cli::args::{
@@ -18,6 +19,7 @@ use crate::cli::tokens::read;
 use crate::cli::{exit_code, try_prompt};
 use crate::engine::{Engine, EngineError, NoiseFloor, Outcome, Planned, TextPart, TokenSelector};
 use crate::intervention::{Extent, Kind, LayerList, Needs, Sites, Values};
+use crate::plan::{Plan, Shape};
 use crate::runtime::{ChatDate, Token};
 use crate::serve::{Ask, Line, Refusal, TokensAsk, TryAsk};
 use crate::shelf::ShelfError;
@@ -77,6 +79,7 @@ impl Probe {
             Ask::Tokens(ask) => self.tokens(ask, hand_over),
             Ask::Try(ask) => self.run(ask, hand_over),
             Ask::Generate(ask) => self.generate(ask, hand_over),
+            Ask::Plan(ask) => self.plan(ask, hand_over),
             Ask::Open(ask) => runs::open(&self.name, &self.args, &self.engine, ask, hand_over),
             Ask::Map(ask) => {
                 map::answer(&self.args, &self.loaded, &mut self.engine, ask, hand_over)
@@ -110,7 +113,7 @@ impl Probe {
         }
         if alone && asked.runs.len() != 1 {
             let runs = asked.runs.len();
-            let text = format!("one run is continued, and these are {runs}: name a layer (layers)");
+            let text = format!("one run is asked for, and these are {runs}: name a layer (layers)");
             return Err(Usage(text).into());
         }
         let layers: Vec<Option<u32>> = asked.runs.iter().map(|run| run.layer).collect();
@@ -120,6 +123,7 @@ impl Probe {
             "runs": asked.runs.len(),
             "layers": layers,
             "command": command(&self.args, ask),
+            "python": python(&self.args, ask)?,
         });
         told(hand_over(Line::new("meta", &meta)))?;
         Ok(asked)
@@ -183,6 +187,19 @@ impl Probe {
                 told(hand_over(Line::new("text", &text)))?;
             }
         }
+        Ok(())
+    }
+
+    /// What `--save-plan` writes.
+    fn plan(&mut self, ask: &TryAsk, hand_over: HandOver) -> anyhow::Result<()> {
+        let asked = self.begin(ask, true, hand_over)?;
+        let facts = self.engine.facts();
+        let shape = Shape {
+            layers: facts.n_layer,
+            width: facts.n_embd,
+        };
+        let text = Plan::of(&asked.runs[0].request.plan, shape)?.to_json()?;
+        told(hand_over(Line::new("plan", &json!({"text": text}))))?;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ export interface Served {
 }
 export interface Model { state: string; model: string; layers: number; manipulations: Manipulation[]; models: Served[]; runs: boolean }
 export type Line =
-  | { type: "meta"; tokens: Token[]; layers: (number | null)[]; command: string; runs: number }
+  | { type: "meta"; tokens: Token[]; layers: (number | null)[]; command: string; python: string; runs: number }
   | ({ type: "cell" } & Cell)
   | ({ type: "token" } & Token)
   | { type: "text"; run: string; step: number; id: number; text: string; differs: boolean }
@@ -40,6 +40,7 @@ export type Line =
   | { type: "state" }
   | { type: "model"; name: string }
   | { type: "asked" }
+  | { type: "plan"; text: string }
   | { type: "done" }
   | { type: "error"; code: string; message: string };
 

@@ -55,8 +55,8 @@ export function choice(label: string, values: string[], chosen: string, put: (va
 }
 
 /** Saves text as a file. */
-export function save(name: string, type: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type }));
+export function save(name: string, type: string, text: string | Blob): void {
+  const url = URL.createObjectURL(text instanceof Blob ? text : new Blob([text], { type }));
   el("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

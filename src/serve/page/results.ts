@@ -16,6 +16,8 @@ export interface Results {
   layers: number[];
   noise: number | null;
   command: string;
+  /** The same in Python. */
+  python: string;
   error: string;
   done: boolean;
   /** Where numbers were prepared, and not computed now. */
@@ -25,7 +27,7 @@ export interface Results {
 export function none(key: string): Results {
   return {
     key, tokens: [], clean: null, cells: new Map(), fixed: null, layers: [], noise: null,
-    command: "", error: "", done: false, from: null,
+    command: "", python: "", error: "", done: false, from: null,
   };
 }
 
@@ -164,6 +166,7 @@ export class Column {
             fresh.tokens = line.tokens;
             fresh.layers = line.layers.filter((layer): layer is number => layer !== null);
             fresh.command = line.command;
+            fresh.python = line.python;
             break;
           case "cell":
             if (fresh.clean === null) fresh.clean = line;

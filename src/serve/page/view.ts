@@ -3,6 +3,7 @@
 import { ask, page } from "./api.js";
 import { compare, csv } from "./compare.js";
 import { button, choice, el, save, visible } from "./dom.js";
+import { notebook, picture, png } from "./export.js";
 import { Layers } from "./layers.js";
 import { columns, models, type Column } from "./results.js";
 import { change, COLUMNS, question, state } from "./state.js";
@@ -49,6 +50,12 @@ export class View {
   private copy = button("copy as command", () => void this.copyCommand());
   private json = button("JSON", () => this.saveJson());
   private table = button("CSV", () => save("midlayer.csv", "text/csv", csv(this.column.results)));
+  private plan = button("plan", () => void this.savePlan(), { title: "of the layer that is shown: midlayer attach carries it out in another program" });
+  private drawn = [
+    button("PNG", () => void png(this.picture())),
+    button("SVG", () => save("midlayer.svg", "image/svg+xml", this.picture())),
+  ];
+  private notebook = button("notebook", () => save("midlayer.ipynb", "application/json", notebook(this.column.results)), { title: "the same numbers with the Python package" });
   private chosenOf = "";
 
   constructor(readonly column: Column, told: () => void) {
@@ -57,7 +64,7 @@ export class View {
     this.element = el("section", { class: "one", "aria-label": "what the model says" },
       this.title, this.problem, this.sentence, this.body,
       el("div", { class: "settings" }, this.more), this.continued,
-      el("div", { class: "settings take" }, this.copy, this.copied, el("span", { class: "quiet" }, "save"), this.json, this.table),
+      el("div", { class: "settings take" }, this.copy, this.copied, el("span", { class: "quiet" }, "save"), this.json, this.table, ...this.drawn, this.plan, this.notebook),
       el("p", {}, this.command));
   }
 
@@ -107,6 +114,23 @@ export class View {
     } catch {
       getSelection()?.selectAllChildren(this.command);
       this.copied.textContent = "selected: copy it with the keyboard";
+    }
+  }
+
+  private picture(): string {
+    return picture(this.column, this.name(null));
+  }
+
+  private async savePlan(): Promise<void> {
+    const layer = this.column.shown;
+    const what = { ...question(state), model: this.column.name, layers: String(layer ?? 0), page: `${page}-${this.column.number}` };
+    try {
+      await ask("/v1/plan", what, new AbortController().signal, (line) => {
+        if (line.type === "plan") save("midlayer-plan.json", "application/json", line.text);
+        else if (line.type === "error") this.copied.textContent = line.message;
+      });
+    } catch (error) {
+      this.copied.textContent = String((error as Error).message);
     }
   }
 
@@ -164,6 +188,8 @@ export class View {
     this.sentence.textContent = made.sentence;
     this.problem.textContent = column.trouble || results.error || (question(state) ? "" : state.prompt ? "Switch a manipulation on." : "Type a prompt.");
     this.command.textContent = results.command;
-    this.copy.disabled = this.json.disabled = this.table.disabled = !results.command;
+    for (const one of [this.copy, this.json, this.table, ...this.drawn]) one.disabled = !results.command;
+    this.plan.disabled = !column.ready || !results.done;
+    this.notebook.disabled = !results.python;
   }
 }
