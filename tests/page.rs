@@ -2,13 +2,14 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use common::place::{PROGRAM, Place};
+use common::place::{PROGRAM, Place, recipe};
 use common::python::Python;
 use common::require::{CHROMIUM, NODE, not_run};
+use common::served::{EXACT, Served};
+use midlayer::runtime::Synthetic;
 
 #[test]
 fn scripts_are_what_the_compiler_makes_of_the_sources() {
@@ -40,6 +41,37 @@ fn every_script_is_served() {
 #[test]
 fn a_browser_can_use_it() {
     let name = "a_browser_can_use_it";
+    in_a_browser(
+        name,
+        "page.py",
+        Place::new(),
+        &format!("-m tiny.gguf {EXACT}"),
+    );
+}
+
+#[test]
+fn a_browser_compares_models_and_opens_runs() {
+    let place = Place::new();
+    let other = Synthetic {
+        seed: 7,
+        n_layer: 6,
+        ..recipe()
+    };
+    other
+        .build()
+        .unwrap()
+        .save(&place.path("six.gguf"))
+        .unwrap();
+    let sweep = "--shots 1 --manipulate zero,inject --layers all --limit 4 --out runs/one";
+    let line = format!("sweep -m tiny.gguf {EXACT} {sweep} --no-selftest");
+    place.run(&line).success();
+    let name = "a_browser_compares_models_and_opens_runs";
+    let arguments = format!("runs -m tiny.gguf,six.gguf {EXACT}");
+    in_a_browser(name, "page_models.py", place, &arguments);
+}
+
+/// Has a script use the page of a server in Chromium.
+fn in_a_browser(name: &str, script: &str, place: Place, arguments: &str) {
     let chromium = ["chromium", "chromium-browser", "google-chrome"];
     let there = |program: &&str| {
         let version = Command::new(program).arg("--version").output();
@@ -56,28 +88,17 @@ fn a_browser_can_use_it() {
         .args(["-c", &format!("command -v {chromium}")])
         .output()
         .unwrap();
-    let place = Place::new();
-    let exact = "-t 1 -fa off -ctk f32 -ctv f32 --no-open --port 0";
-    let mut server = place
-        .command(&format!("serve -m tiny.gguf {exact}"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut url = String::new();
-    let stdout = server.stdout.take().unwrap();
-    BufReader::new(stdout).read_line(&mut url).unwrap();
+    let served = Served::of(place, arguments);
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let looked = python
         .command()
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page.py"))
-        .arg(url.trim())
+        .arg(tests.join(script))
+        .arg(&served.url)
         .arg(String::from_utf8(which.stdout).unwrap().trim())
-        .args([place.0.path(), Path::new(PROGRAM)])
-        .env("MIDLAYER_MODELS", place.path("cache"))
-        .output();
-    server.kill().unwrap();
-    server.wait().unwrap();
-    let looked = looked.unwrap();
+        .args([served.place.0.path(), Path::new(PROGRAM)])
+        .env("MIDLAYER_MODELS", served.place.path("cache"))
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&looked.stderr);
     assert!(looked.status.success(), "{said}");
 }

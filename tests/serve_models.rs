@@ -136,3 +136,38 @@ fn a_model_that_cannot_be_served_leaves_the_others() {
         assert!(said_there.contains(said), "{said_there}");
     }
 }
+
+#[test]
+fn plans_and_python_are_those_of_the_question() {
+    let served = Served::of(two(), &format!("-m tiny.gguf,six.gguf {EXACT}"));
+    served.loaded();
+    let inject = json!({"prompt": "it's \"abc\"\n\u{1f999}", "manipulate": ["inject"], "layers": "2",
+        "inject_from": "xyz", "inject_at": "b", "answer": [" x"]});
+    let stack = json!({"prompt": "abcdef", "manipulate": ["scale:factor=0.5@1+random"], "layers": "3",
+        "seed": [4], "tokens": "1-3", "extent": "only"});
+    for ask in [inject, stack] {
+        let of = lines(&served, "/v1/plan", ask.clone(), json!("six.gguf"));
+        let words = shlex::split(of[0]["command"].as_str().unwrap()).unwrap();
+        let mut program = served.place.command("");
+        program.args(&words[1..]).args(["--save-plan", "plan.json"]);
+        assert!(program.output().unwrap().status.success());
+        let plan = std::fs::read_to_string(served.place.path("plan.json")).unwrap();
+        assert_eq!(of_type(&of, "plan")[0]["text"], plan);
+        let python = of[0]["python"].as_str().unwrap();
+        for said in [
+            "ml.Model(\"six.gguf\", threads=1, flash_attn=\"off\"",
+            "m.prompt(\"",
+        ] {
+            assert!(python.contains(said), "{python}");
+        }
+        let call = match ask["seed"].is_null() {
+            true => r#"ml.inject("2", donor="xyz", at="b"), answers=[" x"])"#,
+            false => {
+                r#"ml.scale(1, factor=0.5, tokens="1-3", extent="only") + ml.random("3", seed=4, tokens="1-3", extent="only")"#
+            }
+        };
+        assert!(python.contains(call), "{python}");
+    }
+    let all = json!({"prompt": "abc", "manipulate": ["zero"]}).to_string();
+    assert_eq!(served.post("/v1/plan", &all).status, 400);
+}

@@ -4,7 +4,7 @@ import { percent, save, visible } from "./dom.js";
 import { isNoise, type Column, type Results } from "./results.js";
 
 const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [900, 460, 60, 64, 54];
-/** Told apart by people who see colours otherwise, and by their marks. */
+/** Those of the page in light. */
 const COLOURS = ["#1f5fbf", "#c2410c", "#15803d", "#7e22ce"];
 
 function text(raw: string): string {
@@ -41,7 +41,7 @@ export function picture(column: Column, done: string): string {
     for (const [layer, cell] of cells) {
       put("circle", { cx: x(layer).toFixed(2), cy: y(cell.answers[n].probability).toFixed(2), r: 3.5, fill: isNoise(results, cell) ? "#fff" : colour, stroke: colour });
     }
-    put("text", { x: LEFT + n * 200, y: 46, fill: colour }, `${"●■▲◆"[n]} ${visible(answer.text)}, clean ${percent(answer.probability)}% (dashed)`);
+    put("text", { x: LEFT + n * 200, y: 46, fill: colour }, `● ${visible(answer.text)}, clean ${percent(answer.probability)}% (dashed)`);
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" font-family="system-ui, sans-serif" font-size="13">\n${parts.join("\n")}\n</svg>\n`;
 }

@@ -1,0 +1,157 @@
+"""Several models and stored runs on the page of `midlayer serve`, in a browser.
+
+page_models.py URL CHROMIUM FOLDER PROGRAM: PROGRAM is run in FOLDER to compare numbers.
+"""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from urllib.parse import parse_qs
+
+from playwright.sync_api import expect, sync_playwright
+
+url, chromium, folder, program = sys.argv[1:]
+
+
+def address(page):
+    return parse_qs(page.url.split("#", 1)[1], keep_blank_values=True)
+
+
+def settled(page):
+    expect(page.locator("body")).not_to_have_class(re.compile("busy"), timeout=60_000)
+    for command in page.get_by_label("the command that prints these numbers").all():
+        expect(command).not_to_be_empty()
+
+
+def views(page):
+    return page.locator(".beside > .one")
+
+
+def same_numbers(view, model, layer):
+    """A column's numbers are those of its own command."""
+    words = shlex.split(view.locator(".command").inner_text())
+    assert words[words.index("-m") + 1] == model, words
+    done = subprocess.run([program, *words[1:], "-o", "json"], cwd=folder, capture_output=True, check=True)
+    clean, *rest = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    line = next(line for line in rest if line["layer"] == layer)
+    for n, expected in ((0, clean), (1, line)):
+        column = view.locator(".column").nth(n).locator("td[data-value]")
+        shown = [float(value) for value in column.evaluate_all("all => all.map(one => one.dataset.value)")]
+        assert shown == [token["probability"] for token in expected["top"][:10]], (model, layer, shown)
+    assert f"KL {line['kl']:.4f} nats" in view.locator(".sentence").inner_text()
+
+
+def saved(page, view, name):
+    with page.expect_download() as download:
+        view.get_by_role("button", name=name, exact=True).click()
+    return open(download.value.path(), "rb").read()
+
+
+def several_models(page, context):
+    page.locator("#prompt").fill("abcdefgh")
+    page.get_by_label("manipulation 1", exact=True).select_option("zero")
+    beside = page.get_by_role("button", name="+ another model beside it")
+    expect(beside).to_be_visible(timeout=60_000)
+    expect(views(page)).to_have_count(1)
+    beside.click()
+    expect(views(page)).to_have_count(2)
+    expect(beside).to_be_hidden()
+    assert address(page)["model"] == ["tiny.gguf", "six.gguf"]
+    settled(page)
+    slots = page.locator(".slots")
+    expect(slots.nth(0).locator(".slot.there")).to_have_count(4)
+    expect(slots.nth(1).locator(".slot.there")).to_have_count(6)
+    # In step: the same depth in both, whichever is clicked.
+    for column, clicked, layers in ((0, 3, (3, 5)), (1, 0, (0, 0)), (0, 2, (2, 3))):
+        slots.nth(column).locator(f'[data-layer="{clicked}"]').click()
+        for n, layer in enumerate(layers):
+            expect(views(page).nth(n).locator(".sentence")).to_contain_text(f"zero at layer {layer}")
+    same_numbers(views(page).nth(0), "tiny.gguf", 2)
+    same_numbers(views(page).nth(1), "six.gguf", 3)
+    # The address alone shows both.
+    other = context.browser.new_context().new_page()
+    other.goto(page.url)
+    expect(views(other)).to_have_count(2)
+    settled(other)
+    for n in (0, 1):
+        assert views(other).nth(n).locator(".sentence").inner_text() == views(page).nth(n).locator(".sentence").inner_text()
+    other.close()
+    # What is saved is the column's.
+    six = views(page).nth(1)
+    picture = saved(page, six, "SVG").decode()
+    assert picture.startswith("<svg") and "six.gguf" in picture and picture.count("<circle") == 6, picture[:300]
+    assert saved(page, six, "PNG").startswith(b"\x89PNG")
+    plan = json.loads(saved(page, six, "plan"))
+    assert plan["interventions"][0]["layer"] == 3 and plan["model"]["layers"] == 6, plan
+    notebook = json.loads(saved(page, six, "notebook"))
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for source in code:
+        compile(source, "notebook", "exec")
+    assert 'ml.Model("six.gguf"' in code[0] and "ml.zero()" in code[0], code[0]
+    # One goes, and back brings it again.
+    page.get_by_role("button", name="do not show tiny.gguf").click()
+    expect(views(page)).to_have_count(1)
+    assert address(page)["model"] == ["six.gguf"]
+    page.go_back()
+    expect(views(page)).to_have_count(2)
+    page.get_by_label("model 2", exact=True).select_option("tiny.gguf")
+    page.wait_for_function("location.hash.endsWith('model=tiny.gguf&model=tiny.gguf')")
+    page.go_back()
+
+
+def stored_runs(page):
+    page.locator(".runs summary").click()
+    page.get_by_role("button", name="one", exact=True).click()
+    expect(page.locator(".runs .progress")).to_contain_text("complete")
+    figure = page.locator(".runs figure")
+    assert figure.locator("circle").count() == 8, "two manipulations at four layers"
+    page.get_by_role("button", name="report", exact=True).click()
+    report = page.frame_locator("iframe.report")
+    expect(report.locator("h1")).to_be_visible(timeout=60_000)
+    expect(report.locator(".js-plotly-plot, .plotly").first).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="report", exact=True).click()
+    expect(page.locator("iframe.report")).to_have_count(0)
+    page.locator("[data-item]").first.click()
+    prompt = page.locator(".runs .prompt").inner_text()
+    cell = page.locator('.runs [data-layer-of="2"]').first
+    kl = float(cell.get_attribute("data-kl"))
+    cell.click()
+    page.wait_for_function("new URLSearchParams(location.hash.slice(1)).get('layer') === '2'")
+    settled(page)
+    assert address(page)["prompt"] == [prompt]
+    assert "run" in address(page)
+    assert "model" not in address(page), "the first model is the run's"
+    shown = float(re.search(r"KL ([0-9.]+) nats", page.locator(".sentence").first.inner_text()).group(1))
+    assert abs(shown - kl) < 2e-4, (shown, kl)
+    # The address opens the run, too.
+    other = page.context.browser.new_context().new_page()
+    other.goto(page.url)
+    expect(other.locator(".runs .progress")).to_contain_text("complete", timeout=60_000)
+    other.close()
+
+
+def main(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    wrong = []
+    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: request.url.startswith((url, "data:", "blob:")) or wrong.append(request.url))
+    page.goto(url)
+    several_models(page, context)
+    stored_runs(page)
+    for width in (400, 768, 2560):
+        page.set_viewport_size({"width": width, "height": 900})
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{wide} pixels in a window of {width}"
+    assert not wrong, wrong
+
+
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    try:
+        main(browser)
+    finally:
+        browser.close()
