@@ -16,6 +16,7 @@ mod server;
 mod stored;
 
 pub use ask::{Ask, MapAsk, OpenAsk, TokensAsk, TryAsk, Which};
+pub use files::FILES;
 pub use queue::Bell;
 pub use server::{Address, Server};
 pub use stored::{RunsAsk, Stored};

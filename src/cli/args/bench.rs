@@ -26,6 +26,8 @@ pub enum BenchCommand {
     Try(BenchTryArgs),
     /// Seconds of an effect map and of a logit lens at all tokens and layers of one prompt
     Map(BenchMapArgs),
+    /// Seconds that somebody waits for the page of midlayer serve, and what it adds to the engine
+    Serve(BenchServeArgs),
     /// Seconds by number of layers and by length of the prompt, for both strategies
     Scaling(BenchScalingArgs),
     /// Seconds of a prompt and of a token beside busy processes, by number of threads
@@ -105,6 +107,23 @@ pub struct BenchMapArgs {
     pub only: OnlyArgs,
     /// Rounds; medians are shown
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Args)]
+pub struct BenchServeArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: u32,
+    #[command(flatten)]
+    pub only: OnlyArgs,
+    /// Rounds; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
     /// Output
     #[arg(short, long, value_enum, default_value_t = Format::Text)]

@@ -69,7 +69,7 @@ pub fn sites() -> &'static str {
 }
 
 /// Files that manipulations need.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 #[command(next_help_heading = "Manipulation")]
 pub struct OutsideArgs {
     #[arg(long, value_name = "FILE", help = directions())]

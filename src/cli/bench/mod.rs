@@ -6,6 +6,7 @@ mod map;
 mod neighbours;
 mod one_prompt;
 mod scaling;
+mod serve;
 mod statistics;
 mod sweep;
 
@@ -30,6 +31,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         BenchCommand::Sweep(args) => sweep::run(&args),
         BenchCommand::Try(args) => one_prompt::run(&args),
         BenchCommand::Map(args) => map::run(&args),
+        BenchCommand::Serve(args) => serve::run(&args),
         BenchCommand::Scaling(args) => scaling::run(&args),
         BenchCommand::Neighbours(args) => neighbours::run(&args),
         BenchCommand::Statistics(args) => statistics::run(&args),

@@ -50,6 +50,17 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     server.run(move |stop, bell| Models::load(args, stop, bell))
 }
 
+/// Serves in a thread of its own until the process ends. Returns the address.
+pub fn start(args: ServeArgs) -> anyhow::Result<SocketAddr> {
+    let server = bind(&args)?;
+    let socket = server.address().socket;
+    let serve = move || server.run(move |stop, bell| Models::load(args, stop, bell));
+    std::thread::Builder::new()
+        .name("serve".into())
+        .spawn(serve)?;
+    Ok(socket)
+}
+
 fn bind(args: &ServeArgs) -> anyhow::Result<Server> {
     let socket = SocketAddr::new(args.host, args.port.unwrap_or(PORT));
     let bound = match Server::bind(socket, token) {
