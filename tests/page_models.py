@@ -101,6 +101,29 @@ def several_models(page, context):
     page.go_back()
 
 
+def kept_states(page):
+    page.locator("#prompt").fill("hgfedcba")
+    settled(page)
+    page.locator(".slots").first.locator('[data-layer="1"]').click()
+    before = views(page).first.locator(".sentence").inner_text()
+    count = views(page).count()
+    page.get_by_role("button", name="keep this beside what comes").click()
+    expect(views(page)).to_have_count(count + 1)
+    page.locator("#prompt").fill("something else")
+    page.wait_for_function("location.hash.includes('prompt=something')")
+    settled(page)
+    page.locator(".slots").first.locator('[data-layer="2"]').click()
+    kept = views(page).last
+    expect(kept.locator(".sentence")).to_have_text(before)
+    same_numbers(kept, "tiny.gguf", 1)
+    page.get_by_role("button", name="change places").click()
+    page.wait_for_function("location.hash.includes('prompt=hgfedcba')")
+    settled(page)
+    expect(views(page).first.locator(".sentence")).to_have_text(before)
+    page.get_by_role("button", name="do not show what was kept").click()
+    expect(views(page)).to_have_count(count)
+
+
 def stored_runs(page):
     page.locator(".runs summary").click()
     page.get_by_role("button", name="one", exact=True).click()
@@ -141,6 +164,7 @@ def main(browser):
     page.on("request", lambda request: request.url.startswith((url, "data:", "blob:")) or wrong.append(request.url))
     page.goto(url)
     several_models(page, context)
+    kept_states(page)
     stored_runs(page)
     for width in (400, 768, 2560):
         page.set_viewport_size({"width": width, "height": 900})

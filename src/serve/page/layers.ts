@@ -71,7 +71,8 @@ export class Layers {
     }
     const results = this.column.results;
     const now = chosen();
-    const shown = now === null ? null : this.column.of(now);
+    const kept = this.column.isKept ? this.column.state.layer : null;
+    const shown = kept ?? (now === null ? null : this.column.of(now));
     const width = Number(/^window:(\d+)$/.exec(state.extent)?.[1] ?? 1);
     const most = Math.max(1e-9, ...[...results.cells.values()].map((cell) => cell.kl));
     [...this.slots.children].forEach((slot, layer) => {

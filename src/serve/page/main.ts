@@ -9,7 +9,7 @@ import { arrange, columns, serve } from "./results.js";
 import { change, onChange, question, state } from "./state.js";
 import { Runs } from "./runs.js";
 import { Chips, part, places, selector } from "./tokens.js";
-import { beside, showBeside, View } from "./view.js";
+import { beside, keep, showBeside, View } from "./view.js";
 
 let model: Model | null = null;
 let donorTokens: Token[] = [];
@@ -142,7 +142,7 @@ function show(): void {
   void tokensOfDonor();
 }
 
-tabs.append(...examples.map((example) => button(example.name, () => change({ ...example.state, layer: null, models: state.models, run: state.run }))));
+tabs.append(...examples.map((example) => button(example.name, () => change({ ...example.state, layer: null, models: state.models, run: state.run, kept: state.kept }))));
 const halves = el("div", { class: "halves" },
     el("section", { class: "ask" },
       el("label", { for: "prompt" }, "Prompt"), prompt, chips.element, whole,
@@ -156,7 +156,7 @@ const halves = el("div", { class: "halves" },
     el("section", { class: "see" },
       el("h2", {}, "Layer"),
       el("p", { class: "quiet" }, "Click a slot, drag over several, use the arrow keys; hover to look. Grey and ≈: no more than rounding."),
-      tops, beside, views, maps.element));
+      tops, el("div", { class: "settings" }, beside, keep), views, maps.element));
 document.getElementById("page")!.append(el("header", {}, el("h1", {}, "midlayer"), status), tabs, halves, runs.element);
 
 /** Asks what there is to ask, for every model that is shown. */

@@ -3,7 +3,7 @@
 
 import { ask, page, type Cell, type Served, type Token } from "./api.js";
 import { prepared } from "./examples.js";
-import { question, state } from "./state.js";
+import { question, read, state, type State } from "./state.js";
 import { elsewhere } from "./tokens.js";
 
 export interface Results {
@@ -62,8 +62,19 @@ export class Column {
 
   constructor(readonly number: number) {}
 
+  /** Whether it shows a state that was kept, and not the one that is changed. */
+  get isKept(): boolean {
+    return this.number > 0 && this.number === columns.length - 1 && state.kept !== "";
+  }
+
+  /** What it shows. */
+  get state(): State {
+    return this.isKept ? read(state.kept) ?? state : state;
+  }
+
   /** Its model's name, where one is chosen or there. */
   get name(): string {
+    if (this.isKept) return this.state.models[0] ?? served[0]?.name ?? "";
     return state.models[this.number] ?? (this.number === 0 ? served[0]?.name ?? "" : "");
   }
 
@@ -99,6 +110,7 @@ export class Column {
 
   /** The layer that is shown: the one looked at, or where the first column's answer changes most. */
   get shown(): number | null {
+    if (this.isKept && this.state.layer !== null && preview === null) return this.state.layer;
     const layer = preview ?? chosen();
     return layer === null ? null : this.of(layer);
   }
@@ -118,7 +130,7 @@ export class Column {
 
   /** Asks what the state asks, unless it is known. */
   refresh(told: () => void, wait = 0): void {
-    const asked = question(state);
+    const asked = question(this.state);
     const own = JSON.stringify(asked);
     const key = own + "\u0001" + this.name;
     const known = this.kept.get(key);
@@ -158,7 +170,7 @@ export class Column {
     const model = this.name;
     const own = { ...asked, model, page: `${page}-${this.number}` };
     try {
-      if (this.number > 0) await elsewhere(own, columns[0].name, controller.signal);
+      if (this.number > 0 && !this.isKept) await elsewhere(own, columns[0].name, controller.signal);
       await ask("/v1/try", own, controller.signal, (line) => {
         if (this.running !== controller) return;
         switch (line.type) {
@@ -217,9 +229,9 @@ export function chosen(): number | null {
   return best;
 }
 
-/** Has as many columns as the state names models. */
+/** Has as many columns as the state names models, and one for a state that is kept. */
 export function arrange(): void {
-  const count = Math.max(1, state.models.length);
+  const count = Math.max(1, state.models.length) + (state.kept ? 1 : 0);
   while (columns.length > count) columns.pop()!.end();
   while (columns.length < count) columns.push(new Column(columns.length));
 }

@@ -21,6 +21,8 @@ export interface State {
   models: string[];
   /** The stored run that is shown, by its id. */
   run: string;
+  /** Another state that is shown beside this one, as its address says it. */
+  kept: string;
 }
 
 export const first: State = {
@@ -37,12 +39,13 @@ export const first: State = {
   from: "",
   models: [],
   run: "",
+  kept: "",
 };
 
 /** Models beside each other at most. */
 export const COLUMNS = 4;
 
-const TEXTS = ["prompt", "tokens", "extent", "site", "seed", "donor", "at", "from", "run"] as const;
+const TEXTS = ["prompt", "tokens", "extent", "site", "seed", "donor", "at", "from", "run", "kept"] as const;
 const PLAIN: State = { ...first, prompt: "", ops: [], answers: [], donor: "", at: "" };
 
 export function written(state: State): string {

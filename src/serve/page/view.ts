@@ -6,7 +6,7 @@ import { button, choice, el, save, visible } from "./dom.js";
 import { notebook, picture, png } from "./export.js";
 import { Layers } from "./layers.js";
 import { columns, models, type Column } from "./results.js";
-import { change, COLUMNS, question, state } from "./state.js";
+import { change, COLUMNS, question, read, state, written } from "./state.js";
 
 /** Shows other models from here on; none named is the first alone. */
 function show(names: string[]): void {
@@ -15,7 +15,7 @@ function show(names: string[]): void {
 }
 
 function names(): string[] {
-  return columns.map((column) => column.name);
+  return columns.filter((column) => !column.isKept).map((column) => column.name);
 }
 
 /** A button that puts another model beside those that are shown. */
@@ -24,8 +24,12 @@ export const beside = button("+ another model beside it", () => {
   show([...names(), (free ?? models()[0]).name]);
 });
 
+/** A button that keeps what is shown beside what comes. */
+export const keep = button("keep this beside what comes", () => change({ kept: written({ ...state, kept: "", run: "" }) }));
+
 export function showBeside(): void {
-  beside.hidden = models().length < 2 || columns.length >= Math.min(COLUMNS, models().length);
+  keep.hidden = state.kept !== "" || !columns[0].results.clean;
+  beside.hidden = models().length < 2 || names().length >= Math.min(COLUMNS, models().length);
 }
 
 export class View {
@@ -69,15 +73,16 @@ export class View {
   }
 
   private name(layer: number | null): string {
-    const on = state.ops.filter((op) => op.on).map((op) => op.kind).join(" + ");
-    const width = /^window:(\d+)$/.exec(state.extent);
+    const own = this.column.state;
+    const on = own.ops.filter((op) => op.on).map((op) => op.kind).join(" + ");
+    const width = /^window:(\d+)$/.exec(own.extent);
     if (layer === null || !on) return on;
     return width && Number(width[1]) > 1 ? `${on} at layers ${layer} to ${layer + Number(width[1]) - 1}` : `${on} at layer ${layer}`;
   }
 
   /** Both texts, token by token; the first one that differs is marked. */
   private async goOn(): Promise<void> {
-    const asked = question(state);
+    const asked = question(this.column.state);
     const layer = this.column.shown;
     if (!asked || (layer === null && !this.column.results.fixed)) return;
     this.continuing?.abort();
@@ -104,7 +109,7 @@ export class View {
   }
 
   private key(): string {
-    return JSON.stringify([question(state), this.column.name, this.column.shown]);
+    return JSON.stringify([question(this.column.state), this.column.name, this.column.shown]);
   }
 
   private async copyCommand(): Promise<void> {
@@ -123,7 +128,7 @@ export class View {
 
   private async savePlan(): Promise<void> {
     const layer = this.column.shown;
-    const what = { ...question(state), model: this.column.name, layers: String(layer ?? 0), page: `${page}-${this.column.number}` };
+    const what = { ...question(this.column.state), model: this.column.name, layers: String(layer ?? 0), page: `${page}-${this.column.number}` };
     try {
       await ask("/v1/plan", what, new AbortController().signal, (line) => {
         if (line.type === "plan") save("midlayer-plan.json", "application/json", line.text);
@@ -137,7 +142,7 @@ export class View {
   private saveJson(): void {
     const results = this.column.results;
     const cells = [results.clean, results.fixed, ...results.cells.values()].filter((cell) => cell !== null);
-    const all = { version: 1, model: this.column.name, question: question(state), command: results.command, noise: results.noise, cells };
+    const all = { version: 1, model: this.column.name, question: question(this.column.state), command: results.command, noise: results.noise, cells };
     save("midlayer.json", "application/json", JSON.stringify(all, null, 1));
   }
 
@@ -147,13 +152,21 @@ export class View {
     const all = models().map((model) => model.name);
     const several = all.length > 1 || columns.length > 1 || column.trouble !== "";
     this.head.hidden = !several;
-    const key = JSON.stringify([all, names(), column.number]);
-    if (key !== this.chosenOf) {
+    const key = JSON.stringify([all, names(), column.number, column.isKept && state.kept]);
+    if (key !== this.chosenOf && column.isKept) {
+      this.chosenOf = key;
+      const kept = read(state.kept);
+      this.head.replaceChildren(
+        el("span", {}, "Kept: ", el("bdi", { class: "token" }, visible(column.state.prompt.slice(-60))), `, ${column.name}`),
+        button("change places", () => kept && change({ ...kept, run: state.run, kept: written({ ...state, kept: "", run: "" }) })),
+        button("×", () => change({ kept: "" }), { "aria-label": "do not show what was kept" }),
+        this.says);
+    } else if (key !== this.chosenOf) {
       this.chosenOf = key;
       const offered = all.includes(column.name) ? all : [column.name, ...all];
       this.head.replaceChildren(
         choice(`model ${column.number + 1}`, offered, column.name, (name) => show(names().map((old, n) => (n === column.number ? name : old)))),
-        ...(columns.length > 1 ? [button("×", () => show(names().filter((_, n) => n !== column.number)), { "aria-label": `do not show ${column.name}` })] : []),
+        ...(names().length > 1 ? [button("×", () => show(names().filter((_, n) => n !== column.number)), { "aria-label": `do not show ${column.name}` })] : []),
         this.says);
     }
     const results = column.results;
@@ -182,11 +195,11 @@ export class View {
     this.layers.show(column.layers);
     const layer = results.fixed ? null : column.shown;
     const made = compare(results, column.cell, this.name(layer));
-    this.title.textContent = columns.length > 1 ? column.name : "";
+    this.title.textContent = columns.length > 1 ? (column.isKept ? "kept: " : "") + column.name : "";
     this.title.hidden = columns.length < 2;
     this.body.replaceChildren(...made.body);
     this.sentence.textContent = made.sentence;
-    this.problem.textContent = column.trouble || results.error || (question(state) ? "" : state.prompt ? "Switch a manipulation on." : "Type a prompt.");
+    this.problem.textContent = column.trouble || results.error || (question(column.state) ? "" : state.prompt ? "Switch a manipulation on." : "Type a prompt.");
     this.command.textContent = results.command;
     for (const one of [this.copy, this.json, this.table, ...this.drawn]) one.disabled = !results.command;
     this.plan.disabled = !column.ready || !results.done;
