@@ -15,9 +15,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 pub use asked::Again;
-pub use items::{ItemPage, ItemRow, ListedItem, Opened};
-pub use listed::{Listed, Progress};
-pub use shown::{Drawn, Shown, ShownTask, ShownVariant};
+use items::{ItemPage, Opened};
+use listed::Listed;
+use shown::Shown;
 
 use crate::report::{Options, Report, html};
 use crate::shards::{ReadError, glance, read, runs_in};
