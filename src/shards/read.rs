@@ -140,7 +140,7 @@ pub fn not_merged(folder: &Path) -> Result<usize, ReadError> {
 }
 
 /// A part of a run that is not complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Gap {
     /// Its number.
     pub number: u32,

@@ -18,12 +18,22 @@ function headers() {
         all["Authorization"] = "Bearer " + token;
     return all;
 }
+/** Fetches what is known. A busy server is asked again when it says so. */
+export async function get(path) {
+    for (;;) {
+        const answer = await fetch(path, { headers: headers() });
+        if (answer.status === 429) {
+            await new Promise((wake) => setTimeout(wake, 1000 * Number(answer.headers.get("Retry-After") ?? 1)));
+            continue;
+        }
+        const known = await answer.json();
+        if (!answer.ok)
+            throw new Error(known.message);
+        return known;
+    }
+}
 export async function model() {
-    const answer = await fetch("/v1/model", { headers: headers() });
-    const known = await answer.json();
-    if (!answer.ok)
-        throw new Error(known.message);
-    return known;
+    return await get("/v1/model");
 }
 /** Asks, and hands over line by line. Busy servers are asked again when they say so. */
 export async function ask(path, what, signal, take) {

@@ -1,6 +1,6 @@
 // Clean beside manipulated: the likeliest tokens, what rose and fell, the answers.
 import { el, percent, quoted, visible } from "./dom.js";
-import { isNoise, results } from "./results.js";
+import { isNoise } from "./results.js";
 const SHOWN = 10;
 function row(token, mark) {
     const bar = el("i", { class: "bar" });
@@ -33,11 +33,11 @@ function answers(clean, cell) {
     return el("table", { class: "answers" }, el("thead", {}, el("tr", {}, ...head.map((text, n) => el("th", { scope: "col", class: n ? "number" : null }, text)))), el("tbody", {}, ...rows));
 }
 /** What is shown of a layer's run. */
-export function compare(cell, name) {
+export function compare(results, cell, name) {
     const clean = results.clean;
     if (!clean)
         return { body: [], sentence: "" };
-    const noise = isNoise(cell);
+    const noise = isNoise(results, cell);
     const before = visible(clean.top[0].text);
     let sentence = `Clean, the next token is ${before} (${percent(clean.top[0].probability)}%).`;
     if (cell) {
@@ -55,7 +55,7 @@ export function compare(cell, name) {
     return { body, sentence };
 }
 /** All cells as CSV: a line for each layer and answer. */
-export function csv() {
+export function csv(results) {
     const text = (value) => `"${value.replace(/"/g, '""')}"`;
     const lines = ["layer,kl,next_token,answer,probability,rank,within_noise"];
     const all = results.clean ? [["clean", results.clean]] : [];
@@ -65,7 +65,7 @@ export function csv() {
         all.push([String(layer), cell]);
     for (const [layer, cell] of all) {
         for (const answer of cell.answers) {
-            lines.push([layer, cell.kl, text(cell.argmax.text), text(answer.text), answer.probability, answer.rank, isNoise(cell)].join(","));
+            lines.push([layer, cell.kl, text(cell.argmax.text), text(answer.text), answer.probability, answer.rank, isNoise(results, cell)].join(","));
         }
     }
     return lines.join("\n") + "\n";

@@ -38,9 +38,13 @@ export function quoted(text) {
 export function button(text, act, attributes = {}) {
     return el("button", { type: "button", click: act, ...attributes }, text);
 }
+/** A choice among texts. */
+export function choice(label, values, chosen, put) {
+    return el("select", { "aria-label": label, change: (event) => put(event.target.value) }, ...values.map((value) => el("option", { selected: value === chosen }, value)));
+}
 /** Saves text as a file. */
 export function save(name, type, text) {
-    const url = URL.createObjectURL(new Blob([text], { type }));
+    const url = URL.createObjectURL(text instanceof Blob ? text : new Blob([text], { type }));
     el("a", { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

@@ -1,12 +1,11 @@
 // Layers as a row of slots, and the curve of the answers over them.
 import { el, percent, svg, visible } from "./dom.js";
-import { isNoise, layerShown, results } from "./results.js";
+import { chosen, isNoise, look } from "./results.js";
 import { change, state } from "./state.js";
 const COLOURS = ["var(--a)", "var(--b)", "var(--c)", "var(--d)"];
 const HEIGHT = 150;
-/** The layer under the pointer, which is shown without being chosen. */
-export let preview = null;
 export class Layers {
+    column;
     told;
     element;
     slots = el("div", { class: "slots", role: "radiogroup", "aria-label": "layer" });
@@ -14,7 +13,8 @@ export class Layers {
     legend = el("p", { class: "legend" });
     count = 0;
     from = null;
-    constructor(told) {
+    constructor(column, told) {
+        this.column = column;
         this.told = told;
         this.element = el("div", { class: "layers" }, this.slots, this.curve, this.legend);
         this.slots.addEventListener("keydown", (event) => this.key(event));
@@ -23,7 +23,7 @@ export class Layers {
         new ResizeObserver(() => this.draw()).observe(this.element);
         this.curve.addEventListener("pointermove", (event) => this.look(this.under(event)));
         this.curve.addEventListener("pointerleave", () => this.look(null));
-        this.curve.addEventListener("click", (event) => change({ layer: this.under(event) }));
+        this.curve.addEventListener("click", (event) => this.go(this.under(event)));
     }
     under(event) {
         const box = this.curve.getBoundingClientRect();
@@ -31,13 +31,15 @@ export class Layers {
         return Math.min(Math.max(at, 0), this.count - 1);
     }
     look(layer) {
-        if (preview === layer)
-            return;
-        preview = layer;
-        this.told();
+        if (look(layer === null ? null : this.column.first(layer)))
+            this.told();
+    }
+    go(layer, step = true) {
+        change({ layer: this.column.first(layer) }, step);
     }
     key(event) {
-        const at = layerShown() ?? 0;
+        const now = chosen();
+        const at = now === null ? 0 : this.column.of(now);
         const to = {
             ArrowRight: at + 1, ArrowUp: at + 1, ArrowLeft: at - 1, ArrowDown: at - 1, Home: 0, End: this.count - 1,
             PageUp: at + 5, PageDown: at - 5,
@@ -46,16 +48,17 @@ export class Layers {
             return;
         event.preventDefault();
         // The pointer may rest on another slot.
-        preview = null;
-        change({ layer: Math.min(Math.max(to[event.key], 0), this.count - 1) }, false);
-        this.slots.children[layerShown()].focus();
+        look(null);
+        const next = Math.min(Math.max(to[event.key], 0), this.count - 1);
+        this.go(next, false);
+        this.slots.children[next].focus();
     }
     /** Dragged from one slot to another: the layers between are manipulated together. */
     drag(to) {
         if (this.from === null || to === this.from)
             return;
         const [a, b] = [Math.min(this.from, to), Math.max(this.from, to)];
-        change({ layer: a, extent: `window:${b - a + 1}` }, false);
+        change({ layer: this.column.first(a), extent: `window:${b - a + 1}` }, false);
     }
     show(count) {
         if (count !== this.count) {
@@ -63,12 +66,15 @@ export class Layers {
             this.slots.replaceChildren(...Array.from({ length: count }, (_, layer) => this.slot(layer)));
             this.slots.style.gridTemplateColumns = `repeat(${count}, minmax(0, 1fr))`;
         }
-        const shown = layerShown();
+        const results = this.column.results;
+        const now = chosen();
+        const kept = this.column.isKept ? this.column.state.layer : null;
+        const shown = kept ?? (now === null ? null : this.column.of(now));
         const width = Number(/^window:(\d+)$/.exec(state.extent)?.[1] ?? 1);
         const most = Math.max(1e-9, ...[...results.cells.values()].map((cell) => cell.kl));
         [...this.slots.children].forEach((slot, layer) => {
             const cell = results.cells.get(layer);
-            const noise = isNoise(cell);
+            const noise = isNoise(results, cell);
             const waits = !cell && !results.done && !results.error && (results.layers.length === 0 || results.layers.includes(layer));
             slot.className = "slot" + (noise ? " noise" : "") + (waits ? " waits" : "") + (cell ? " there" : "")
                 + (shown !== null && layer >= shown && layer < shown + width ? " on" : "");
@@ -97,10 +103,11 @@ export class Layers {
             else
                 this.look(layer);
         });
-        slot.addEventListener("click", () => change({ layer }));
+        slot.addEventListener("click", () => this.go(layer));
         return slot;
     }
     draw() {
+        const results = this.column.results;
         const width = this.element.clientWidth;
         const answers = results.clean?.answers ?? [];
         const x = (layer) => ((layer + 0.5) * width) / Math.max(this.count, 1);
@@ -111,7 +118,7 @@ export class Layers {
             parts.push(svg("line", { x1: 0, x2: width, y1: y(p), y2: y(p), class: "grid" }));
             parts.push(svg("text", { x: 2, y: y(p) - 2, class: "scale" }, `${100 * p}%`));
         }
-        const now = preview ?? layerShown();
+        const now = this.column.shown;
         if (now !== null)
             parts.push(svg("line", { x1: x(now), x2: x(now), y1: 0, y2: HEIGHT, class: "now" }));
         answers.slice(0, COLOURS.length).forEach((answer, n) => {
@@ -123,7 +130,7 @@ export class Layers {
             line.style.stroke = stroke;
             parts.push(line);
             for (const [layer, cell] of cells) {
-                const dot = svg("circle", { cx: x(layer), cy: y(cell.answers[n]?.probability ?? 0), r: layer === now ? 4 : 2.2, class: isNoise(cell) ? "dot noise" : "dot" });
+                const dot = svg("circle", { cx: x(layer), cy: y(cell.answers[n]?.probability ?? 0), r: layer === now ? 4 : 2.2, class: isNoise(results, cell) ? "dot noise" : "dot" });
                 dot.style.fill = stroke;
                 parts.push(dot);
             }

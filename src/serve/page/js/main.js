@@ -1,21 +1,18 @@
 // The page: its parts, and what is shown when something changes.
 import { ask, model as fetchModel, page } from "./api.js";
-import { compare, csv } from "./compare.js";
-import { button, el, quoted, save, visible } from "./dom.js";
+import { button, el, quoted, visible } from "./dom.js";
 import { examples, load } from "./examples.js";
-import { Layers, preview } from "./layers.js";
 import { parts, Stack } from "./manipulations.js";
 import { Maps } from "./maps.js";
-import { layerShown, refresh, results } from "./results.js";
+import { arrange, columns, serve } from "./results.js";
 import { change, onChange, question, state } from "./state.js";
+import { Runs } from "./runs.js";
 import { Chips, part, places, selector } from "./tokens.js";
+import { beside, keep, showBeside, View } from "./view.js";
 let model = null;
 let donorTokens = [];
 let donorAsked = "";
 const status = el("p", { class: "status", role: "status" });
-const sentence = el("p", { class: "sentence", "aria-live": "polite" });
-const problem = el("p", { class: "problem", role: "alert" });
-const body = el("div", { class: "body" });
 const prompt = el("textarea", { id: "prompt", rows: 4, dir: "auto", spellcheck: "false", input: () => change({ prompt: prompt.value }, false) });
 const donor = el("textarea", { id: "donor", rows: 2, dir: "auto", spellcheck: "false", input: () => change({ donor: donor.value, from: "" }, false) });
 const answers = el("ul", { class: "followed" });
@@ -23,11 +20,12 @@ const answer = el("input", {
     id: "answer", type: "text", dir: "auto", placeholder: "␣Paris: begin with a space", "aria-label": "another answer to follow",
     keydown: (event) => event.key === "Enter" && addAnswer(),
 });
-const command = el("code", { id: "command", class: "command", tabindex: 0, "aria-label": "the command that prints these numbers" });
-const copied = el("span", { class: "quiet", role: "status" });
 const stack = new Stack();
-const layers = new Layers(show);
-const maps = new Maps(() => model?.layers ?? 0);
+const maps = new Maps(columns[0]);
+const tops = el("div");
+const views = el("div", { class: "beside" });
+let all = [];
+const runs = new Runs(() => halves.scrollIntoView({ block: "start" }));
 const tabs = el("nav", { class: "examples", "aria-label": "examples" });
 const extent = select("extent", ["paper", "from", "only", "window:3"], () => state.extent, (value) => change({ extent: value }), "paper: as the paper does it; from: from the layer up; only: at the layer alone; window: at so many layers");
 const site = select("site", ["residual", "k", "v", "kv"], () => state.site, (value) => change({ site: value }), "residual: the states that enter the layer; k, v, kv: keys and values in the cache");
@@ -51,6 +49,7 @@ function prior(tokens) {
 }
 /** Which of the prompt's tokens are acted on. */
 function acted() {
+    const results = columns[0].results;
     if (injects())
         return places(results.tokens, state.at);
     if (state.tokens === "prior")
@@ -58,6 +57,7 @@ function acted() {
     return new Set(results.tokens.filter((t) => t.selected).map((t) => t.position));
 }
 const chips = new Chips("tokens of the prompt: choose which are manipulated", (positions, add) => {
+    const results = columns[0].results;
     if (injects())
         return change({ at: part(results.tokens, positions[0], positions.at(-1)) });
     // The first click among all chooses one; further ones add and take away.
@@ -72,7 +72,7 @@ const chips = new Chips("tokens of the prompt: choose which are manipulated", (p
 });
 chips.onDrop = ([from], to) => {
     const ops = injects() ? state.ops : [{ kind: "inject", on: true }];
-    change({ ops, from: part(donorTokens, from, from), at: part(results.tokens, to, to) });
+    change({ ops, from: part(donorTokens, from, from), at: part(columns[0].results.tokens, to, to) });
 };
 const donorChips = new Chips("tokens of the donor prompt: click one, or drag it onto a token of the prompt", ([first]) => change({ from: part(donorTokens, first, first) }), true);
 const donorPart = el("div", { class: "donor" }, el("label", { for: "donor" }, "Donor prompt, whose states are put in"), donor, donorChips.element, el("p", { class: "quiet" }, "Its last tokens are taken unless you choose one: click it, or drag it onto a token of the prompt."));
@@ -87,7 +87,7 @@ async function tokensOfDonor() {
         return;
     const asked = (donorAsked = state.donor);
     const found = [];
-    await ask("/v1/tokens", { prompt: asked, page: page + "-donor" }, new AbortController().signal, (line) => {
+    await ask("/v1/tokens", { prompt: asked, model: columns[0].name, page: page + "-donor" }, new AbortController().signal, (line) => {
         if (line.type === "token")
             found.push(line);
     });
@@ -96,55 +96,9 @@ async function tokensOfDonor() {
         show();
     }
 }
-function name(layer) {
-    const on = state.ops.filter((op) => op.on).map((op) => op.kind).join(" + ");
-    const width = /^window:(\d+)$/.exec(state.extent);
-    if (layer === null || !on)
-        return on;
-    return width && Number(width[1]) > 1 ? `${on} at layers ${layer} to ${layer + Number(width[1]) - 1}` : `${on} at layer ${layer}`;
-}
-const continued = el("div", { class: "columns", "aria-live": "polite" });
-const more = button("continue both by 24 tokens", () => void goOn());
-let continuing = null;
-let continuedFor = "";
-/** Both texts, token by token; the first one that differs is marked. */
-async function goOn() {
-    const asked = question(state);
-    const layer = layerShown();
-    if (!asked || (layer === null && !results.fixed))
-        return;
-    continuing?.abort();
-    const controller = (continuing = new AbortController());
-    continuedFor = JSON.stringify([asked, layer]);
-    const texts = new Map();
-    continued.replaceChildren();
-    try {
-        await ask("/v1/generate", { ...asked, layers: String(layer ?? 0), generate: 24, page }, controller.signal, (line) => {
-            if (line.type === "error")
-                return void continued.append(el("p", { class: "problem" }, line.message));
-            if (line.type !== "text" || controller.signal.aborted)
-                return;
-            if (!texts.has(line.run)) {
-                const text = el("p", { class: "text", dir: "auto" });
-                texts.set(line.run, text);
-                continued.append(el("section", { class: "column" }, el("h3", {}, line.run), text));
-            }
-            texts.get(line.run).append(line.differs ? el("mark", { title: "the first token that differs" }, line.text) : line.text);
-        });
-    }
-    catch (error) {
-        if (!controller.signal.aborted)
-            continued.append(el("p", { class: "problem" }, String(error.message)));
-    }
-}
 function show() {
-    if (continuedFor && continuedFor !== JSON.stringify([question(state), layerShown()])) {
-        continuedFor = "";
-        continuing?.abort();
-        continued.replaceChildren();
-    }
-    more.disabled = !model || !results.done;
-    maps.element.hidden = !model;
+    const results = columns[0].results;
+    maps.element.hidden = !columns[0].ready;
     maps.forget();
     if (document.activeElement !== prompt && prompt.value !== state.prompt)
         prompt.value = state.prompt;
@@ -163,61 +117,64 @@ function show() {
     const last = donorTokens.length - on.size;
     donorChips.show(donorTokens, (t) => (state.from ? taken.has(t.position) : t.position >= last), false);
     answers.replaceChildren(...state.answers.map((text) => el("li", {}, quoted(text), button("×", () => change({ answers: state.answers.filter((a) => a !== text) }), { "aria-label": `stop following ${visible(text)}` }))));
-    layers.show(model?.layers ?? Math.max(0, ...results.layers.map((l) => l + 1)));
-    const layer = results.fixed ? null : preview ?? layerShown();
-    const cell = results.fixed ?? (layer === null ? null : results.cells.get(layer) ?? null);
-    const made = compare(cell, name(layer));
-    body.replaceChildren(...made.body);
-    sentence.textContent = made.sentence;
-    problem.textContent = results.error || (question(state) ? "" : state.prompt ? "Switch a manipulation on." : "Type a prompt.");
-    command.textContent = results.command;
-    copy.disabled = json.disabled = table.disabled = !results.command;
-    document.body.classList.toggle("busy", !results.done && !results.error && !results.from);
+    if (all.length !== columns.length) {
+        all = columns.map((column, n) => all[n] ?? new View(column, show));
+        tops.replaceChildren(...all.map((view) => view.top));
+        views.replaceChildren(...all.map((view) => view.element));
+    }
+    all.forEach((view) => view.show());
+    showBeside();
+    const waits = ({ results }) => !results.done && !results.error && !results.from;
+    document.body.classList.toggle("busy", columns.some((column) => !column.trouble && waits(column)));
     const done = results.cells.size + (results.fixed ? 1 : 0);
     status.textContent = results.from
         ? `${model ? "" : "The model is loading. "}Shown: a result prepared with ${results.from}.`
-        : !model ? "The model is loading." : `${model.model}, ${model.layers} layers. ${results.done ? "" : `${done} of ${results.layers.length || "…"} layers there.`}`;
+        : !model ? "The model is loading." : `${columns[0].name}, ${columns[0].layers} layers. ${results.done ? "" : `${done} of ${results.layers.length || "…"} layers there.`}`;
     [...tabs.children].forEach((tab, n) => {
         const same = JSON.stringify(question(examples[n].state)) === JSON.stringify(question(state));
         tab.setAttribute("aria-pressed", String(same));
     });
+    runs.show();
     void tokensOfDonor();
 }
-const copy = button("copy as command", async () => {
-    try {
-        await navigator.clipboard.writeText(results.command);
-        copied.textContent = "copied";
-    }
-    catch {
-        getSelection()?.selectAllChildren(command);
-        copied.textContent = "selected: copy it with the keyboard";
-    }
-});
-const json = button("JSON", () => {
-    const cells = [results.clean, results.fixed, ...results.cells.values()].filter((cell) => cell !== null);
-    save("midlayer.json", "application/json", JSON.stringify({ version: 1, model: model?.model, question: question(state), command: results.command, noise: results.noise, cells }, null, 1));
-});
-const table = button("CSV", () => save("midlayer.csv", "text/csv", csv()));
-tabs.append(...examples.map((example) => button(example.name, () => change({ ...example.state, layer: null }))));
-document.getElementById("page").append(el("header", {}, el("h1", {}, "midlayer"), status), tabs, el("div", { class: "halves" }, el("section", { class: "ask" }, el("label", { for: "prompt" }, "Prompt"), prompt, chips.element, whole, el("h2", {}, "What is done to these tokens"), stack.element, el("div", { class: "settings" }, button("+ another", () => change({ ops: [...state.ops, { kind: "freeze", on: true }] })), extent.label, site.label, el("label", { title: "of random and shuffle" }, "seed", seed)), donorPart, el("h2", {}, "Answers that are followed"), answers, el("div", { class: "settings" }, answer, button("follow", addAnswer))), el("section", { class: "see" }, el("h2", {}, "Layer"), el("p", { class: "quiet" }, "Click a slot, drag over several, use the arrow keys; hover to look. Grey and ≈: no more than rounding."), layers.element, problem, sentence, body, el("div", { class: "settings" }, more), continued, el("div", { class: "settings take" }, copy, copied, el("span", { class: "quiet" }, "save"), json, table), el("p", {}, command), maps.element)));
-onChange(() => {
-    refresh(model !== null, show, document.activeElement === prompt || document.activeElement === donor ? 250 : 0);
-});
-refresh(false, show);
-load().then(() => refresh(model !== null, show)).catch(() => undefined);
+tabs.append(...examples.map((example) => button(example.name, () => change({ ...example.state, layer: null, models: state.models, run: state.run, kept: state.kept }))));
+const halves = el("div", { class: "halves" }, el("section", { class: "ask" }, el("label", { for: "prompt" }, "Prompt"), prompt, chips.element, whole, el("h2", {}, "What is done to these tokens"), stack.element, el("div", { class: "settings" }, button("+ another", () => change({ ops: [...state.ops, { kind: "freeze", on: true }] })), extent.label, site.label, el("label", { title: "of random and shuffle" }, "seed", seed)), donorPart, el("h2", {}, "Answers that are followed"), answers, el("div", { class: "settings" }, answer, button("follow", addAnswer))), el("section", { class: "see" }, el("h2", {}, "Layer"), el("p", { class: "quiet" }, "Click a slot, drag over several, use the arrow keys; hover to look. Grey and ≈: no more than rounding."), tops, el("div", { class: "settings" }, beside, keep), views, maps.element));
+document.getElementById("page").append(el("header", {}, el("h1", {}, "midlayer"), status), tabs, halves, runs.element);
+/** Asks what there is to ask, for every model that is shown. */
+function refresh(wait = 0) {
+    arrange();
+    columns.forEach((column) => column.refresh(show, wait));
+}
+onChange(() => refresh(document.activeElement === prompt || document.activeElement === donor ? 250 : 0));
+refresh();
+load().then(() => refresh()).catch(() => undefined);
+/** Looks for models until all are there. */
 async function wait() {
+    let seen = false;
     for (;;) {
         try {
             const known = await fetchModel();
+            if (known.runs && !seen) {
+                seen = true;
+                runs.begin(known.state === "none");
+            }
+            if (known.state === "none") {
+                tabs.hidden = halves.hidden = true;
+                status.textContent = "Stored runs. No model is served (-m).";
+                return;
+            }
             if (known.state === "ready") {
                 model = known;
-                return refresh(true, show);
+                serve(known.models);
+                refresh();
+                if (known.models.every((one) => one.state !== "loading"))
+                    return;
             }
         }
         catch (error) {
-            problem.textContent = String(error.message);
+            status.textContent = String(error.message);
         }
-        await new Promise((wake) => setTimeout(wake, 150));
+        await new Promise((wake) => setTimeout(wake, model ? 500 : 150));
     }
 }
 void wait();

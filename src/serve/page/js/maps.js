@@ -4,20 +4,23 @@ import { button, el, percent, quoted, visible } from "./dom.js";
 import { change, state } from "./state.js";
 const NOISE = "random";
 export class Maps {
-    layers;
+    column;
     element;
     says = el("p", { class: "quiet", role: "status" });
     grid = el("div", { class: "map" });
     command = el("code", { class: "command" });
     running = null;
     shownFor = "";
-    constructor(layers) {
-        this.layers = layers;
+    constructor(column) {
+        this.column = column;
         this.element = el("section", { "aria-label": "maps" }, el("h2", {}, "Maps"), el("div", { class: "settings" }, button("which state matters", () => void this.draw(false)), button("logit lens", () => void this.draw(true))), this.says, this.grid, el("p", {}, this.command));
     }
-    /** A map of another prompt goes. */
+    key() {
+        return this.column.name + "\u0001" + state.prompt;
+    }
+    /** A map of another prompt or model goes. */
     forget() {
-        if (!this.shownFor || this.shownFor === state.prompt)
+        if (!this.shownFor || this.shownFor === this.key())
             return;
         this.shownFor = "";
         this.running?.abort();
@@ -27,7 +30,7 @@ export class Maps {
     async draw(lens) {
         this.running?.abort();
         const controller = (this.running = new AbortController());
-        this.shownFor = state.prompt;
+        this.shownFor = this.key();
         this.grid.replaceChildren();
         this.says.textContent = "computing …";
         const answer = state.answers[0];
@@ -48,7 +51,7 @@ export class Maps {
                 this.show(rows, lens, answer);
         };
         try {
-            await ask("/v1/map", { ...what, page: page + "-map" }, controller.signal, take);
+            await ask("/v1/map", { ...what, model: this.column.name, page: page + "-map" }, controller.signal, take);
         }
         catch (error) {
             if (!controller.signal.aborted)
@@ -63,7 +66,7 @@ export class Maps {
         const layers = [...new Set(rows.map((row) => row.layer))].sort((a, b) => a - b);
         const most = Math.max(1e-9, ...rows.map((row) => Math.abs(row.value ?? 0)));
         const positions = [...new Set(rows.map((row) => row.position))];
-        const head = el("tr", {}, el("th", { scope: "col" }, "token"), ...layers.map((layer) => el("th", { scope: "col", class: "number" }, layer === this.layers() ? "out" : String(layer))));
+        const head = el("tr", {}, el("th", { scope: "col" }, "token"), ...layers.map((layer) => el("th", { scope: "col", class: "number" }, layer === this.column.layers ? "out" : String(layer))));
         const lines = positions.map((position) => {
             const own = rows.filter((row) => row.position === position).sort((a, b) => a.layer - b.layer);
             return el("tr", {}, el("th", { scope: "row" }, quoted(own[0].text)), ...own.map((row) => lens ? this.said(row) : this.effect(row, most, floor)));
@@ -92,7 +95,7 @@ export class Maps {
         const says = `${visible(row.text)} at layer ${row.layer}: ${visible(row.top_text ?? "")} ${percent(p)}%`;
         const cell = el("button", {
             type: "button", title: says, "aria-label": says, class: row.stays ? "stays" : "",
-            click: () => change({ layer: Math.min(row.layer, this.layers() - 1) }),
+            click: () => change({ layer: Math.min(row.layer, this.column.layers - 1) }),
         }, el("bdi", {}, visible(row.top_text ?? "")));
         cell.style.setProperty("--p", String(p));
         return el("td", {}, cell);

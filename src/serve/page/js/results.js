@@ -1,117 +1,218 @@
 // What came back for the question that is asked: kept until another is asked, so that moving a
-// layer costs nothing.
+// layer costs nothing. Each model that is shown has a column of its own.
 import { ask, page } from "./api.js";
 import { prepared } from "./examples.js";
-import { question, state } from "./state.js";
+import { question, read, state } from "./state.js";
+import { elsewhere } from "./tokens.js";
 export function none(key) {
     return {
         key, tokens: [], clean: null, cells: new Map(), fixed: null, layers: [], noise: null,
-        command: "", error: "", done: false, from: null,
+        command: "", python: "", error: "", done: false, from: null,
     };
 }
-export let results = none("");
-const kept = new Map();
-let running = null;
-let timer = 0;
-/** The layer that is shown: the one looked at, or where the answer changes most. */
-export function layerShown() {
+export function isNoise(results, cell) {
+    return !!cell && results.noise !== null && cell.kl <= results.noise;
+}
+/** The models that are served, once the first is there. */
+let served = [];
+export function serve(models) {
+    served = models;
+}
+export const models = () => served;
+/** The layer under the pointer, which is shown without being chosen; counted as the first column's. */
+let preview = null;
+/** Whether that is another one. */
+export function look(layer) {
+    const before = preview;
+    preview = layer;
+    return before !== layer;
+}
+export class Column {
+    number;
+    results = none("");
+    kept = new Map();
+    running = null;
+    timer = 0;
+    constructor(number) {
+        this.number = number;
+    }
+    /** Whether it shows a state that was kept, and not the one that is changed. */
+    get isKept() {
+        return this.number > 0 && this.number === columns.length - 1 && state.kept !== "";
+    }
+    /** What it shows. */
+    get state() {
+        return this.isKept ? read(state.kept) ?? state : state;
+    }
+    /** Its model's name, where one is chosen or there. */
+    get name() {
+        if (this.isKept)
+            return this.state.models[0] ?? served[0]?.name ?? "";
+        return state.models[this.number] ?? (this.number === 0 ? served[0]?.name ?? "" : "");
+    }
+    get model() {
+        return served.find((one) => one.name === this.name) ?? null;
+    }
+    get ready() {
+        return this.model?.state === "ready";
+    }
+    /** How many layers its model has, as far as that is known. */
+    get layers() {
+        return this.model?.layers ?? Math.max(0, ...this.results.layers.map((layer) => layer + 1));
+    }
+    /** Why there is nothing to ask. */
+    get trouble() {
+        if (served.length === 0)
+            return "";
+        if (!this.model)
+            return `${this.name} is not served here; choose another model.`;
+        return this.model.state === "failed" ? this.model.error ?? "it could not be loaded" : "";
+    }
+    /** A layer of the first column, here: as deep, where models have unlike many. */
+    of(layer) {
+        return deep(layer, columns[0].layers, this.layers);
+    }
+    /** A layer of this column, in the first. */
+    first(layer) {
+        return deep(layer, this.layers, columns[0].layers);
+    }
+    /** The layer that is shown: the one looked at, or where the first column's answer changes most. */
+    get shown() {
+        if (this.isKept && this.state.layer !== null && preview === null)
+            return this.state.layer;
+        const layer = preview ?? chosen();
+        return layer === null ? null : this.of(layer);
+    }
+    get cell() {
+        const layer = this.shown;
+        return this.results.fixed ?? (layer === null ? null : this.results.cells.get(layer) ?? null);
+    }
+    /** Forgets what it shows. */
+    end() {
+        clearTimeout(this.timer);
+        this.running?.abort();
+        this.running = null;
+        this.results = none("");
+    }
+    /** Asks what the state asks, unless it is known. */
+    refresh(told, wait = 0) {
+        const asked = question(this.state);
+        const own = JSON.stringify(asked);
+        const key = own + "\u0001" + this.name;
+        const known = this.kept.get(key);
+        if (key === this.results.key && (this.results.done || this.results.error || (this.running && !this.results.from)))
+            return told();
+        clearTimeout(this.timer);
+        this.running?.abort();
+        this.running = null;
+        if (known) {
+            this.results = known;
+            return told();
+        }
+        const before = this.results.tokens;
+        if (!asked) {
+            this.results = { ...none(key), tokens: before };
+            return told();
+        }
+        const ready_made = this.number === 0 ? prepared(own) : null;
+        if (ready_made)
+            this.results = { ...ready_made, key };
+        else if (this.results.key !== key)
+            this.results = { ...none(key), tokens: before };
+        told();
+        if (this.ready)
+            this.timer = setTimeout(() => void this.run(key, asked, told), wait);
+    }
+    async run(key, asked, told) {
+        const controller = new AbortController();
+        this.running = controller;
+        const fresh = none(key);
+        let scheduled = false;
+        const tell = () => {
+            if (scheduled)
+                return;
+            scheduled = true;
+            requestAnimationFrame(() => {
+                scheduled = false;
+                if (this.running === controller || fresh.done)
+                    told();
+            });
+        };
+        const model = this.name;
+        const own = { ...asked, model, page: `${page}-${this.number}` };
+        try {
+            if (this.number > 0 && !this.isKept)
+                await elsewhere(own, columns[0].name, controller.signal);
+            await ask("/v1/try", own, controller.signal, (line) => {
+                if (this.running !== controller)
+                    return;
+                switch (line.type) {
+                    case "meta":
+                        fresh.tokens = line.tokens;
+                        fresh.layers = line.layers.filter((layer) => layer !== null);
+                        fresh.command = line.command;
+                        fresh.python = line.python;
+                        break;
+                    case "cell":
+                        if (fresh.clean === null)
+                            fresh.clean = line;
+                        else if (line.layer === null)
+                            fresh.fixed = line;
+                        else
+                            fresh.cells.set(line.layer, line);
+                        break;
+                    case "noise":
+                        fresh.noise = line.kl;
+                        break;
+                    case "done":
+                        fresh.done = true;
+                        this.kept.set(key, fresh);
+                        if (this.kept.size > 50)
+                            this.kept.delete(this.kept.keys().next().value);
+                        break;
+                    case "error":
+                        fresh.error = line.message;
+                        break;
+                }
+                if (fresh.tokens.length === 0)
+                    fresh.tokens = this.results.tokens;
+                this.results = fresh;
+                tell();
+            });
+        }
+        catch (error) {
+            if (controller.signal.aborted)
+                return;
+            fresh.error = "the server does not answer: " + error.message;
+            fresh.tokens = this.results.tokens;
+            this.results = fresh;
+            tell();
+        }
+    }
+}
+function deep(layer, from, to) {
+    if (from === to || from < 2 || to < 1)
+        return layer;
+    return Math.round((layer * (to - 1)) / (from - 1));
+}
+export const columns = [new Column(0)];
+/** The layer that is chosen, or where the first column's answer changes most. */
+export function chosen() {
     if (state.layer !== null)
         return state.layer;
+    const cells = columns[0].results.cells;
     let best = null;
-    for (const [layer, cell] of results.cells) {
-        if (best === null || cell.kl > results.cells.get(best).kl)
+    for (const [layer, cell] of cells) {
+        if (best === null || cell.kl > cells.get(best).kl)
             best = layer;
     }
     return best;
 }
-export function isNoise(cell) {
-    return !!cell && results.noise !== null && cell.kl <= results.noise;
-}
-/** Asks what the state asks, unless it is known. */
-export function refresh(ready, told, wait = 0) {
-    const asked = question(state);
-    const key = JSON.stringify(asked);
-    if (key === results.key && (results.done || results.error || (running && !results.from)))
-        return told();
-    clearTimeout(timer);
-    running?.abort();
-    running = null;
-    const known = kept.get(key);
-    if (known) {
-        results = known;
-        return told();
-    }
-    if (!asked) {
-        results = { ...none(key), tokens: results.tokens };
-        return told();
-    }
-    const ready_made = prepared(key);
-    if (ready_made)
-        results = ready_made;
-    else if (results.key !== key)
-        results = { ...none(key), tokens: results.tokens };
-    told();
-    if (ready)
-        timer = setTimeout(() => void run(key, asked, told), wait);
-}
-async function run(key, asked, told) {
-    const controller = new AbortController();
-    running = controller;
-    const fresh = none(key);
-    let scheduled = false;
-    const tell = () => {
-        if (scheduled)
-            return;
-        scheduled = true;
-        requestAnimationFrame(() => {
-            scheduled = false;
-            if (running === controller || fresh.done)
-                told();
-        });
-    };
-    try {
-        await ask("/v1/try", { ...asked, page }, controller.signal, (line) => {
-            if (running !== controller)
-                return;
-            switch (line.type) {
-                case "meta":
-                    fresh.tokens = line.tokens;
-                    fresh.layers = line.layers.filter((layer) => layer !== null);
-                    fresh.command = line.command;
-                    break;
-                case "cell":
-                    if (fresh.clean === null)
-                        fresh.clean = line;
-                    else if (line.layer === null)
-                        fresh.fixed = line;
-                    else
-                        fresh.cells.set(line.layer, line);
-                    break;
-                case "noise":
-                    fresh.noise = line.kl;
-                    break;
-                case "done":
-                    fresh.done = true;
-                    kept.set(key, fresh);
-                    if (kept.size > 50)
-                        kept.delete(kept.keys().next().value);
-                    break;
-                case "error":
-                    fresh.error = line.message;
-                    break;
-            }
-            if (fresh.tokens.length === 0)
-                fresh.tokens = results.tokens;
-            results = fresh;
-            tell();
-        });
-    }
-    catch (error) {
-        if (controller.signal.aborted)
-            return;
-        fresh.error = "the server does not answer: " + error.message;
-        fresh.tokens = results.tokens;
-        results = fresh;
-        tell();
-    }
+/** Has as many columns as the state names models, and one for a state that is kept. */
+export function arrange() {
+    const count = Math.max(1, state.models.length) + (state.kept ? 1 : 0);
+    while (columns.length > count)
+        columns.pop().end();
+    while (columns.length < count)
+        columns.push(new Column(columns.length));
 }

@@ -12,8 +12,13 @@ export const first = {
     donor: "The country Italy",
     at: " France",
     from: "",
+    models: [],
+    run: "",
+    kept: "",
 };
-const TEXTS = ["prompt", "tokens", "extent", "site", "seed", "donor", "at", "from"];
+/** Models beside each other at most. */
+export const COLUMNS = 4;
+const TEXTS = ["prompt", "tokens", "extent", "site", "seed", "donor", "at", "from", "run", "kept"];
 const PLAIN = { ...first, prompt: "", ops: [], answers: [], donor: "", at: "" };
 export function written(state) {
     const hash = new URLSearchParams();
@@ -26,12 +31,14 @@ export function written(state) {
         hash.append("answer", answer);
     if (state.layer !== null)
         hash.set("layer", String(state.layer));
+    for (const model of state.models)
+        hash.append("model", model);
     return "#" + hash.toString();
 }
 export function read(address) {
     const hash = new URLSearchParams(address.replace(/^#/, ""));
     if (!hash.has("prompt"))
-        return null;
+        return hash.has("run") ? { ...first, run: hash.get("run") } : null;
     const state = { ...PLAIN, ops: [] };
     for (const name of TEXTS)
         state[name] = hash.get(name) ?? PLAIN[name];
@@ -40,11 +47,12 @@ export function read(address) {
             state.ops.push({ kind: value, on: key === "do" });
     });
     state.answers = hash.getAll("answer");
+    state.models = hash.getAll("model").slice(0, COLUMNS);
     const layer = Number(hash.get("layer") ?? NaN);
     state.layer = Number.isInteger(layer) && layer >= 0 ? layer : null;
     return state;
 }
-/** What the server is asked in a state: all but the layer that is looked at. */
+/** What the server is asked in a state: all but the layer that is looked at, and the model. */
 export function question(state) {
     const stack = state.ops.filter((op) => op.on).map((op) => op.kind);
     if (!state.prompt || stack.length === 0)

@@ -1,4 +1,5 @@
 // Tokens as chips: which are manipulated, chosen by clicking and dragging.
+import { ask, page } from "./api.js";
 import { el, visible } from "./dom.js";
 /** Positions as a selector: 3-7,9. */
 export function selector(positions) {
@@ -45,6 +46,51 @@ export function places(tokens, part) {
     }
     const chosen = !marked || marked[1] === "all" ? found : found.slice(Number(marked[1]) - 1, Number(marked[1]));
     return new Set(chosen.flat());
+}
+/** Tokens of a prompt by a model, each asked for once. */
+const read = new Map();
+async function tokensOf(model, prompt, signal) {
+    const key = model + "\u0001" + prompt;
+    const known = read.get(key);
+    if (known)
+        return known;
+    const tokens = [];
+    await ask("/v1/tokens", { prompt, model, page: `${page}-tokens-${model}`.slice(0, 200) }, signal, (line) => {
+        if (line.type === "token")
+            tokens.push(line);
+    });
+    if (read.size > 50)
+        read.clear();
+    read.set(key, tokens);
+    return tokens;
+}
+/** Where each token is, counted from the end of the text: what some vocabularies begin a text with is before all of it. */
+function spans(tokens) {
+    let near = 0;
+    const backwards = [...tokens].reverse().map((token) => {
+        const span = { near, far: near + token.text.length };
+        near = span.far;
+        return span;
+    });
+    return backwards.reverse();
+}
+/** A question about positions, which are another model's, is asked of the tokens that hold the same text. */
+export async function elsewhere(asked, first, signal) {
+    if (typeof asked.tokens !== "string" || !/^[\d,-]+$/.test(asked.tokens) || asked.model === first)
+        return;
+    const [theirs, own] = [await tokensOf(first, asked.prompt, signal), await tokensOf(asked.model, asked.prompt, signal)];
+    if (theirs.map((t) => t.text).join("\u0001") === own.map((t) => t.text).join("\u0001"))
+        return;
+    const chosen = new Set();
+    for (const range of asked.tokens.split(",")) {
+        const [a, b] = range.split("-").map(Number);
+        for (let p = a; p <= (b ?? a); p++)
+            chosen.add(p);
+    }
+    const [from, to] = [spans(theirs), spans(own)];
+    const meet = (a, b) => a !== undefined && a.far > b.near && a.near < b.far;
+    const covered = own.filter((token, n) => token.prior && [...chosen].some((p) => meet(from[p], to[n])));
+    asked.tokens = selector(covered.map((token) => token.position));
 }
 /** A row of chips. `chosen` is told the tokens that were clicked or dragged over. */
 export class Chips {
