@@ -82,17 +82,14 @@ fn each_model_answers_as_it_would_alone() {
 
 #[test]
 fn caches_are_compared() {
-    let arguments = "-m tiny.gguf -t 1 -fa on --cache-type f32,q8_0";
+    let arguments = "-m tiny.gguf -t 1 -fa off --cache-type f32,f16";
     let served = Served::of(Place::new(), arguments);
     let about = served.loaded();
     let models = about["models"].as_array().unwrap();
     let names: Vec<&str> = models.iter().map(|m| m["name"].as_str().unwrap()).collect();
     assert_eq!(
         names,
-        [
-            "tiny.gguf -ctk f32 -ctv f32",
-            "tiny.gguf -ctk q8_0 -ctv q8_0"
-        ]
+        ["tiny.gguf -ctk f32 -ctv f32", "tiny.gguf -ctk f16 -ctv f16"]
     );
     let ask = json!({"prompt": "abcdefgh", "manipulate": ["zero"]});
     let mut all = Vec::new();
@@ -143,7 +140,7 @@ fn plans_and_python_are_those_of_the_question() {
     served.loaded();
     let inject = json!({"prompt": "it's \"abc\"\n\u{1f999}", "manipulate": ["inject"], "layers": "2",
         "inject_from": "xyz", "inject_at": "b", "answer": [" x"]});
-    let stack = json!({"prompt": "abcdef", "manipulate": ["scale:factor=0.5@1+random"], "layers": "3",
+    let stack = json!({"prompt": "abcdef", "manipulate": ["scale:factor=0.25@1+random"], "layers": "3",
         "seed": [4], "tokens": "1-3", "extent": "only"});
     for ask in [inject, stack] {
         let of = lines(&served, "/v1/plan", ask.clone(), json!("six.gguf"));
@@ -163,7 +160,7 @@ fn plans_and_python_are_those_of_the_question() {
         let call = match ask["seed"].is_null() {
             true => r#"ml.inject("2", donor="xyz", at="b"), answers=[" x"])"#,
             false => {
-                r#"ml.scale(1, factor=0.5, tokens="1-3", extent="only") + ml.random("3", seed=4, tokens="1-3", extent="only")"#
+                r#"ml.scale(1, factor=0.25, tokens="1-3", extent="only") + ml.random("3", seed=4, tokens="1-3", extent="only")"#
             }
         };
         assert!(python.contains(call), "{python}");
