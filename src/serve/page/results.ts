@@ -110,7 +110,7 @@ export class Column {
 
   /** The layer that is shown: the one looked at, or where the first column's answer changes most. */
   get shown(): number | null {
-    if (this.isKept && this.state.layer !== null && preview === null) return this.state.layer;
+    if (this.isKept && this.state.layer !== null) return this.state.layer;
     const layer = preview ?? chosen();
     return layer === null ? null : this.of(layer);
   }

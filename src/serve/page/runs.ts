@@ -84,7 +84,7 @@ export class Runs {
 
   constructor(private open: () => void) {
     this.element = el("details", { class: "runs", hidden: true, toggle: () => void this.look() },
-      el("summary", {}, "Runs"), this.says, this.list, this.detail);
+      el("summary", {}, "Runs"), this.says, el("div", { class: "scroll" }, this.list), this.detail);
   }
 
   /** There are runs to look at; without a model they are all that there is. */

@@ -78,7 +78,7 @@ export class Column {
     }
     /** The layer that is shown: the one looked at, or where the first column's answer changes most. */
     get shown() {
-        if (this.isKept && this.state.layer !== null && preview === null)
+        if (this.isKept && this.state.layer !== null)
             return this.state.layer;
         const layer = preview ?? chosen();
         return layer === null ? null : this.of(layer);

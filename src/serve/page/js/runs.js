@@ -71,7 +71,7 @@ export class Runs {
     looking = false;
     constructor(open) {
         this.open = open;
-        this.element = el("details", { class: "runs", hidden: true, toggle: () => void this.look() }, el("summary", {}, "Runs"), this.says, this.list, this.detail);
+        this.element = el("details", { class: "runs", hidden: true, toggle: () => void this.look() }, el("summary", {}, "Runs"), this.says, el("div", { class: "scroll" }, this.list), this.detail);
     }
     /** There are runs to look at; without a model they are all that there is. */
     begin(alone) {
