@@ -157,7 +157,7 @@ export class View {
         }
         const results = column.results;
         const there = results.cells.size + (results.fixed ? 1 : 0);
-        const noise = results.noise === null ? "" : `, rounding (≈) up to KL ${results.noise.toPrecision(2)} nats`;
+        const noise = results.noise === null ? "" : `, rounding (≈) up to KL ${results.noise ? results.noise.toPrecision(2) : 0} nats`;
         this.says.textContent = column.trouble ? ""
             : !column.ready ? "loading …"
                 : `${column.layers} layers${results.done ? noise : `, ${there} of ${results.layers.length || "…"} there`}`;
