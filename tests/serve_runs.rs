@@ -58,8 +58,8 @@ fn runs_are_shown_without_a_model() {
     for curve in task["curves"].as_array().unwrap() {
         for point in curve["points"].as_array().unwrap() {
             let own = rows.iter().filter(|row| {
-                row.treatment.to_string() == curve["manipulation"].as_str().unwrap()
-                    && row.layer == point["layer"].as_u64().map(|n| n as u32)
+                row.cell.treatment.to_string() == curve["manipulation"].as_str().unwrap()
+                    && row.cell.layer == point["layer"].as_u64().map(|n| n as u32)
             });
             let scores: Vec<f64> = own.map(|row| row.score).collect();
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;

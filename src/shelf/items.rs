@@ -116,9 +116,9 @@ impl ItemRow {
     fn of(row: &ResultRow) -> Self {
         let finite = |x: f64| x.is_finite().then_some(x);
         Self {
-            manipulation: row.treatment.to_string(),
-            layer: row.layer,
-            seed: row.seed,
+            manipulation: row.cell.treatment.to_string(),
+            layer: row.cell.layer,
+            seed: row.cell.seed,
             score: row.score,
             correct: row.correct,
             modified_correct: row.modified_correct,
