@@ -153,6 +153,12 @@ fn a_run_is_followed_while_it_grows() {
     let place = &served.place;
     let (alone, live) = (place.rows("alone"), place.rows("runs/live"));
     assert_eq!(last.0, live.len() as u64);
+    // The curve has grown with it, to all items.
+    let curve = live.iter().filter(|row| {
+        let cell = &row.cell;
+        (cell.treatment.to_string(), cell.layer) == ("freeze".into(), Some(1))
+    });
+    assert_eq!(last.1, curve.count() as u64);
     assert_eq!(alone, live, "who looks on changes nothing");
 }
 
