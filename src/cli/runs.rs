@@ -6,8 +6,8 @@ use super::Usage;
 use super::args::RunsArgs;
 use super::output::{print, say, table};
 use crate::report::Column::{self, Numbers, Words};
-use crate::shards::{ReadError, Shards, list, outline, runs_in};
-use crate::store::OutlinedVariant;
+use crate::shards::{ReadError, Shards, glance, list, runs_in};
+use crate::store::Glanced;
 
 const HEAD: [&str; 8] = [
     "run",
@@ -82,7 +82,7 @@ fn missing(folder: &Path) -> anyhow::Result<()> {
             "part {} of {} has {} of {} results{worked_on}",
             gap.number,
             shards.count,
-            begun.stored,
+            begun.stored(),
             begun.all().map_or("unknown".into(), |all| all.to_string())
         ));
     }
@@ -101,8 +101,8 @@ struct Listed {
 }
 
 fn listed(folder: &Path) -> Result<Listed, ReadError> {
-    let run = outline(folder)?;
-    let begun = run.started.as_deref().unwrap_or_default();
+    let run = glance(folder)?;
+    let begun = run.begun.as_deref().unwrap_or_default();
     let begun = begun.trim_end_matches('Z').replace('T', " ");
     let variants = run.variants.iter();
     let rows = variants.map(|variant| row(folder, variant, &begun));
@@ -123,7 +123,7 @@ fn of(there: usize, planned: Option<usize>) -> String {
     planned.map_or(there.to_string(), |planned| format!("{there} of {planned}"))
 }
 
-fn row(folder: &Path, variant: &OutlinedVariant, begun: &str) -> Vec<String> {
+fn row(folder: &Path, variant: &Glanced, begun: &str) -> Vec<String> {
     let spec = &variant.spec;
     let tasks: Vec<String> = spec.tasks.iter().map(|t| t.task.to_string()).collect();
     let kinds: Vec<String> = spec.manipulations.iter().map(ToString::to_string).collect();

@@ -44,8 +44,8 @@ fn look(folder: &Path) -> anyhow::Result<(String, bool)> {
     let (mut stored, mut complete, mut planned) = (0, 0, None);
     for (number, part) in &shards.begun {
         let glance = Glance::of(part)?;
-        stored += glance.stored;
-        planned = planned.or(glance.planned);
+        stored += glance.stored();
+        planned = planned.or(glance.planned());
         complete += u32::from(glance.is_complete());
         if !glance.is_complete() {
             let [of, who] = columns(&glance);
@@ -97,5 +97,5 @@ fn columns(glance: &Glance) -> [String; 2] {
             }
         }
     };
-    [format!("{}{all}", glance.stored), who]
+    [format!("{}{all}", glance.stored()), who]
 }

@@ -14,7 +14,7 @@ mod split;
 
 pub use array::from_environment;
 pub use layout::{Shards, list};
-pub use read::{ReadError, glance, not_merged, outline, read, runs_in};
+pub use read::{ReadError, glance, not_merged, read, runs_in};
 pub use shard::{Asked, Shard};
 pub use split::pieces;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{ShardError, Shards};
-use crate::store::{DATABASE, Glance, Outline, SHARDS, StoreError, StoredRun, merge};
+use crate::store::{DATABASE, Glance, SHARDS, StoreError, StoredRun, merge};
 
 /// A run that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -51,33 +51,6 @@ pub fn read(folder: &Path) -> Result<StoredRun, ReadError> {
 ///
 /// # Errors
 /// [`ReadError`].
-pub fn outline(folder: &Path) -> Result<Outline, ReadError> {
-    let shards = match folder.join(DATABASE).is_file() {
-        true => None,
-        false => Shards::of(folder)?,
-    };
-    let Some(shards) = shards else {
-        return Ok(Outline::of(folder)?);
-    };
-    let mut all: Option<Outline> = None;
-    for part in shards.folders() {
-        let part = match Outline::of(&part) {
-            // It is only being begun.
-            Err(StoreError::NotBegun(_)) => continue,
-            part => part?,
-        };
-        all = Some(match all {
-            Some(all) => all.and(part),
-            None => part,
-        });
-    }
-    all.ok_or_else(|| StoreError::NotBegun(folder.to_path_buf()).into())
-}
-
-/// Looks at the run in a folder, whole or in parts, without reading its results.
-///
-/// # Errors
-/// [`ReadError`].
 pub fn glance(folder: &Path) -> Result<Glance, ReadError> {
     let shards = match folder.join(DATABASE).is_file() {
         true => None,
@@ -89,16 +62,8 @@ pub fn glance(folder: &Path) -> Result<Glance, ReadError> {
     let parts = shards.folders();
     let parts = parts.iter().map(|part| Glance::of(part));
     let parts = parts.collect::<Result<Vec<_>, _>>()?;
-    let first = parts.iter().find(|part| !part.specs.is_empty());
-    Ok(Glance {
-        shard: None,
-        specs: first.map_or(Vec::new(), |part| part.specs.clone()),
-        begun: parts.iter().filter_map(|part| part.begun.clone()).min(),
-        stored: parts.iter().map(|part| part.stored).sum(),
-        planned: parts.iter().find_map(|part| part.planned),
-        command: parts.iter().find_map(|part| part.command.clone()),
-        holder: parts.iter().find_map(|part| part.holder.clone()),
-    })
+    let whole = parts.into_iter().reduce(Glance::and);
+    Ok(whole.ok_or_else(|| StoreError::NotBegun(folder.to_path_buf()))?)
 }
 
 /// The folder itself, if it holds a run, and those of its subfolders that do, by name. A folder
@@ -130,11 +95,11 @@ pub fn not_merged(folder: &Path) -> Result<usize, ReadError> {
     let (true, Some(shards)) = (folder.join(DATABASE).is_file(), Shards::of(folder)?) else {
         return Ok(0);
     };
-    let stored = Glance::of(folder)?.stored;
+    let stored = Glance::of(folder)?.stored();
     let parts = shards.folders();
     let parts = parts.iter().map(|part| Glance::of(part));
     let in_parts: usize = parts
-        .map(|part| part.map(|part| part.stored))
+        .map(|part| part.map(|part| part.stored()))
         .sum::<Result<_, _>>()?;
     Ok(in_parts.saturating_sub(stored))
 }

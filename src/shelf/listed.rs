@@ -32,7 +32,7 @@ impl Progress {
         };
         let ago = seen.and_then(|seen| SystemTime::now().duration_since(seen).ok());
         Self {
-            stored: glance.stored,
+            stored: glance.stored(),
             all: glance.all(),
             complete: glance.is_complete(),
             worked_on_by: who,
@@ -89,7 +89,8 @@ impl Listed {
                 return listed;
             }
         };
-        for (label, spec) in &glance.specs {
+        for variant in &glance.variants {
+            let (label, spec) = (&variant.label, &variant.spec);
             // Of one model the label says its settings only, if anything.
             let facts = &spec.model.facts;
             listed.models.push(match label.contains(&facts.name) {
@@ -97,7 +98,8 @@ impl Listed {
                 false => format!("{} ({label})", facts.name),
             });
         }
-        if let Some((_, spec)) = glance.specs.first() {
+        if let Some(variant) = glance.variants.first() {
+            let spec = &variant.spec;
             listed.tasks = spec.tasks.iter().map(|t| t.task.to_string()).collect();
             listed.manipulations = spec.manipulations.iter().map(ToString::to_string).collect();
         }

@@ -104,7 +104,7 @@ impl Shelf {
         let now = glance(&folder)?;
         let is_current = |known: &Known| {
             known.folder == folder
-                && (known.glance.stored, known.glance.all()) == (now.stored, now.all())
+                && (known.glance.stored(), known.glance.all()) == (now.stored(), now.all())
         };
         let mut known = match self.known.take().filter(is_current) {
             Some(known) => known,
