@@ -330,6 +330,15 @@ fn forms_hold_every_cell() {
         svg.contains("&lt;title&gt;") && !svg.contains('\u{1b}'),
         "{svg}"
     );
+    let long = Picture {
+        title: "a".repeat(200),
+        tokens: &tokens,
+        ..picture
+    };
+    let long = long.text(Form::Svg);
+    let width = long.split("width=\"").nth(1).unwrap();
+    let width: u32 = width.split('"').next().unwrap().parse().unwrap();
+    assert!(width > 200 * 7, "{width}: the title has room");
     let folder = tempfile::tempdir().unwrap();
     for name in ["map.svg", "map.html", "map.csv", "map.jsonl", "map.parquet"] {
         let file = folder.path().join(name);

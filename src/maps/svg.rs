@@ -5,10 +5,13 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::picture::Picture;
 use crate::shown::visible;
+use unicode_width::UnicodeWidthStr;
 
 const CELL: (i32, i32) = (20, 20);
 const LEFT: i32 = 150;
 const TOP: i32 = 74;
+/// Room for a letter of the title.
+const GLYPH: i32 = 8;
 /// Drawing into a string cannot fail.
 pub(super) const INFALLIBLE: &str = "an SVG string takes any drawing";
 
@@ -17,7 +20,9 @@ pub(super) const INFALLIBLE: &str = "an SVG string takes any drawing";
 pub(super) fn svg(picture: &Picture<'_>) -> String {
     let map = picture.map;
     let size = (
-        (LEFT + CELL.0 * map.layers.len() as i32 + 110).max(480) as u32,
+        (LEFT + CELL.0 * map.layers.len() as i32 + 110)
+            .max(480)
+            .max(24 + GLYPH * visible(&picture.title).width() as i32) as u32,
         (TOP + CELL.1 * map.rows.len() as i32 + 24) as u32,
     );
     let most = map.largest();
@@ -75,10 +80,16 @@ pub(super) fn svg(picture: &Picture<'_>) -> String {
             }
         }
         let x = LEFT + CELL.0 * map.layers.len() as i32 + 16;
-        for (n, value) in [most, most / 2.0, 0.0, -most / 2.0, -most]
-            .into_iter()
-            .enumerate()
-        {
+        let below = map
+            .values
+            .iter()
+            .flatten()
+            .flatten()
+            .any(|value| *value < 0.0);
+        // What is no change and never below zero has no colours there.
+        let shown = if picture.change || below { 5 } else { 3 };
+        let scale = [most, most / 2.0, 0.0, -most / 2.0, -most];
+        for (n, value) in scale.into_iter().take(shown).enumerate() {
             let y = TOP + CELL.1 * n as i32;
             let (red, green, blue) = colour(value, most);
             let corners = [(x, y), (x + 14, y + CELL.1 - 1)];
