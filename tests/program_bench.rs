@@ -55,6 +55,27 @@ fn bench_try_prints_a_line_a_kind() {
     assert_eq!(targets, [8.0, 15.0, 1.8]);
 }
 
+#[test]
+fn bench_serve_prints_what_somebody_waits_for() {
+    let place = Place::new();
+    let line = "bench serve -m tiny.gguf -t 1 --tokens 20 --rounds 1 -o json";
+    let lines = json_lines(place.run(line));
+    let names: Vec<&str> = lines.iter().map(|l| l["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "the page's files, to 0.2 s",
+            "clean answer, to 0.3 s",
+            "freeze at all layers, to 0.6 s",
+            "freeze at all layers, to the engine alone"
+        ]
+    );
+    let time = |line: usize, n: usize| lines[line]["times"][n].as_f64().unwrap();
+    assert!(time(1, 0) <= time(2, 0), "the clean answer comes first");
+    assert_eq!(time(2, 0), time(3, 0));
+    assert!(lines.iter().all(|line| line["sense"] == "at-most"));
+}
+
 /// A row is there before the next one has been measured.
 #[test]
 fn rows_are_printed_as_they_are_measured() {
