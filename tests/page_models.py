@@ -50,8 +50,9 @@ def saved(page, view, name):
 
 
 def several_models(page, context):
+    # In this order: what inject replaces is not in this prompt.
+    page.get_by_label("manipulation 1", exact=True).select_option("zero", timeout=60_000)
     page.locator("#prompt").fill("abcdefgh")
-    page.get_by_label("manipulation 1", exact=True).select_option("zero")
     beside = page.get_by_role("button", name="+ another model beside it")
     expect(beside).to_be_visible(timeout=60_000)
     expect(views(page)).to_have_count(1)
