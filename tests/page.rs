@@ -70,6 +70,18 @@ fn a_browser_compares_models_and_opens_runs() {
     in_a_browser(name, "page_models.py", place, &arguments);
 }
 
+#[test]
+fn a_browser_shows_runs_without_a_model() {
+    let place = Place::new();
+    let sweep = "--shots 1 --manipulate zero --layers all --limit 2 --no-selftest";
+    for run in ["one", "two"] {
+        let line = format!("sweep -m tiny.gguf {EXACT} {sweep} --out runs/{run}");
+        place.run(&line).success();
+    }
+    let name = "a_browser_shows_runs_without_a_model";
+    in_a_browser(name, "page_runs.py", place, "runs");
+}
+
 /// Has a script use the page of a server in Chromium.
 fn in_a_browser(name: &str, script: &str, place: Place, arguments: &str) {
     let chromium = ["chromium", "chromium-browser", "google-chrome"];

@@ -12,6 +12,8 @@ import { Chips, part, places, selector } from "./tokens.js";
 import { beside, keep, showBeside, View } from "./view.js";
 
 let model: Model | null = null;
+/** No model is served, only runs. */
+let alone = false;
 let donorTokens: Token[] = [];
 let donorAsked = "";
 
@@ -131,7 +133,7 @@ function show(): void {
   const waits = ({ results }: { results: typeof columns[0]["results"] }) => !results.done && !results.error && !results.from;
   document.body.classList.toggle("busy", columns.some((column) => !column.trouble && waits(column)));
   const done = results.cells.size + (results.fixed ? 1 : 0);
-  status.textContent = results.from
+  status.textContent = alone ? "Stored runs. No model is served (-m)." : results.from
     ? `${model ? "" : "The model is loading. "}Shown: a result prepared with ${results.from}.`
     : !model ? "The model is loading." : `${columns[0].name}, ${columns[0].layers} layers. ${results.done ? "" : `${done} of ${results.layers.length || "…"} layers there.`}`;
   [...tabs.children].forEach((tab, n) => {
@@ -180,9 +182,8 @@ async function wait(): Promise<void> {
         runs.begin(known.state === "none");
       }
       if (known.state === "none") {
-        tabs.hidden = halves.hidden = true;
-        status.textContent = "Stored runs. No model is served (-m).";
-        return;
+        alone = tabs.hidden = halves.hidden = true;
+        return show();
       }
       if (known.state === "ready") {
         model = known;

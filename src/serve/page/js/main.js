@@ -10,6 +10,8 @@ import { Runs } from "./runs.js";
 import { Chips, part, places, selector } from "./tokens.js";
 import { beside, keep, showBeside, View } from "./view.js";
 let model = null;
+/** No model is served, only runs. */
+let alone = false;
 let donorTokens = [];
 let donorAsked = "";
 const status = el("p", { class: "status", role: "status" });
@@ -127,7 +129,7 @@ function show() {
     const waits = ({ results }) => !results.done && !results.error && !results.from;
     document.body.classList.toggle("busy", columns.some((column) => !column.trouble && waits(column)));
     const done = results.cells.size + (results.fixed ? 1 : 0);
-    status.textContent = results.from
+    status.textContent = alone ? "Stored runs. No model is served (-m)." : results.from
         ? `${model ? "" : "The model is loading. "}Shown: a result prepared with ${results.from}.`
         : !model ? "The model is loading." : `${columns[0].name}, ${columns[0].layers} layers. ${results.done ? "" : `${done} of ${results.layers.length || "…"} layers there.`}`;
     [...tabs.children].forEach((tab, n) => {
@@ -159,9 +161,8 @@ async function wait() {
                 runs.begin(known.state === "none");
             }
             if (known.state === "none") {
-                tabs.hidden = halves.hidden = true;
-                status.textContent = "Stored runs. No model is served (-m).";
-                return;
+                alone = tabs.hidden = halves.hidden = true;
+                return show();
             }
             if (known.state === "ready") {
                 model = known;
