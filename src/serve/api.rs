@@ -90,7 +90,7 @@ async fn route(of: &Of, request: Request<Incoming>) -> Answer {
     };
     match (&method, read) {
         (&Method::POST, Some(_)) if queue.is_closed() => {
-            let why = "no model is served here; start midlayer serve with one (-m)";
+            let why = "no model is served here; start midlayer serve with one (`model`)";
             refuse(StatusCode::CONFLICT, "no-model", why)
         }
         (&Method::POST, Some(read)) => ask(queue, request, read).await,
