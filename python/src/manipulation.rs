@@ -261,12 +261,7 @@ impl Manipulation {
                 (None, Some(layers)) => format!("\"{layers}\""),
                 (None, None) => String::new(),
             };
-            let name = step.kind.name().replace('-', "_");
-            let name = if name == "self" {
-                "itself".into()
-            } else {
-                name
-            };
+            let name = step.kind.manipulation().function();
             let mut given: Vec<String> =
                 Some(layers).into_iter().filter(|l| !l.is_empty()).collect();
             given.extend(step.kind.given().map(|(name, value)| match value {

@@ -15,6 +15,11 @@ pub trait Manipulation: Sync {
         &[]
     }
 
+    /// Its function's name in the Python package.
+    fn function(&self) -> String {
+        self.name().replace('-', "_")
+    }
+
     /// What is done, as the beginning of a sentence: `Freezing`.
     fn doing(&self) -> &'static str;
 

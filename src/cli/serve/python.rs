@@ -151,10 +151,5 @@ fn part(args: &ServeArgs, ask: &TryAsk, kind: Kind, layer: Option<u32>) -> Resul
             all.push(format!("{name}={}", text(value)));
         }
     }
-    // `self` is no name of a function there.
-    let name = match kind.name() {
-        "self" => "itself".to_string(),
-        name => name.replace('-', "_"),
-    };
-    Ok(format!("ml.{name}({})", all.join(", ")))
+    Ok(format!("ml.{}({})", of.function(), all.join(", ")))
 }

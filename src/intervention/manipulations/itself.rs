@@ -9,6 +9,11 @@ impl Manipulation for Itself {
         "self"
     }
 
+    /// `self` is no good name for a function of a module.
+    fn function(&self) -> String {
+        "itself".into()
+    }
+
     fn doing(&self) -> &'static str {
         "Rewriting a state with itself"
     }
