@@ -30,7 +30,7 @@ def main(browser):
     # What cannot be asked again says why.
     page.locator("[data-item]").first.click()
     page.locator(".runs [data-layer-of]").first.click()
-    expect(page.locator(".runs .problem")).to_contain_text("-m")
+    expect(page.locator(".runs .problem")).to_contain_text("no model is served here")
     page.locator(".runs .list button").first.click()
     expect(page.locator(".runs figure")).to_have_count(0)
     expect(page).not_to_have_url(re.compile("run="))

@@ -16,6 +16,9 @@ use crate::runtime::{CacheType, Context, ContextOptions, FlashAttention, Model, 
 /// Tolerances are so many times the noise, and never less than what F32 leaves.
 pub(super) const NOISE_FACTOR: f64 = 6.0;
 const LEAST_TOLERANCE: f64 = 1e-3;
+/// What one cached value of sixteen bits can make that rounds to its neighbour: a thousandth of a
+/// logit was seen, where caches of F32 left five millionths.
+const CACHE_TOLERANCE: f64 = 4e-3;
 /// More measures than the usual one are made of so many cells: a model with which all is wrong
 /// should not take forever.
 const PATIENCE: u32 = 24;
@@ -221,13 +224,22 @@ impl<'s> Examined<'s> {
             return tolerance;
         }
         self.measure_clean_noise();
-        let tolerance = tolerance.max(self.clean_tolerance());
+        let tolerance = tolerance.max(self.clean_tolerance()).max(self.of_caches());
         if difference <= tolerance || self.patience == 0 {
             return tolerance;
         }
         self.patience -= 1;
         let noise = self.noise_in_more_shapes(request, logits);
         tolerance.max(NOISE_FACTOR * noise)
+    }
+
+    /// What values may make that a cache rounds: which of them do is no matter of shapes alone, so
+    /// that measuring noise may meet none.
+    fn of_caches(&self) -> f64 {
+        match (self.options.cache_k, self.options.cache_v) {
+            (CacheType::F32, CacheType::F32) => 0.0,
+            _ => CACHE_TOLERANCE,
+        }
     }
 
     /// Takes into the floor, once, what clean texts among copies of themselves differ by.
