@@ -7,16 +7,11 @@ import json
 import re
 import shlex
 import subprocess
-import sys
-from urllib.parse import parse_qs
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-url, chromium, folder, program = sys.argv[1:]
-
-
-def address(page):
-    return parse_qs(page.url.split("#", 1)[1], keep_blank_values=True)
+import browser
+from browser import address, folder, program, url
 
 
 def command(page):
@@ -64,13 +59,10 @@ def drag(page, start, end):
     page.mouse.up()
 
 
-def main(browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+def main(chromium):
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    wrong = []
-    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda request: request.url.startswith((url, "data:", "blob:")) or wrong.append(request.url))
+    wrong = browser.faults(page)
     page.goto(url)
     expect(page.locator(".slot")).to_have_count(4, timeout=60_000)
 
@@ -108,7 +100,7 @@ def main(browser):
     same_numbers(page, 3)
 
     # The address alone gives the same in another browser.
-    other = browser.new_context().new_page()
+    other = chromium.new_context().new_page()
     other.goto(page.url)
     settled(other)
     assert other.locator(".sentence").inner_text() == page.locator(".sentence").inner_text()
@@ -154,16 +146,8 @@ def main(browser):
     expect(page.locator(".problem")).not_to_be_empty(timeout=60_000)
     wrong[:] = [text for text in wrong if "status of 4" not in text and "status of 5" not in text]
 
-    for width in (400, 768, 2560):
-        page.set_viewport_size({"width": width, "height": 900})
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, f"{wide} pixels in a window of {width}"
+    browser.fits(page)
     assert not wrong, wrong
 
 
-with sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-    try:
-        main(browser)
-    finally:
-        browser.close()
+browser.run(main)

@@ -5,11 +5,10 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::place::{PROGRAM, Place, recipe};
+use common::place::{PROGRAM, Place};
 use common::python::Python;
 use common::require::{CHROMIUM, NODE, not_run};
 use common::served::{EXACT, Served};
-use midlayer::runtime::Synthetic;
 
 #[test]
 fn scripts_are_what_the_compiler_makes_of_the_sources() {
@@ -51,17 +50,7 @@ fn a_browser_can_use_it() {
 
 #[test]
 fn a_browser_compares_models_and_opens_runs() {
-    let place = Place::new();
-    let other = Synthetic {
-        seed: 7,
-        n_layer: 6,
-        ..recipe()
-    };
-    other
-        .build()
-        .unwrap()
-        .save(&place.path("six.gguf"))
-        .unwrap();
+    let place = Place::with_six_layers();
     let sweep = "--shots 1 --manipulate zero,inject --layers all --limit 4 --out runs/one";
     let line = format!("sweep -m tiny.gguf {EXACT} {sweep} --no-selftest");
     place.run(&line).success();

@@ -7,16 +7,11 @@ import json
 import re
 import shlex
 import subprocess
-import sys
-from urllib.parse import parse_qs
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-url, chromium, folder, program = sys.argv[1:]
-
-
-def address(page):
-    return parse_qs(page.url.split("#", 1)[1], keep_blank_values=True)
+import browser
+from browser import address, folder, program, url
 
 
 def settled(page):
@@ -156,27 +151,16 @@ def stored_runs(page):
     other.close()
 
 
-def main(browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+def main(chromium):
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    wrong = []
-    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda request: request.url.startswith((url, "data:", "blob:")) or wrong.append(request.url))
+    wrong = browser.faults(page)
     page.goto(url)
     several_models(page, context)
     kept_states(page)
     stored_runs(page)
-    for width in (400, 768, 2560):
-        page.set_viewport_size({"width": width, "height": 900})
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, f"{wide} pixels in a window of {width}"
+    browser.fits(page)
     assert not wrong, wrong
 
 
-with sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-    try:
-        main(browser)
-    finally:
-        browser.close()
+browser.run(main)

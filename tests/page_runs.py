@@ -4,18 +4,16 @@ page_runs.py URL CHROMIUM FOLDER PROGRAM
 """
 
 import re
-import sys
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-url, chromium = sys.argv[1:3]
+import browser
+from browser import url
 
 
-def main(browser):
-    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-    wrong = []
-    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
+def main(chromium):
+    page = chromium.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    wrong = browser.faults(page)
     page.goto(url)
     status = page.locator("header .status")
     expect(status).to_contain_text("No model is served")
@@ -38,9 +36,4 @@ def main(browser):
     assert not wrong, wrong
 
 
-with sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-    try:
-        main(browser)
-    finally:
-        browser.close()
+browser.run(main)

@@ -237,7 +237,12 @@ fn runs_are_listed() {
         .stdout(contains("runs/first"));
     std::fs::create_dir(place.path("runs/broken")).unwrap();
     std::fs::write(place.path("runs/broken/results.sqlite"), "not a database").unwrap();
-    let both = contains("runs/first").and(contains("runs/broken"));
+    // As a run that was cut off before it had any table.
+    std::fs::create_dir(place.path("runs/empty")).unwrap();
+    std::fs::write(place.path("runs/empty/results.sqlite"), "").unwrap();
+    let both = contains("runs/first")
+        .and(contains("runs/broken"))
+        .and(contains("runs/empty"));
     place.run("runs").success().stdout(both);
 }
 

@@ -2,26 +2,9 @@
 
 mod common;
 
-use common::place::{Place, recipe};
+use common::place::Place;
 use common::served::{EXACT, Served, of_type};
-use midlayer::runtime::Synthetic;
 use serde_json::{Value, json};
-
-/// A place with another model beside the tiny one: deeper, with other weights.
-fn two() -> Place {
-    let place = Place::new();
-    let other = Synthetic {
-        seed: 7,
-        n_layer: 6,
-        ..recipe()
-    };
-    other
-        .build()
-        .unwrap()
-        .save(&place.path("six.gguf"))
-        .unwrap();
-    place
-}
 
 /// The lines of an answer to one model.
 fn lines(served: &Served, path: &str, mut ask: Value, model: Value) -> Vec<Value> {
@@ -33,7 +16,10 @@ fn lines(served: &Served, path: &str, mut ask: Value, model: Value) -> Vec<Value
 
 #[test]
 fn each_model_answers_as_it_would_alone() {
-    let served = Served::of(two(), &format!("-m tiny.gguf,six.gguf {EXACT}"));
+    let served = Served::of(
+        Place::with_six_layers(),
+        &format!("-m tiny.gguf,six.gguf {EXACT}"),
+    );
     let about = served.loaded();
     // Who knows nothing of several reads of the first.
     assert_eq!(
@@ -105,7 +91,7 @@ fn caches_are_compared() {
 
 #[test]
 fn a_model_that_cannot_be_served_leaves_the_others() {
-    let place = two();
+    let place = Place::with_six_layers();
     std::fs::write(place.path("bad.gguf"), "no model").unwrap();
     let served = Served::of(place, &format!("-m tiny.gguf,bad.gguf,six.gguf {EXACT}"));
     let about = served.loaded();
@@ -136,7 +122,10 @@ fn a_model_that_cannot_be_served_leaves_the_others() {
 
 #[test]
 fn plans_and_python_are_those_of_the_question() {
-    let served = Served::of(two(), &format!("-m tiny.gguf,six.gguf {EXACT}"));
+    let served = Served::of(
+        Place::with_six_layers(),
+        &format!("-m tiny.gguf,six.gguf {EXACT}"),
+    );
     served.loaded();
     let inject = json!({"prompt": "it's \"abc\"\n\u{1f999}", "manipulate": ["inject"], "layers": "2",
         "inject_from": "xyz", "inject_at": "b", "answer": [" x"]});

@@ -7,7 +7,7 @@ use super::args::RunsArgs;
 use super::output::{print, say, table};
 use crate::report::Column::{self, Numbers, Words};
 use crate::shards::{ReadError, Shards, glance, list, runs_in};
-use crate::store::Glanced;
+use crate::store::{Glanced, StoreError};
 
 const HEAD: [&str; 8] = [
     "run",
@@ -102,6 +102,9 @@ struct Listed {
 
 fn listed(folder: &Path) -> Result<Listed, ReadError> {
     let run = glance(folder)?;
+    if run.variants.is_empty() {
+        return Err(StoreError::NotBegun(folder.to_path_buf()).into());
+    }
     let begun = run.begun.as_deref().unwrap_or_default();
     let begun = begun.trim_end_matches('Z').replace('T', " ");
     let variants = run.variants.iter();

@@ -31,6 +31,19 @@ impl Place {
         place
     }
 
+    /// With another model beside the tiny one, `six.gguf`: deeper, with other weights.
+    pub fn with_six_layers() -> Self {
+        let place = Self::new();
+        let other = Synthetic {
+            seed: 7,
+            n_layer: 6,
+            ..recipe()
+        };
+        let six = place.path("six.gguf");
+        other.build().unwrap().save(&six).unwrap();
+        place
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
