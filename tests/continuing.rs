@@ -2,13 +2,20 @@
 
 mod common;
 
+use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use common::tiny::{CLOSE, distance, engine, prompt, request};
+use common::tiny::{CLOSE, N_LAYER, distance, engine, model, options, prompt, request, tokens};
 use common::{MAIN, attentive};
-use midlayer::engine::{Engine, Request, Rerun};
-use midlayer::intervention::{Intervention, PositionSet};
-use midlayer::runtime::Token;
+use midlayer::engine::{
+    Engine, Outcome, Planned, Prompt, Request, Rerun, kl, log_softmax, scaffold_states,
+};
+use midlayer::intervention::{Extent, Intervention, Kind, LayerList, PositionSet, Site};
+use midlayer::maps::draw_steps;
+use midlayer::runtime::{Architecture, Token};
+use midlayer::sweep::Given;
+use midlayer::trial::{self, Part, Place};
 
 /// Teacher-forced steps with the cache equal runs of the whole text from scratch, in which every
 /// token but the last is manipulated.
@@ -113,6 +120,101 @@ fn continuations_start_over() {
                 let alone = engine.run(&single).unwrap();
                 assert_eq!(both.branches[n], alone.branches[0], "{architecture:?} {n}");
             }
+        }
+    }
+}
+
+/// A cell of a map of steps is a manipulation that begins so many tokens after the prompt.
+#[test]
+fn a_map_of_steps_tells_from_when_on() {
+    const N: u32 = 6;
+    for architecture in [Architecture::Llama, Architecture::Gpt2] {
+        let prompt = prompt(12);
+        let mut planned = Planned::new(model(architecture), &options(), 8).unwrap();
+        let anatomy = planned.inspect().anatomy().unwrap().clone();
+        let scaffold = Prompt::new("", tokens(30).split_off(9), |_| Vec::new());
+        let given = Rc::new(Given::of(None, Vec::new(), Some(scaffold.clone())));
+        let part = |kind: Kind, sites: &[Site]| Part {
+            kind,
+            layer: None,
+            place: Place {
+                sites: sites.to_vec(),
+                ..Place::default()
+            },
+            donor: None,
+            given: given.clone(),
+        };
+        let all: LayerList = "all".parse().unwrap();
+        for (part, by_kl) in [
+            (part(Kind::Splice, &[Site::Keys, Site::Values]), false),
+            (part(Kind::Freeze, &[Site::Residual]), false),
+            (part(Kind::Random, &[Site::Residual]), true),
+            (part(Kind::control(), &[Site::Residual]), false),
+        ] {
+            let steps: LayerList = "0-4+2,5".parse().unwrap();
+            let question = trial::steps(
+                &part,
+                (&all, &steps),
+                (&[1], N as usize),
+                by_kl,
+                &mut planned,
+                &prompt,
+            )
+            .unwrap();
+            assert_eq!(question.steps, [0, 2, 4, 5]);
+            let map = draw_steps(&mut planned, &anatomy, &question, &mut |_, _, _| {
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            let mut whole = engine(architecture);
+            let followed = &question.followed.0;
+            for (row, &step) in question.steps.iter().enumerate() {
+                let request = |plan| Request {
+                    plan,
+                    from_step: step as usize,
+                    continuations: vec![followed[..followed.len() - 1].to_vec()],
+                    ..Request::new(&prompt)
+                };
+                let clean = whole.run(&request(Vec::new())).unwrap();
+                // The scaffold's states at the positions of generated tokens, too.
+                let mut text = prompt.clone();
+                text.tokens.extend(followed);
+                let sites = &part.place.sites;
+                let spliced = scaffold_states(&mut whole, &scaffold, &text, sites).unwrap();
+                for (column, value) in map.values[row].iter().enumerate() {
+                    let what = format!("{architecture:?}, {}, {step}, {column}", part.kind);
+                    let (k, all) = (column as u32, PositionSet::all());
+                    if !part.kind.is_defined(k, N_LAYER) {
+                        assert_eq!(*value, None, "{what}");
+                        continue;
+                    }
+                    let plan = sites.iter().map(|&site| {
+                        let states = (part.kind == Kind::Splice).then(|| spliced.at(site));
+                        let made = part
+                            .kind
+                            .intervention(k, 1, Extent::Paper, all.clone(), states);
+                        made.on(site)
+                    });
+                    let outcome = whole.run(&request(plan.collect())).unwrap();
+                    let rest = followed.iter().enumerate().skip(step as usize);
+                    let each = rest.map(|(n, token)| {
+                        let logprob = |of: &Outcome| log_softmax(of.after(0, n))[token.0 as usize];
+                        match by_kl {
+                            true => kl(clean.after(0, n), outcome.after(0, n)),
+                            false => logprob(&outcome) - logprob(&clean),
+                        }
+                    });
+                    let mean = each.sum::<f64>() / f64::from(N - step);
+                    let value = value.unwrap();
+                    assert!(
+                        (value - mean).abs() < f64::from(CLOSE),
+                        "{what}: {value}, {mean}"
+                    );
+                }
+            }
+            let still = part.kind == Kind::control();
+            assert_eq!(map.largest() < f64::from(CLOSE), still, "{}", part.kind);
+            assert!(map.floor < f64::from(CLOSE));
         }
     }
 }

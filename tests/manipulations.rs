@@ -277,7 +277,8 @@ fn page() -> String {
          layer k alone, or from layer k up, unless `--extent` says otherwise. Parameters are written\n\
          behind the name, each after a colon: `--manipulate add:scale=0.8:unit=absolute`. With another\n\
          `--site` it is that site's rows of layer k that are rewritten, wherever the table speaks of the\n\
-         state entering it. This page is\n\
+         state entering it. `--tokens` chooses prior tokens; `--keep` names those that stay as they\n\
+         are, as the anchors of `hide`: `--keep first:1`, `--keep 0-3`, `--keep 'text: France'`. This page is\n\
          made from the program's table: `MIDLAYER_WRITE=1 cargo test --release --test manipulations page`.\n\n\
          | name | what happens | parameters and defaults | layers | rewrites | needs |\n\
          | --- | --- | --- | --- | --- | --- |\n",

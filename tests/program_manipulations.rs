@@ -168,6 +168,18 @@ fn tokens_are_hidden_and_a_scaffold_is_spliced_in() {
     let anchored = place.run(&format!("{TRY} {hide} skip:1 -o json")).success();
     let all = place.run(&format!("{TRY} {hide} prior -o json")).success();
     assert_ne!(anchored.get_output().stdout, all.get_output().stdout);
+    // Anchors by their own name.
+    let kept = place.run(&format!(
+        "{TRY} --manipulate hide --layers 0-3 --keep first:1 -o json"
+    ));
+    assert_eq!(
+        anchored.get_output().stdout,
+        kept.success().get_output().stdout
+    );
+    place
+        .run(&format!("{TRY} {hide} prior --keep first:1"))
+        .code(2)
+        .stderr(contains("cannot be used with '--keep <SELECTOR>'"));
     let splice = "--manipulate splice --scaffold scaffold.txt --site kv --layers 0-3";
     place
         .run(&format!("{TRY} {splice}"))
@@ -184,7 +196,7 @@ fn tokens_are_hidden_and_a_scaffold_is_spliced_in() {
         .failure()
         .stderr(contains("outside.scaffold"));
     drop(other);
-    let hidden = "sweep -m tiny.gguf -t 1 --shots 1 --limit 2 --out runs/c --layers all --manipulate hide,freeze --tokens skip:1";
+    let hidden = "sweep -m tiny.gguf -t 1 --shots 1 --limit 2 --out runs/c --layers all --manipulate hide,freeze --keep first:1";
     place.run(hidden).success().stdout(contains("hide"));
 }
 

@@ -203,6 +203,14 @@ fn wrong_wishes_are_told() {
         "add does not rewrite heads",
     );
     wrong("--from abc", "--from needs --manipulate inject");
+    wrong(
+        "--steps 24",
+        "continues the prompt by 24 tokens, steps 0 to 23 (--steps)",
+    );
+    wrong(
+        "--steps 0 --manipulate inject",
+        "which generated tokens do not have (--steps)",
+    );
     wrong("--manipulate inject --from abc", "give a donor of as many");
     wrong("--answer i --foil i", "begins as the answer does");
     wrong("--manipulate add", "add needs --direction FILE");
@@ -238,6 +246,35 @@ fn wrong_wishes_are_told() {
         "--corrupt 90-91",
         "the last token is never manipulated (--corrupt)",
     );
+}
+
+/// Where a manipulation acts from the first step on, the value of a continuation of one token is
+/// what `try` says of it.
+#[test]
+fn a_map_of_steps_says_what_try_says() {
+    let place = Place::new();
+    std::fs::write(place.path("scaffold.txt"), "hgfedcba\n").unwrap();
+    let splice = "--manipulate splice --scaffold scaffold.txt --site kv --extent from";
+    let prompt = format!("-m tiny.gguf -p abcdefgh {EXACT} {splice} -o json");
+    let cells = json_lines(place.run(&format!("map {prompt} --steps 0 --generate 1")));
+    let tried = json_lines(place.run(&format!("try {prompt} --layers all")));
+    let logprob = |line: &serde_json::Value| line["answers"][0]["logprob"].as_f64().unwrap();
+    assert_eq!((cells.len(), tried.len()), (4, 5), "clean and four layers");
+    for (cell, line) in cells.iter().zip(&tried[1..]) {
+        assert_eq!((&cell["step"], &cell["layer"]), (&0.into(), &line["layer"]));
+        let change = logprob(line) - logprob(&tried[0]);
+        let value = cell["value"].as_f64().unwrap();
+        assert!((value - change).abs() < 1e-3, "{line} {cell}");
+        assert!(value.abs() > 1e-2, "a scaffold is another text: {cell}");
+    }
+    let shown =
+        format!("map -m tiny.gguf -p abcdefgh {EXACT} --steps 0-4+2 --generate 6 --out m.svg");
+    let shown = place.run(&shown).success();
+    let text = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.contains('"')).collect();
+    assert!(rows.len() == 3 && rows[1].starts_with("2 \""), "{text}");
+    let svg = std::fs::read_to_string(place.path("m.svg")).unwrap();
+    assert!(svg.contains("random from a step on"));
 }
 
 /// What leaves the last layer says what the model says.

@@ -78,7 +78,7 @@ pub fn specification(
         left_out: Vec::new(),
         seeds,
         extent: args.place.extent,
-        tokens: args.place.tokens.to_string(),
+        tokens: args.place.tokens().to_string(),
         sites: args.place.sites(),
         manipulate_generated: args.generation.manipulate_generated == YesNo::Yes,
         from_step: args.generation.from_step as usize,

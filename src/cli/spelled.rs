@@ -3,7 +3,7 @@
 use crate::shown::renamed;
 
 /// Settings by the names that messages of the library write between backticks, and their options.
-const OPTIONS: [(&str, &str); 33] = [
+const OPTIONS: [(&str, &str); 34] = [
     ("answer", "--answer"),
     ("cache_k", "-ctk"),
     ("cache_v", "-ctv"),
@@ -35,6 +35,7 @@ const OPTIONS: [(&str, &str); 33] = [
     ("shard", "--shard"),
     ("site", "--site"),
     ("sites", "--sites"),
+    ("steps", "--steps"),
     ("task", "--task"),
     ("tokens", "--tokens"),
 ];

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::Usage;
 use crate::engine::{TextPart, TokenSelector};
+use crate::intervention::LayerList;
 
 /// The text that an argument stands for: `\n` is a line end, `\t` a tab, `\\` a backslash; any
 /// other backslash is itself.
@@ -27,6 +28,12 @@ fn unescaped(argument: &str) -> String {
         rest.next();
     }
     text
+}
+
+/// Layers, or steps that are written as layers are, for clap, which names the option itself.
+pub fn layers(argument: &str) -> Result<LayerList, String> {
+    let parsed: Result<LayerList, _> = argument.parse();
+    parsed.map_err(|error| error.to_string().replace(" (`layers`)", ""))
 }
 
 /// A text, for clap.

@@ -28,6 +28,8 @@ pub enum TokenSelector {
     Part(String),
     /// The tokens of a part of the text.
     Text(TextPart),
+    /// All prior tokens but those of another selector, which stay as they are.
+    Not(Box<TokenSelector>),
 }
 
 impl TokenSelector {
@@ -85,6 +87,7 @@ impl TokenSelector {
                 }
                 PositionSet::ranges(ranges.iter().map(|(first, last)| *first..last + 1))
             }
+            TokenSelector::Not(kept) => kept.among(prompt, parts, prior)?.others(),
             TokenSelector::First(n) => PositionSet::ranges([0..prior.min(*n)]),
             TokenSelector::Last(n) => PositionSet::ranges([prior.saturating_sub(*n)..prior]),
             TokenSelector::Text(_) | TokenSelector::Part(_) => {
@@ -128,6 +131,7 @@ impl fmt::Display for TokenSelector {
         match self {
             TokenSelector::Prior => write!(f, "prior"),
             TokenSelector::AllButFirst(n) => write!(f, "skip:{n}"),
+            TokenSelector::Not(kept) => write!(f, "not:{kept}"),
             TokenSelector::First(n) => write!(f, "first:{n}"),
             TokenSelector::Last(n) => write!(f, "last:{n}"),
             TokenSelector::Part(name) if name == SUBJECT => f.write_str(name),
@@ -148,6 +152,7 @@ impl FromStr for TokenSelector {
         match text.split_once(':') {
             None if text == "prior" => return Ok(TokenSelector::Prior),
             None if text == SUBJECT => return Ok(TokenSelector::Part(text.into())),
+            Some(("not", kept)) => return Ok(TokenSelector::Not(Box::new(kept.parse()?))),
             Some(("part", name)) if !name.is_empty() => {
                 return Ok(TokenSelector::Part(name.into()));
             }
@@ -162,7 +167,7 @@ impl FromStr for TokenSelector {
         }
         let wrong = || {
             format!(
-                "'{text}' selects no tokens; write prior, skip:N, first:N, last:N, 3-7, 0,5-9, subject, part:NAME or 'text: France' ('text#2: France' for the second, 'text#all: France' for all)"
+                "'{text}' selects no tokens; write prior, skip:N, first:N, last:N, 3-7, 0,5-9, subject, part:NAME, not:SELECTOR or 'text: France' ('text#2: France' for the second, 'text#all: France' for all)"
             )
         };
         if let Some((prefix @ ("skip" | "first" | "last"), n)) = text.split_once(':') {
@@ -227,6 +232,10 @@ mod tests {
         assert_eq!(positions("skip:1").unwrap().count_below(3), 2);
         assert_eq!(positions("0-1,2").unwrap().count_below(3), 3);
         assert!(positions("text: b").unwrap().contains(1));
+        // What comes later is not kept either.
+        let kept = positions("not:text: b").unwrap();
+        assert_eq!(kept, PositionSet::ranges([0..1, 2..u32::MAX]));
+        assert_eq!(positions("not:first:1"), positions("skip:1"));
         let spaces = positions("text#all: c").unwrap();
         assert_eq!((spaces.contains(2), spaces.count_below(3)), (true, 1));
         assert!(matches!(
@@ -252,6 +261,14 @@ mod tests {
             positions("skip:3"),
             Err(PromptError::NothingSelected(_))
         ));
+        assert!(matches!(
+            positions("not:prior"),
+            Err(PromptError::NothingSelected(_))
+        ));
+        assert!(matches!(
+            positions("not:text: d"),
+            Err(PromptError::NotPrior { .. })
+        ));
         for wrong in [
             "",
             "x",
@@ -261,6 +278,7 @@ mod tests {
             "text#0: b",
             "text#x: b",
             "texts: b",
+            "not:",
         ] {
             assert!(wrong.parse::<TokenSelector>().is_err(), "{wrong}");
         }
@@ -275,6 +293,8 @@ mod tests {
             "text: France",
             "text#2: a:b",
             "text#all: c",
+            "not:first:1",
+            "not:text: France",
         ] {
             assert_eq!(text.parse::<TokenSelector>().unwrap().to_string(), text);
         }

@@ -52,6 +52,13 @@ impl PositionSet {
         self.0.iter().any(|r| r.contains(&position))
     }
 
+    /// Every position that the set does not hold.
+    pub fn others(&self) -> Self {
+        let starts = std::iter::once(0).chain(self.0.iter().map(|r| r.end));
+        let ends = self.0.iter().map(|r| r.start).chain([u32::MAX]);
+        Self::ranges(starts.zip(ends).map(|(start, end)| start..end))
+    }
+
     /// The positions of the set that are below `end`.
     pub fn below_only(&self, end: u32) -> Self {
         Self::ranges(self.0.iter().map(|r| r.start..r.end.min(end)))
@@ -83,5 +90,9 @@ mod tests {
         assert_eq!(set.count_below(6), 3);
         assert_eq!(PositionSet::none().count_below(9), 0);
         assert_eq!(PositionSet::all_but_first(4).count_below(10), 6);
+        assert_eq!(set.others(), PositionSet(vec![2..5, 9..u32::MAX]));
+        assert_eq!(set.others().others(), set);
+        assert_eq!(PositionSet::all().others(), PositionSet::none());
+        assert_eq!(PositionSet::none().others(), PositionSet::all());
     }
 }

@@ -7,7 +7,7 @@
 //! clean run.
 //!
 //! The rows of a map may be heads instead of tokens: a cell is then one head of one layer, at all
-//! tokens together.
+//! tokens together. Or they are steps of generation ([`Steps`]).
 
 mod attention;
 mod geometry;
@@ -19,6 +19,7 @@ mod picture;
 mod question;
 mod said;
 mod shapes;
+mod steps;
 mod svg;
 
 use std::ops::ControlFlow;
@@ -32,6 +33,7 @@ pub use picture::{Form, Over, Picture};
 pub use question::{Corruption, Down, Question};
 pub use said::{Next, Says};
 pub use shapes::GeometryPicture;
+pub use steps::{Steps, draw_steps};
 pub use svg::colour;
 
 use crate::engine::{Engine, EngineError, Outcome};
@@ -47,7 +49,7 @@ pub struct Map {
     pub layers: Vec<u32>,
     /// What the rows are.
     pub down: Down,
-    /// The rows: the tokens' positions, the heads' numbers, or places in [`Role::ALL`].
+    /// The rows: the tokens' positions, the heads' numbers, places in [`Role::ALL`], or steps.
     pub rows: Vec<u32>,
     /// By row, then by layer; `None` where the manipulation has no place.
     pub values: Vec<Vec<Option<f64>>>,

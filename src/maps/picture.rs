@@ -15,7 +15,7 @@ use crate::shown::visible;
 pub struct Picture<'m> {
     /// The map.
     pub map: &'m Map,
-    /// The token of each row, where rows are tokens: its id and its text.
+    /// The token of each row, where rows are tokens or steps: its id and its text.
     pub tokens: &'m [(i32, String)],
     /// What it shows.
     pub title: String,
@@ -118,12 +118,16 @@ impl Picture<'_> {
         write_as(file, |form| self.text(form), || self.sheet().parquet())
     }
 
-    /// What a row is called: its token in quotes, its head, its role.
+    /// What a row is called: its token in quotes, its head, its role, its step and the token there.
     pub fn label(&self, row: usize) -> String {
         match self.map.down {
             Down::Tokens => format!("{:?}", visible(&self.tokens[row].1)),
             Down::Heads(_) => format!("head {}", self.map.rows[row]),
             Down::Roles => Role::ALL[row].name().into(),
+            Down::Steps => {
+                let (step, (_, text)) = (self.map.rows[row], &self.tokens[row]);
+                format!("{step} {:?}", visible(text))
+            }
         }
     }
 
@@ -147,19 +151,23 @@ impl Picture<'_> {
     /// then each item's map.
     fn sheet(&self) -> Sheet<'_> {
         let over = self.over.is_some();
-        let of_tokens = matches!(self.map.down, Down::Tokens | Down::Roles);
+        let first = match self.map.down {
+            Down::Tokens | Down::Roles => Some("position"),
+            Down::Steps => Some("step"),
+            Down::Heads(_) => None,
+        };
         let column = |name, kind| Column::new(name, kind, over);
         let mut columns = Vec::new();
         if over {
             columns.push(column("item", ColumnKind::Text));
         }
-        if of_tokens {
-            columns.push(column("position", ColumnKind::Whole));
+        if let Some(first) = first {
+            columns.push(column(first, ColumnKind::Whole));
             columns.push(column("token", ColumnKind::Whole));
             columns.push(column("text", ColumnKind::Text));
         }
         match self.map.down {
-            Down::Tokens => {}
+            Down::Tokens | Down::Steps => {}
             Down::Heads(_) => columns.push(column("head", ColumnKind::Whole)),
             Down::Roles => columns.push(column("role", ColumnKind::Text)),
         }
@@ -177,7 +185,7 @@ impl Picture<'_> {
         let Some(over) = self.over else {
             let own = |row: usize| match self.map.down {
                 Down::Heads(_) => vec![Value::Whole(self.map.rows[row])],
-                Down::Tokens | Down::Roles => {
+                Down::Tokens | Down::Roles | Down::Steps => {
                     let (token, text) = &self.tokens[row];
                     let position = self.map.rows[row];
                     vec![Value::Whole(position), id(*token), Value::Text(text)]
@@ -189,7 +197,7 @@ impl Picture<'_> {
         let averaged = over.averaged;
         let own = |row: usize| match self.map.down {
             Down::Heads(_) => vec![Value::Null, Value::Whole(self.map.rows[row])],
-            Down::Tokens | Down::Roles => {
+            Down::Tokens | Down::Roles | Down::Steps => {
                 let role = Value::Text(Role::ALL[row].name());
                 vec![Value::Null, Value::Null, Value::Null, Value::Null, role]
             }

@@ -15,6 +15,8 @@ pub enum Down {
     /// Roles of tokens ([`super::Role::ALL`]), over which maps of tokens are averaged. A question
     /// about them is one about tokens.
     Roles,
+    /// Steps of generation, how many tokens follow the prompt, which [`super::Steps`] asks about.
+    Steps,
 }
 
 /// What is done to each state by itself.
@@ -60,7 +62,7 @@ impl Question<'_> {
     /// The rows of the map: the tokens' positions, or the heads' numbers.
     pub fn rows(&self) -> Vec<u32> {
         match self.down {
-            Down::Tokens | Down::Roles => self.positions.clone(),
+            Down::Tokens | Down::Roles | Down::Steps => self.positions.clone(),
             Down::Heads(n) => (0..n).collect(),
         }
     }
@@ -89,7 +91,9 @@ impl Question<'_> {
         let layer = self.layers[layer];
         let one = |at: u32| at..at + 1;
         let (at, head) = match self.down {
-            Down::Tokens | Down::Roles => (PositionSet::ranges([one(self.positions[row])]), None),
+            Down::Tokens | Down::Roles | Down::Steps => {
+                (PositionSet::ranges([one(self.positions[row])]), None)
+            }
             Down::Heads(_) => {
                 let all = PositionSet::ranges(self.positions.iter().copied().map(one));
                 let prior = self.prompt.tokens.len() as u32 - 1;

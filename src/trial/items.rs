@@ -79,7 +79,7 @@ fn map(
     let prompt = &item.prompt;
     let roles = match of.down {
         Down::Heads(_) => None,
-        Down::Tokens | Down::Roles => Some(Roles::of(item)?),
+        Down::Tokens | Down::Roles | Down::Steps => Some(Roles::of(item)?),
     };
     let chosen = of.part.place.tokens.positions_in(prompt, &item.parts)?;
     let own = own(of, prompt);

@@ -14,6 +14,7 @@ mod picture;
 mod results;
 mod runs;
 mod stack;
+mod steps;
 
 pub use answers::{Answer, Chance, answer_tokens, follow, percent};
 pub use donor::Donor;
@@ -24,6 +25,7 @@ pub use mapped::{corruption, heads, measure, question};
 pub use results::{Results, results};
 pub use runs::{Part, Place, Run, Trial, runs};
 pub use stack::Stack;
+pub use steps::steps;
 
 use crate::engine::{EngineError, PromptError};
 use crate::intervention::{LayerListError, PlanError};

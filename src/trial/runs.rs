@@ -48,7 +48,7 @@ pub struct Part {
 
 impl Part {
     /// Refuses what does not go together.
-    fn check(&self) -> Result<(), TrialError> {
+    pub(super) fn check(&self) -> Result<(), TrialError> {
         let Self { kind, donor, .. } = self;
         let sites = &self.place.sites;
         if let Some(why) = sites.iter().find_map(|s| kind.check_site(*s).err()) {

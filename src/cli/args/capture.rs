@@ -39,7 +39,7 @@ pub struct CaptureArgs {
     pub prompts: Option<PathBuf>,
     /// Layers: all, 15, 0,5,10, 0-29, 0-29+3; those that have no such site are left out, unless
     /// they are named
-    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    #[arg(long, value_name = "LAYERS", value_parser = text::layers, default_value = "all")]
     pub layers: LayerList,
     /// What to keep: resid_pre (the state entering a layer, also residual), attn_out and mlp_out
     /// (what its attention and its MLP add to it), heads, k, v

@@ -6,7 +6,7 @@ use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 
 use super::{
-    Format, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, TaskArg, all_manipulations,
+    Format, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, TaskArg, all_manipulations, extents,
     manipulations, seeds, sites, text,
 };
 use crate::engine::TokenSelector;
@@ -20,6 +20,7 @@ Examples:
       --manipulate inject --from 'The capital of Italy is' --out map.svg
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --heads --manipulate zero
   midlayer map -m smollm2-135m:q8_0 --task capitals --limit 30 --shots 1 --corrupt subject --out map.svg
+  midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --steps 0-20+4 --manipulate freeze
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --geometry --against smollm2-135m:q4_0
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --lens --layers 0-29+3";
 
@@ -42,6 +43,11 @@ const ATTENTION: &str = "\
 Instead of an effect, show what heads weigh each token's values by, as LAYER:HEAD: 10:3 or 10:3,12:0. Tokens down, the positions that they look at across: probabilities, which sum to 1 for each token (to less in models that have attention sinks of their own). Heads are those of queries, as in --site heads. Flash attention is off for the run, since it gives no weights.
 
 Fields of -o json, .csv and .parquet, a row for each pair of tokens: layer, head, position, token, text, at, at_token, at_text (of the token looked at), weight. A figure or a page shows one head.";
+
+const STEPS: &str = "\
+Instead of single states, show steps of generation. The clean run continues the prompt greedily by up to --generate tokens, and every run follows that text. In a cell all --tokens before the newest one, generated ones too, are manipulated at its layer, but only once as many tokens follow the prompt as its row says. Its value is the change of the continuation's log-probability from that step on, a mean over its tokens (or their mean KL divergence from the clean run, --kl). With --manipulate splice --scaffold FILE --site kv it is the map of arXiv 2605.30574. --extent says at which layers a manipulation acts, seen from the cell's.
+
+Fields of -o json and .csv: step, token, text (the continuation's token at that step), layer, value, clean (the continuation's log-probability a token, from the first step on), floor.";
 
 /// A head of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +151,24 @@ pub struct MapArgs {
         long_help = ATTENTION,
     )]
     pub attention: Vec<HeadArg>,
+    /// Instead of single states, show steps of generation: the rows are how many tokens follow the
+    /// prompt when the manipulation begins, as all, 0-20+4 or 0,8,16
+    #[arg(
+        long,
+        value_name = "STEPS",
+        value_parser = text::layers,
+        conflicts_with_all = [
+            "task", "lens", "geometry", "attention", "heads", "answer", "foil", "from", "corrupt",
+            "corrupt_by",
+        ],
+        long_help = STEPS,
+    )]
+    pub steps: Option<LayerList>,
+    /// With --steps: tokens of the clean run's continuation that are followed, at most
+    #[arg(long, value_name = "N", default_value_t = 24, requires = "steps", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub generate: u32,
+    #[arg(long, value_name = "EXTENT", default_value = "paper", requires = "steps", help = extents_of_steps())]
+    pub extent: Extent,
     /// With --geometry: compare with another model's or level's states of the same text
     #[arg(long, value_name = "FILE|ALIAS", requires = "geometry")]
     pub against: Option<String>,
@@ -158,7 +182,7 @@ pub struct MapArgs {
     )]
     pub manipulate: Kind,
     /// Layers, the columns: all, 15, 0,5,10, 0-29, 0-29+3
-    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    #[arg(long, value_name = "LAYERS", value_parser = text::layers, default_value = "all")]
     pub layers: LayerList,
     /// Prior tokens, the rows (or with --heads where a head is manipulated): prior (all), skip:N, first:N, last:N, positions as 3-7, or
     /// 'text: France'
@@ -209,20 +233,25 @@ pub struct MapArgs {
     pub output: Format,
 }
 
+fn extents_of_steps() -> String {
+    format!("With --steps: {}", extents())
+}
+
 fn seeds_averaged() -> String {
     format!("{} and of --corrupt; several are averaged", seeds())
 }
 
 impl MapArgs {
-    /// Where a cell's state is.
+    /// Where a cell's manipulation acts.
     pub fn place(&self) -> PlaceArgs {
-        PlaceArgs {
-            tokens: self.tokens.clone(),
-            extent: Extent::Only,
-            site: match self.heads {
-                true => Sites(vec![Site::HEADS]),
-                false => self.site.clone(),
-            },
-        }
+        let site = match self.heads {
+            true => Sites(vec![Site::HEADS]),
+            false => self.site.clone(),
+        };
+        let extent = match self.steps {
+            Some(_) => self.extent,
+            None => Extent::Only,
+        };
+        PlaceArgs::new(self.tokens.clone(), extent, site)
     }
 }

@@ -190,7 +190,7 @@ pub struct TryArgs {
     )]
     pub manipulate: Vec<crate::trial::Stack>,
     /// Layers k for the manipulations without @: all, 15, 0,5,10, 0-29, 0-29+3
-    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    #[arg(long, value_name = "LAYERS", value_parser = text::layers, default_value = "all")]
     pub layers: LayerList,
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1", help = seeds())]
     pub seed: Vec<u64>,
@@ -281,7 +281,7 @@ pub struct SelftestArgs {
     #[arg(long, value_name = "FAULT")]
     pub sabotage: Option<Sabotage>,
     /// Layers at which manipulations are carried out [default: four, from the first to the last]
-    #[arg(long, value_name = "LAYERS")]
+    #[arg(long, value_name = "LAYERS", value_parser = text::layers)]
     pub layers: Option<LayerList>,
     /// Output
     #[arg(short, long, value_enum, default_value_t = Format::Text)]

@@ -82,9 +82,14 @@ impl From<OnOffAuto> for FlashAttention {
 pub struct PlaceArgs {
     /// Which prior tokens: prior (all), first:N, last:N, skip:N (all but the first N), positions as
     /// 3-7 or 0,5-9, or 'text: France' ('text#2: France' is its second place, 'text#all: France'
-    /// all); of a task's items also subject and part:NAME. A donor's states go to --inject-at
+    /// all); of a task's items also subject and part:NAME; not:SELECTOR for all others. A donor's
+    /// states go to --inject-at
     #[arg(long, value_name = "SELECTOR", value_parser = text::selector, default_value_t = TokenSelector::Prior)]
-    pub tokens: TokenSelector,
+    tokens: TokenSelector,
+    /// Which prior tokens stay as they are, the anchors of hide: --keep first:1 is --tokens
+    /// not:first:1, all others
+    #[arg(long, value_name = "SELECTOR", value_parser = text::selector, conflicts_with = "tokens")]
+    keep: Option<TokenSelector>,
     #[arg(long, value_name = "EXTENT", default_value = "paper", help = extents())]
     pub extent: Extent,
     #[arg(long, value_name = "SITE", default_value = "residual", help = sites())]
@@ -92,6 +97,24 @@ pub struct PlaceArgs {
 }
 
 impl PlaceArgs {
+    /// A place at the layers that the paper names, or at others.
+    pub fn new(tokens: TokenSelector, extent: Extent, site: Sites) -> Self {
+        Self {
+            tokens,
+            keep: None,
+            extent,
+            site,
+        }
+    }
+
+    /// The tokens asked for.
+    pub fn tokens(&self) -> TokenSelector {
+        match &self.keep {
+            Some(kept) => TokenSelector::Not(Box::new(kept.clone())),
+            None => self.tokens.clone(),
+        }
+    }
+
     /// The sites asked for.
     pub fn sites(&self) -> Vec<Site> {
         self.site.0.clone()

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     GenerationArgs, ModelArgs, OutsideArgs, PlaceArgs, WordingArgs, all_manipulations,
-    manipulations, seeds,
+    manipulations, seeds, text,
 };
 use crate::engine::{Planned, Strategy};
 use crate::intervention::{Kind, LayerList};
@@ -56,7 +56,7 @@ pub struct SweepArgs {
     )]
     pub manipulate: Vec<Kind>,
     /// Layers k: all, 15, 0,5,10, 0-29, 0-29+3
-    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    #[arg(long, value_name = "LAYERS", value_parser = text::layers, default_value = "all")]
     pub layers: LayerList,
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1", help = seeds())]
     pub seed: Vec<u64>,

@@ -4,6 +4,7 @@ mod attention;
 mod geometry;
 mod lens;
 mod over;
+mod steps;
 mod terminal;
 
 use std::io::{self, IsTerminal};
@@ -20,7 +21,7 @@ use super::try_prompt::engine;
 use crate::engine::{Engine, Planned, Prompt};
 use crate::experiment::Outside;
 use crate::hook::Anatomy;
-use crate::intervention::{Extent, Kind, Needs};
+use crate::intervention::{Kind, Needs};
 use crate::maps::{Down, Form, Map, Measure, Picture, Question, draw};
 use crate::shown::{plain, shown};
 use crate::sweep::Given;
@@ -42,6 +43,9 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
         return geometry::run(&args, aspect);
     }
     check(&args)?;
+    if let Some(of) = &args.steps {
+        return steps::run(&args, of);
+    }
     if let Some(task) = &args.task {
         return over::run(&args, task);
     }
@@ -153,6 +157,11 @@ fn check(args: &MapArgs) -> Result<(), Usage> {
         Needs::Donor if args.corrupt.is_some() || args.from.is_some() || args.task.is_some() => {
             None
         }
+        Needs::Donor if args.steps.is_some() => {
+            return Err(Usage(format!(
+                "{kind} needs a donor's states, which generated tokens do not have (--steps)"
+            )));
+        }
         Needs::Donor => Some("--from, the donor prompt"),
         _ => args.outside.files().lack(kind),
     };
@@ -226,7 +235,7 @@ fn part(args: &MapArgs, engine: &Planned) -> anyhow::Result<Part> {
         layer: None,
         place: Place {
             tokens: args.tokens.clone(),
-            extent: Extent::Only,
+            extent: args.place().extent,
             sites: args.place().sites(),
         },
         donor: None,
@@ -254,7 +263,7 @@ fn measure(args: &MapArgs, engine: &mut Planned, prompt: &Prompt) -> anyhow::Res
 fn title(loaded: &Loaded, question: &Question<'_>) -> String {
     let model = &loaded.model.facts().name;
     let one = match question.down {
-        Down::Tokens | Down::Roles => "state",
+        Down::Tokens | Down::Roles | Down::Steps => "state",
         Down::Heads(_) => "head",
     };
     match &question.corrupted {

@@ -11,7 +11,7 @@ use crate::cli::map;
 use crate::cli::setup::Loaded;
 use crate::cli::text::Source;
 use crate::engine::{Planned, TokenSelector};
-use crate::intervention::{Kind, LayerList, Site, Sites};
+use crate::intervention::{Extent, Kind, LayerList, Site, Sites};
 use crate::serve::{Line, MapAsk};
 
 /// Answers with a line for each state. How far it has come is told while it is computed.
@@ -54,6 +54,9 @@ fn map_args(args: &ServeArgs, ask: &MapAsk) -> anyhow::Result<MapArgs> {
         attention: Vec::new(),
         geometry: None,
         against: None,
+        steps: None,
+        generate: 1,
+        extent: Extent::Only,
         lens: ask.lens,
         manipulate: match &ask.manipulate {
             Some(kind) => parsed::<Kind>("manipulate", kind)?,

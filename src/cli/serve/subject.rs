@@ -236,11 +236,11 @@ impl Probe {
                 false => ask.seed.clone(),
             },
             answer: ask.answer.clone(),
-            place: PlaceArgs {
-                tokens: parsed::<TokenSelector>("tokens", &tokens)?,
-                extent: parsed::<Extent>("extent", &or(&ask.extent, "paper"))?,
-                site: parsed::<Sites>("site", &or(&ask.site, "residual"))?,
-            },
+            place: PlaceArgs::new(
+                parsed::<TokenSelector>("tokens", &tokens)?,
+                parsed::<Extent>("extent", &or(&ask.extent, "paper"))?,
+                parsed::<Sites>("site", &or(&ask.site, "residual"))?,
+            ),
             outside: self.args.outside.clone(),
             inject_from: text(&ask.inject_from),
             inject_at: part(&ask.inject_at),

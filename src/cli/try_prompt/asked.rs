@@ -61,7 +61,7 @@ fn trials(args: &TryArgs, engine: &dyn Engine, donor: Option<&str>) -> anyhow::R
         from_at: args.inject_from_at.clone(),
     });
     let place = Place {
-        tokens: args.place.tokens.clone(),
+        tokens: args.place.tokens(),
         extent: args.place.extent,
         sites: args.place.sites(),
     };
@@ -126,7 +126,7 @@ impl Asked {
             ..Request::new(&prompt)
         };
         Ok(Self {
-            selected: args.place.tokens.positions(&prompt)?,
+            selected: args.place.tokens().positions(&prompt)?,
             generate: args.generate,
             prompt,
             runs,
