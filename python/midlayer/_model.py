@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _plot
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     Hook = Callable[[int, npt.NDArray[np.int64], npt.NDArray[np.float32]], Any]
 
 Prompt = native.Prompt
+
+
+def named_task(task: str) -> str:
+    """A task as the program takes it: a file's name without its ending is the task's."""
+    of_records = task.endswith((".jsonl", ".json", ".csv", ".parquet")) and "=" not in task
+    return f"{Path(task).stem}={task}" if of_records else task
+
+
+def _usual(manipulation: native.Manipulation | None, corrupt: object | None) -> native.Manipulation:
+    """What a map does where nothing is said: as the program."""
+    name = "random" if corrupt is None else "inject"
+    return native.Manipulation(name, None, {}) if manipulation is None else manipulation
 
 
 class Lens(native.Lens):
@@ -35,7 +48,14 @@ class Lens(native.Lens):
 
 
 class Map(native.Map):
-    """What each state of a prompt is worth. Arrays are [tokens, layers]."""
+    """What each state of a prompt is worth, or each head. Arrays are [rows, layers]: rows are
+    tokens, heads, or over a task roles of tokens.
+    """
+
+    @property
+    def items(self) -> dict[str, Map]:
+        """Over a task, each item's map by the item's name; else empty."""
+        return {name: Map(made) for name, made in self._items()}
 
     def plot(self, ax: Any = None) -> Any:
         """Draws the changes, tokens down and layers across, with matplotlib, and returns the axes.
@@ -130,8 +150,7 @@ class Model(native.Model):
 
         layers: the layers, in the order of the arrays (default: all).
         sites: "resid_pre" (the state entering a layer), "attn_out" and "mlp_out" (what attention
-            and the MLP add; in the last layer they are computed of the last token alone, so that
-            layer is an error), "heads" (what attention's output projection reads, all heads in a
+            and the MLP add), "heads" (what attention's output projection reads, all heads in a
             row), "k", "v" (keys after rotary embedding and values, all heads in a row).
 
         Raises UsageError for a layer or site that the model does not have.
@@ -164,11 +183,15 @@ class Model(native.Model):
     def map(
         self,
         prompt: Prompt | str,
-        manipulation: native.Manipulation,
+        manipulation: native.Manipulation | None = None,
         *,
         answer: str | None = None,
         foil: str | None = None,
         kl: bool = False,
+        heads: bool = False,
+        corrupt: str | Iterable[int] | None = None,
+        corrupt_by: str = "add-noise",
+        seed: int | Iterable[int] | None = None,
         progress: bool | None = None,
     ) -> Map:
         """What each state is worth: the manipulation is applied to one token's state at one layer
@@ -176,13 +199,70 @@ class Model(native.Model):
         `foil` the answer's logit less the foil's, with kl=True the KL divergence from the clean
         run.
 
+        manipulation: what is done to each state; its tokens are the rows, its layers the columns
+            (default: random, with `corrupt` inject).
         answer: the answer (default: the clean run's likeliest token).
+        heads: whether rows are heads: one head of one layer is manipulated at a time, at all of the
+            manipulation's tokens.
+        corrupt: tokens to corrupt, as "text: France": one clean state is put back at a time
+            (causal tracing). The manipulation is then inject() without a donor.
+        corrupt_by: what corrupts them, where they enter layer 0.
+        seed: seeds, whose values are averaged, of what corrupts (default: the manipulation's).
 
         Raises UsageError for what cannot be meant.
         """
         text = self.prompt(prompt) if isinstance(prompt, str) else prompt
+        what = _usual(manipulation, corrupt)
         with progress_bar(progress, "cells") as done:
-            return Map(self._map(text, manipulation, answer, foil, kl, done))
+            made = self._map(text, what, answer, foil, kl, heads, corrupt, corrupt_by, seed, done)
+        return Map(made)
+
+    def map_task(
+        self,
+        task: str,
+        manipulation: native.Manipulation | None = None,
+        *,
+        limit: int = 20,
+        shots: int | None = None,
+        chat: bool = False,
+        kl: bool = False,
+        heads: bool = False,
+        corrupt: str | None = None,
+        corrupt_by: str = "add-noise",
+        seed: int | Iterable[int] | None = None,
+        progress: bool | None = None,
+    ) -> Map:
+        """Maps of a task's items, averaged. Rows are heads, or else roles of tokens: before the
+        subject, its first token, those in its middle, its last, those after it, the last prior
+        token. A cell is about the log-probability of the item's right answer, or with kl=True the
+        KL divergence from the clean run.
+
+        task: a built-in task, or a file of records of one's own ("mine.jsonl", or
+            "name=mine.jsonl").
+        limit: items at most.
+        shots: examples before each question (default: the task's own).
+        chat: whether prompts go into the model's chat template.
+        corrupt: tokens to corrupt, "subject" above all; the others as for `map`.
+
+        Items without a subject, where roles need one, are left out with a warning. Raises
+        UsageError for what cannot be meant.
+        """
+        what = _usual(manipulation, corrupt)
+        with progress_bar(progress, "items") as done:
+            made = self._map_task(
+                named_task(task),
+                what,
+                limit,
+                shots,
+                chat,
+                kl,
+                heads,
+                corrupt,
+                corrupt_by,
+                seed,
+                done,
+            )
+        return Map(made)
 
     def generate(
         self,

@@ -55,13 +55,24 @@ class Map:
     @property
     def layers(self) -> list[int]: ...
     @property
+    def rows(self) -> list[str]: ...
+    @property
     def positions(self) -> list[int]: ...
     @property
     def tokens(self) -> list[str]: ...
     @property
+    def roles(self) -> list[str]: ...
+    @property
     def values(self) -> npt.NDArray[np.float64]: ...
     @property
+    def low(self) -> npt.NDArray[np.float64] | None: ...
+    @property
+    def high(self) -> npt.NDArray[np.float64] | None: ...
+    def _items(self) -> list[tuple[str, Map]]: ...
+    @property
     def clean(self) -> float: ...
+    @property
+    def corrupted(self) -> float | None: ...
     @property
     def floor(self) -> float: ...
     @property
@@ -189,6 +200,24 @@ class Model:
         answer: str | None,
         foil: str | None,
         kl: bool,
+        heads: bool,
+        corrupt: Any,
+        corrupt_by: str,
+        seed: Any,
+        progress: Callable[[int, int], object] | None,
+    ) -> Map: ...
+    def _map_task(
+        self,
+        task: str,
+        manipulation: Manipulation,
+        limit: int,
+        shots: int | None,
+        chat: bool,
+        kl: bool,
+        heads: bool,
+        corrupt: Any,
+        corrupt_by: str,
+        seed: Any,
         progress: Callable[[int, int], object] | None,
     ) -> Map: ...
     def _plan(self, prompt: Prompt, manipulation: Manipulation) -> str: ...

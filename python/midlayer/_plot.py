@@ -86,11 +86,11 @@ def of_map(found: Map, ax: Any) -> Any:
     import numpy as np
 
     values = found.values
-    axes = _axes(ax, _size(len(found.layers), len(found.tokens), 0.25))
+    axes = _axes(ax, _size(len(found.layers), len(found.rows), 0.25))
     largest = float(np.nanmax(np.abs(values), initial=0)) or 1.0
     image = axes.imshow(values, cmap="RdBu", vmin=-largest, vmax=largest, aspect="auto")
     axes.figure.colorbar(image, ax=axes, label=f"change: {found.measure}")
-    _grid(axes, found.layers, found.tokens)
+    _grid(axes, found.layers, found.rows)
     return axes
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import _plot
 from ._extras import needed, progress_bar, read_parquet, stream
 from ._load import native
-from ._model import Model
+from ._model import Model, named_task
 
 if TYPE_CHECKING:
     import pandas
@@ -179,8 +179,7 @@ def sweep(
     """
     names, loaded = _names(models)
     files = [tasks] if isinstance(tasks, str) else list(tasks)
-    asked = [f"{Path(t).stem}={t}" if t.endswith((".jsonl", ".json", ".csv", ".parquet"))
-             and "=" not in t else t for t in files]  # fmt: skip
+    asked = [named_task(task) for task in files]
     one = isinstance(manipulations, str | native.Manipulation)
     written = [_written(m) for m in ([manipulations] if one else manipulations)]
     of_layers = {at for _, at in written if at is not None} | ({layers} if layers else set())

@@ -1,12 +1,14 @@
 //! The native half of the Python package `midlayer`: objects of the library for Python. What
 //! Python can do, the library can; nothing is computed here.
 
+mod captured;
 mod errors;
 mod given;
 mod hooks;
 mod lens;
 mod manipulation;
 mod map;
+mod mapping;
 mod model;
 mod prompt;
 mod results;

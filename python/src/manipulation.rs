@@ -48,10 +48,12 @@ pub struct Manipulation {
 }
 
 impl Manipulation {
-    /// What a map takes: one manipulation, its layers and seeds.
+    /// What a map takes: one manipulation, its layers and seeds. A map that restores puts the
+    /// prompt's own states back.
     pub fn mapped(
         &self,
         engine: &dyn engine::Engine,
+        restores: bool,
     ) -> Result<(Part, LayerList, Vec<u64>), TrialError> {
         let [step] = &self.steps[..] else {
             return Err(TrialError::Usage(
@@ -67,7 +69,13 @@ impl Manipulation {
         if let Some(option) = part.given.lacks(part.kind) {
             return Err(TrialError::Usage(format!("{} needs {option}", part.kind)));
         }
-        if part.kind.has_donor() != part.donor.is_some() {
+        if restores && (!part.kind.has_donor() || part.donor.is_some()) {
+            return Err(TrialError::Usage(format!(
+                "{}: the prompt's own states are put back after `corrupt`; give inject() without a donor, for its layers, tokens and site",
+                part.kind
+            )));
+        }
+        if part.kind.has_donor() != (part.donor.is_some() || restores) {
             return Err(TrialError::Usage(format!(
                 "{}: a donor prompt is for manipulations that take one's states (--from)",
                 part.kind

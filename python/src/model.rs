@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use midlayer::engine::{Engine, Wording};
 use midlayer::hub::{Hub, model_file};
-use midlayer::intervention::PlanError;
 use midlayer::loading::{self, LoadError, Settings};
-use midlayer::maps::{Measure, draw};
 use midlayer::models::Remember;
 use midlayer::plan::{Plan, Shape};
 use midlayer::runtime::{ChatDate, ContextOptions, FlashAttention, Model as Loaded};
-use midlayer::trial;
+use midlayer::trial::{self, NamedTask, Told};
 use numpy::{IntoPyArray, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
 
@@ -22,6 +20,7 @@ use crate::hooks::{self, Raised};
 use crate::lens::{self, Lens};
 use crate::manipulation::Manipulation;
 use crate::map::Map;
+use crate::mapping::Wish;
 use crate::prompt::Prompt;
 use crate::results::Results;
 use crate::told::{tell, tell_progress};
@@ -262,8 +261,7 @@ impl Model {
         Ok(results)
     }
 
-    /// What a clean run of the prompt leaves at `layers`: an array [layers, tokens, width] of each
-    /// of `sites`.
+    /// What a clean run leaves at `layers`: an array [layers, tokens, width] of each of `sites`.
     fn _capture<'py>(
         &self,
         py: Python<'py>,
@@ -271,27 +269,12 @@ impl Model {
         layers: Vec<u32>,
         sites: Vec<String>,
     ) -> PyResult<Vec<Bound<'py, PyArray3<f32>>>> {
-        let targets = sites.iter().map(|site| target(site));
-        let targets = targets.collect::<PyResult<Vec<_>>>()?;
         let (prompt, n) = (prompt.prompt.clone(), layers.len());
         let tokens = prompt.tokens.len();
+        let targets = sites.iter().map(|site| target(site));
+        let targets = targets.collect::<PyResult<Vec<_>>>()?;
         let arrays = self.worker.ask(py, move |bench| {
-            let n_layer = bench.engine.get().facts().n_layer;
-            if let Some(layer) = layers.iter().find(|layer| **layer >= n_layer) {
-                let last = n_layer - 1;
-                return Err(usage(PlanError::LayerOutOfRange {
-                    layer: *layer,
-                    last,
-                }));
-            }
-            let captured = bench.engine.get().captured(&prompt.tokens, 0, &targets);
-            let captured = captured.map_err(of_engine)?;
-            let stacked = targets.iter().zip(&sites).map(|(target, site)| {
-                let states = captured.of(*target);
-                let stacked = states.stacked(&layers, prompt.tokens.len() as u32);
-                stacked.map_err(|why| usage(format!("{site}: {why}")))
-            });
-            stacked.collect::<PyResult<Vec<_>>>()
+            bench.captured(&prompt, &layers, (&sites, &targets))
         })?;
         let arrays = arrays
             .into_iter()
@@ -323,7 +306,7 @@ impl Model {
         })
     }
 
-    #[pyo3(signature = (prompt, manipulation, answer, foil, kl, progress))]
+    #[pyo3(signature = (prompt, manipulation, answer, foil, kl, heads, corrupt, corrupt_by, seed, progress))]
     #[allow(clippy::too_many_arguments)] // as the program's options
     fn _map(
         &self,
@@ -333,40 +316,52 @@ impl Model {
         answer: Option<String>,
         foil: Option<String>,
         kl: bool,
+        heads: bool,
+        corrupt: Option<&Bound<'_, PyAny>>,
+        corrupt_by: &str,
+        seed: Option<&Bound<'_, PyAny>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Map> {
+        let by = (corrupt_by, seed);
+        let wish = Wish::new(manipulation, heads, corrupt, by, kl, progress)?;
         let prompt = prompt.prompt.clone();
         self.worker.ask(py, move |bench| {
-            let Bench {
-                engine,
-                model,
-                anatomy,
-            } = bench;
-            let engine = engine.get();
-            let (part, layers, seeds) = manipulation.mapped(engine).map_err(of_trial)?;
-            let measure = match kl {
-                true => Ok(Measure::Kl),
-                false => trial::measure(engine, &prompt, answer.as_deref(), foil.as_deref()),
-            };
-            let measure = measure.map_err(of_trial)?;
-            let name = measure.name();
-            let question = trial::question(&part, &layers, &seeds, measure, engine, &prompt);
-            let question = question.map_err(of_trial)?;
-            let mut failed = None;
-            let drawn = draw(engine, anatomy, &question, &mut |_, done, all| {
-                tell_progress(progress.as_ref(), (done, all), &mut failed)
-            });
-            match failed {
-                Some(error) => Err(error),
-                None => Ok(Map::new(
-                    drawn.map_err(of_engine)?,
-                    model,
-                    &prompt,
-                    part.kind,
-                    name,
-                )),
-            }
+            wish.of_prompt(bench, &prompt, answer.as_deref(), foil.as_deref())
         })
+    }
+
+    #[pyo3(signature = (task, manipulation, limit, shots, chat, kl, heads, corrupt, corrupt_by, seed, progress))]
+    #[allow(clippy::too_many_arguments)] // as the program's options
+    fn _map_task(
+        &self,
+        py: Python<'_>,
+        task: &str,
+        manipulation: Manipulation,
+        limit: usize,
+        shots: Option<usize>,
+        chat: bool,
+        kl: bool,
+        heads: bool,
+        corrupt: Option<&Bound<'_, PyAny>>,
+        corrupt_by: &str,
+        seed: Option<&Bound<'_, PyAny>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Map> {
+        let by = (corrupt_by, seed);
+        let wish = Wish::new(manipulation, heads, corrupt, by, kl, progress)?;
+        let task: NamedTask = task.parse().map_err(usage)?;
+        let n_ctx = self.options.n_ctx;
+        let (map, said) = self.worker.ask(py, move |bench| {
+            let told = Told {
+                limit: Some(limit),
+                shots,
+                chat: chat.then(ChatDate::default),
+                ..Told::default()
+            };
+            wish.of_task(bench, &task, &told, n_ctx)
+        })?;
+        tell(py, said.as_slice())?;
+        Ok(map)
     }
 
     fn _plan(
@@ -377,9 +372,10 @@ impl Model {
     ) -> PyResult<String> {
         let prompt = prompt.prompt.clone();
         self.worker.ask(py, move |bench| {
-            let trial = manipulation.trial(bench.engine.get(), false, true, 0);
-            let trial = trial.map_err(of_trial)?;
             let engine = bench.engine.get();
+            let trial = manipulation
+                .trial(engine, false, true, 0)
+                .map_err(of_trial)?;
             let runs = trial::runs(&[trial], engine, &bench.anatomy, &prompt, &mut |_| {});
             let [run] = &runs.map_err(of_trial)?[..] else {
                 return Err(usage(

@@ -134,3 +134,81 @@ def test_a_map_is_the_program_s(model, model_file, prompt):
     assert some.values.shape == (3, 2) and (some.values >= 0).all()
     with pytest.raises(ml.UsageError, match="not several"):
         model.map(prompt, ml.zero(1) + ml.freeze(2))
+
+
+def program(model_file, *arguments):
+    """The rows that `midlayer map` prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "midlayer", "map", "-m", str(model_file), "-c", "256", "-t", "2",
+         *arguments, "-o", "json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def rows_of(found):
+    return [json.loads(line) for line in found.json_lines().splitlines()]
+
+
+def test_a_map_by_head_is_the_program_s(model, model_file, prompt):
+    found = model.map(prompt, ml.zero(tokens="skip:2"), answer="x", heads=True)
+    assert rows_of(found) == program(
+        model_file, "-p", prompt.text, "--answer", "x", "--manipulate", "zero", "--heads",
+        "--tokens", "skip:2",
+    )  # fmt: skip
+    assert found.rows == [f"head {n}" for n in range(len(found.rows))] and len(found.rows) > 1
+    assert (found.positions, found.tokens, found.items) == ([], [], {})
+    # Nothing reads what the last layer's heads add to prior tokens.
+    assert np.isnan(found.values[:, -1]).all() and not np.isnan(found.values[:, :-1]).any()
+    assert "heads" in repr(found)
+    with pytest.raises(ml.UsageError, match="one by one"):
+        model.map(prompt, ml.zero(site="mlp_out"), heads=True)
+
+
+def test_a_map_that_restores_is_the_program_s(model, model_file, prompt):
+    found = model.map(prompt, answer="x", corrupt="4-9", seed=[1, 2])
+    assert rows_of(found) == program(
+        model_file, "-p", prompt.text, "--answer", "x", "--corrupt", "4-9", "--seed", "1,2"
+    )
+    assert found.corrupted is not None and found.corrupted != found.clean
+    assert model.map(prompt, ml.zero(1), answer="x").corrupted is None
+    first = model.map(prompt, ml.inject(1), answer="x", corrupt=range(4, 10), corrupt_by="zero")
+    assert first.values.shape == (len(prompt) - 1, 1)
+    with pytest.raises(ml.UsageError, match="without a donor"):
+        model.map(prompt, ml.zero(), corrupt="4-9")
+
+
+def test_maps_of_a_task_are_the_program_s(model, model_file):
+    given = {"limit": 3, "shots": 0, "corrupt": "subject"}
+    with pytest.warns(UserWarning, match="capitals: 3 items; .* left out"):
+        found = model.map_task("capitals", ml.inject("0-2"), **given)
+    assert rows_of(found) == program(
+        model_file, "--task", "capitals", "--limit", "3", "--shots", "0", "--corrupt", "subject",
+        "--layers", "0-2",
+    )  # fmt: skip
+    assert "subject last" in found.rows and found.values.shape == (len(found.rows), 3)
+    last = found.rows.index("subject last")
+    assert (found.low[last] <= found.values[last]).all()
+    assert (found.values[last] <= found.high[last]).all()
+    assert len(found.items) == 3 and "3 items" in repr(found)
+    one = next(iter(found.items.values()))
+    assert len(one.roles) == len(one.tokens) == len(one.rows) == len(one.values)
+    others = [item.values[[r == "before" for r in item.roles]] for item in found.items.values()]
+    mean = np.mean([rows.mean(axis=0) for rows in others], axis=0)
+    np.testing.assert_allclose(found.values[found.rows.index("before")], mean)
+    heads = model.map_task("math", ml.zero(1), limit=2, shots=0, heads=True, kl=True)
+    assert heads.rows[0] == "head 0" and (heads.values >= 0).all()
+    pytest.importorskip("matplotlib").use("agg")
+    assert len(found.plot().get_yticklabels()) == len(found.rows)
+    with pytest.raises(ml.UsageError, match="not a task"):
+        model.map_task("nonsense")
+
+
+def test_the_last_layer_s_sums_are_captured(model, prompt):
+    n = model.n_layer
+    states = model.capture(prompt, sites=["resid_pre", "attn_out", "mlp_out"])
+    assert all(array.shape == (n, len(prompt), model.width) for array in states.values())
+    added = states["attn_out"] + states["mlp_out"]
+    below = states["resid_pre"][:-1] + added[:-1]
+    np.testing.assert_allclose(states["resid_pre"][1:], below, atol=1e-3)
+    assert (np.abs(added[-1]).max(axis=-1) > 0).all()

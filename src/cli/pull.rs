@@ -6,7 +6,7 @@ use super::Usage;
 use super::args::PullArgs;
 use super::output::{print, say, spinner};
 use super::setup::check_caches;
-use crate::hub::{DATASETS, Hub, HubOptions, dataset_file};
+use crate::hub::{DATASETS, Hub, dataset_file, pulled_dataset};
 use crate::models::{Manifest, Part, Pip, cache_folder, pull};
 
 pub fn run(args: PullArgs) -> anyhow::Result<()> {
@@ -88,13 +88,4 @@ pub fn run(args: PullArgs) -> anyhow::Result<()> {
     let pulled = pull(entry, &folder, &pip, &mut progress, wait);
     waiting.finish_and_clear();
     print(&format!("{}\n", pulled?.display()))
-}
-
-/// A dataset's file in the hub's cache, if it has been pulled.
-pub fn pulled_dataset(name: &str) -> Option<std::path::PathBuf> {
-    let dataset = DATASETS.iter().find(|dataset| dataset.name == name)?;
-    let mut options = HubOptions::from_env();
-    options.offline = Some("this look into the cache");
-    let hub = Hub::new(options).ok()?;
-    dataset_file(&hub, dataset.repo, dataset.file).ok()
 }

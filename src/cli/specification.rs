@@ -1,18 +1,15 @@
 //! From the options of `midlayer sweep` to everything that its results depend on.
 
-use std::path::PathBuf;
-
-use super::args::{ChatArg, SweepArgs, TaskArg, WordingArgs, YesNo};
-use super::pull::pulled_dataset;
+use super::args::{ChatArg, SweepArgs, TaskArg, YesNo};
 use super::setup::Loaded;
 use crate::engine::Strategy;
 use crate::experiment::{ModelIdentity, Outside, Spec};
 use crate::hub::Origin;
 use crate::intervention::Kind;
-use crate::models::{Held, Remember, cache_folder};
+use crate::models::Remember;
 use crate::runtime::{CacheType, ContextOptions, devices, llama_cpp_version};
-use crate::tasks::own::Definition;
-use crate::tasks::{DataSource, Task, TaskError, TaskName, TaskSpec};
+use crate::tasks::{TaskName, TaskSpec};
+use crate::trial::Told;
 
 /// The cache types to compare, as (K, V).
 pub fn cache_types(args: &SweepArgs) -> Vec<(CacheType, CacheType)> {
@@ -36,7 +33,7 @@ pub fn specification(
     check_names(args)?;
     for asked in &args.task {
         if tasks.iter().all(|t| t.task != asked.task) {
-            tasks.push(task_spec(&Told::of(args, asked), asked, keep)?);
+            tasks.push(asked.named().spec(&told(args, asked), keep)?);
         }
     }
     let mut manipulations = match args.no_controls {
@@ -89,62 +86,19 @@ pub fn specification(
     Ok(spec)
 }
 
-/// What options say of one task, where they say something.
-pub struct Told<'a> {
-    pub limit: Option<usize>,
-    pub shots: Option<u32>,
-    pub chat: bool,
-    pub wording: &'a WordingArgs,
-    /// The file of a built-in task's data.
-    pub data: Option<&'a PathBuf>,
-    /// Math: the largest operand and the seed of the questions.
-    pub math: (u32, u64),
-}
-
-impl<'a> Told<'a> {
-    fn of(args: &'a SweepArgs, asked: &TaskArg) -> Self {
-        let task = asked.task;
-        let mut data = args.data.iter();
-        Self {
-            limit: limit_of(args, task),
-            shots: args.shots,
-            chat: args.chat.contains(&ChatArg::All) || args.chat.contains(&ChatArg::Task(task)),
-            wording: &args.wording,
-            data: data.find(|data| data.task == task).map(|data| &data.path),
-            math: (args.math_max, args.math_seed),
-        }
-    }
-}
-
-/// A task's settings.
-pub fn task_spec(told: &Told<'_>, asked: &TaskArg, keep: Remember) -> anyhow::Result<TaskSpec> {
+/// What options say of one task.
+fn told<'a>(args: &'a SweepArgs, asked: &TaskArg) -> Told<'a> {
     let task = asked.task;
-    let own = asked.file.as_deref().map(Definition::beside).transpose()?;
-    let about: &dyn Task = match (&own, task.built_in()) {
-        (Some(own), _) => own,
-        (None, Some(built_in)) => built_in,
-        (None, None) => anyhow::bail!("{}", TaskError::Unknown(task)),
-    };
-    let all = match (&own, &asked.file) {
-        (Some(own), Some(file)) => own.count(task, file)?,
-        _ => about.usual_limit(),
-    };
-    let math = task == TaskName::Math;
-    let chat = told.chat;
-    let shots = told.shots.map(|shots| shots as usize);
-    Ok(TaskSpec {
-        task,
-        version: about.version(),
-        limit: told.limit.unwrap_or(all),
-        shots: shots.unwrap_or(about.usual_shots()),
-        chat,
-        chat_date: chat.then_some(told.wording.chat_date),
-        parse_special: told.wording.in_data(),
-        data: data_source(told, asked, about, keep)?,
-        math_max: math.then_some(told.math.0),
-        math_seed: math.then_some(told.math.1),
-        own,
-    })
+    let mut data = args.data.iter();
+    let chat = args.chat.contains(&ChatArg::All) || args.chat.contains(&ChatArg::Task(task));
+    Told {
+        limit: limit_of(args, task),
+        shots: args.shots.map(|shots| shots as usize),
+        chat: chat.then_some(args.wording.chat_date),
+        parse_special: args.wording.in_data(),
+        data: data.find(|data| data.task == task).map(|data| &*data.path),
+        math: Some((args.math_max, args.math_seed)),
+    }
 }
 
 /// That options about single tasks are about tasks that run.
@@ -169,34 +123,4 @@ fn check_names(args: &SweepArgs) -> anyhow::Result<()> {
 fn limit_of(args: &SweepArgs, task: TaskName) -> Option<usize> {
     let find = |of: Option<TaskName>| args.limit.iter().rev().find(|limit| limit.task == of);
     find(Some(task)).or(find(None)).map(|limit| limit.limit)
-}
-
-/// Where a task's items come from: the file named, else the pulled set, else the sample.
-fn data_source(
-    told: &Told<'_>,
-    asked: &TaskArg,
-    about: &dyn Task,
-    keep: Remember,
-) -> anyhow::Result<Option<DataSource>> {
-    if !about.reads_data() {
-        return Ok(None);
-    }
-    let task = asked.task;
-    let named = asked.file.as_ref().or(told.data);
-    let path = match named {
-        Some(path) => Some(std::path::absolute(path)?),
-        None => pulled_dataset(task.as_str()),
-    };
-    let option = match asked.file {
-        Some(_) => format!("--task {task}=FILE"),
-        None => format!("--data {task}=FILE"),
-    };
-    let open = |path: &PathBuf| Held::open_in(path, &cache_folder(), keep);
-    let held = path.as_ref().map(open).transpose();
-    let held = held.map_err(|error| anyhow::anyhow!("{error} ({option})"))?;
-    let noted = held.filter(|_| keep == Remember::Hash);
-    Ok(Some(DataSource {
-        sha256: noted.map(|held| held.sha256().to_string()),
-        path,
-    }))
 }

@@ -128,6 +128,16 @@ pub fn dataset_file(client: &Hub, repo: &str, file: &str) -> Result<PathBuf, Hub
     fetch::file(client, &Repo::dataset(repo.to_string()), repo, file)
 }
 
+/// The file in the hub's cache of the dataset of [`DATASETS`] that has this name, if it has been
+/// pulled.
+pub fn pulled_dataset(name: &str) -> Option<PathBuf> {
+    let dataset = DATASETS.iter().find(|dataset| dataset.name == name)?;
+    let mut options = HubOptions::from_env();
+    options.offline = Some("this look into the cache");
+    let hub = Hub::new(options).ok()?;
+    dataset_file(&hub, dataset.repo, dataset.file).ok()
+}
+
 /// The GGUF file of a model given as `user/repo[@revision][:quant]`, or the first of its parts,
 /// downloaded unless it is in the cache; so are its other parts, all from one commit.
 ///

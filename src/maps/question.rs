@@ -19,6 +19,16 @@ pub enum Down {
     Steps,
 }
 
+impl Down {
+    /// What a cell is about.
+    pub fn one(self) -> &'static str {
+        match self {
+            Down::Tokens | Down::Roles | Down::Steps => "state",
+            Down::Heads(_) => "head",
+        }
+    }
+}
+
 /// What is done to each state by itself.
 #[derive(Clone, Debug)]
 pub struct Question<'q> {
@@ -65,6 +75,18 @@ impl Question<'_> {
             Down::Tokens | Down::Roles | Down::Steps => self.positions.clone(),
             Down::Heads(n) => (0..n).collect(),
         }
+    }
+
+    /// What its map shows of a model, in words.
+    pub fn title(&self, model: &str) -> String {
+        let one = self.down.one();
+        let Some(by) = &self.corrupted else {
+            return format!("{model}: {} of one {one} at a time", self.kind);
+        };
+        let n = by.positions.count_below(self.prompt.tokens.len() as u32);
+        let tokens = if n == 1 { "token" } else { "tokens" };
+        let by = by.kind;
+        format!("{model}: one clean {one} put back after {by} of {n} {tokens}")
     }
 
     /// How many cells a first picture has, where every state has its place.

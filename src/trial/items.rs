@@ -8,7 +8,7 @@ use crate::engine::{Engine, EngineError, Prompt, PromptError, TokenSelector};
 use crate::hook::Anatomy;
 use crate::intervention::{Kind, LayerList};
 use crate::maps::{Down, Followed, ItemMap, Measure, Question, Role, draw};
-use crate::tasks::{Item, SUBJECT};
+use crate::tasks::{Item, SUBJECT, TaskName};
 
 /// What is asked of each item of a task.
 #[derive(Clone, Debug)]
@@ -25,6 +25,32 @@ pub struct OfItems<'a> {
     pub corrupted: Option<(Kind, &'a TokenSelector)>,
     /// Whether the measure is the KL divergence and not the right answer's log-probability.
     pub kl: bool,
+}
+
+impl OfItems<'_> {
+    /// What the average of `n` items' maps shows of a model, in words.
+    pub fn title(&self, model: &str, task: TaskName, n: usize) -> String {
+        let one = self.down.one();
+        let s = if n == 1 { "" } else { "s" };
+        let over = format!("{n} item{s} of {task}");
+        match self.corrupted {
+            Some((by, selector)) => {
+                format!("{model}: one clean {one} put back after {by} of {selector}, over {over}")
+            }
+            None => format!(
+                "{model}: {} of one {one} at a time, over {over}",
+                self.part.kind
+            ),
+        }
+    }
+
+    /// What its values are, in words.
+    pub fn measure(&self) -> &'static str {
+        match self.kl {
+            true => Measure::Kl.name(),
+            false => Measure::of_answer(),
+        }
+    }
 }
 
 /// The maps of a task's items.

@@ -9,13 +9,15 @@ use super::{
     GenerationArgs, ModelArgs, OutsideArgs, PlaceArgs, WordingArgs, all_manipulations,
     manipulations, seeds, text,
 };
+use crate::cli::spelled::spelled;
 use crate::engine::{Planned, Strategy};
 use crate::intervention::{Kind, LayerList};
 use crate::report::Options;
 use crate::runtime::CacheType;
 use crate::shards::Asked;
 use crate::stats::{Margin, Until};
-use crate::tasks::{TASKS, TaskName};
+use crate::tasks::TaskName;
+use crate::trial::NamedTask;
 
 #[derive(Args, Clone)]
 pub struct SweepArgs {
@@ -275,36 +277,18 @@ impl std::str::FromStr for TaskArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names = || {
-            let names: Vec<&str> = TASKS.iter().map(|(name, _)| name.as_str()).collect();
-            names.join(", ")
-        };
-        let Some((name, file)) = text.split_once('=') else {
-            let known = TASKS.iter().find(|(name, _)| name.as_str() == text);
-            let (task, _) = known.ok_or_else(|| {
-                format!(
-                    "'{text}' is not a task; choose from {}, or write NAME=FILE for one of your own",
-                    names()
-                )
-            })?;
-            return Ok(Self {
-                task: *task,
-                file: None,
-            });
-        };
-        let task = TaskName::new(name)?;
-        if task.built_in().is_some() {
-            return Err(format!(
-                "{task} is a built-in task: give your own another name; a built-in task's data is --data {task}=FILE"
-            ));
+        let NamedTask { task, file } = text.parse().map_err(|why: String| spelled(&why))?;
+        Ok(Self { task, file })
+    }
+}
+
+impl TaskArg {
+    /// The task, as the library names it.
+    pub fn named(&self) -> NamedTask {
+        NamedTask {
+            task: self.task,
+            file: self.file.clone(),
         }
-        if file.is_empty() {
-            return Err(format!("{task}= names no file, as {task}=questions.jsonl"));
-        }
-        Ok(Self {
-            task,
-            file: Some(file.into()),
-        })
     }
 }
 

@@ -22,7 +22,7 @@ use crate::engine::{Engine, Planned, Prompt};
 use crate::experiment::Outside;
 use crate::hook::Anatomy;
 use crate::intervention::{Kind, Needs};
-use crate::maps::{Down, Form, Map, Measure, Picture, Question, draw};
+use crate::maps::{Form, Map, Measure, Picture, Question, draw};
 use crate::shown::{plain, shown};
 use crate::sweep::Given;
 use crate::tasks::Parts;
@@ -62,7 +62,7 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
     let anatomy = anatomy.expect("engines have a callback").clone();
     let question = question(&args, &mut engine, &anatomy, &prompt, from.as_deref())?;
     let tokens = tokens(&loaded, &prompt, &question.positions);
-    let title = title(&loaded, &question);
+    let title = question.title(&loaded.model.facts().name);
     let paint = Paint::of_stdout();
     let bar = picture_bar();
     let first = question.first_picture();
@@ -112,7 +112,7 @@ pub fn json_lines(
     })?;
     let map = placed(drawn, question.kind)?;
     let tokens = tokens(loaded, &prompt, &question.positions);
-    let title = title(loaded, &question);
+    let title = question.title(&loaded.model.facts().name);
     Ok(picture(&map, &tokens, &title, &question).text(Form::Jsonl))
 }
 
@@ -258,24 +258,6 @@ fn measure(args: &MapArgs, engine: &mut Planned, prompt: &Prompt) -> anyhow::Res
         ));
     }
     Ok(measure)
-}
-
-fn title(loaded: &Loaded, question: &Question<'_>) -> String {
-    let model = &loaded.model.facts().name;
-    let one = match question.down {
-        Down::Tokens | Down::Roles | Down::Steps => "state",
-        Down::Heads(_) => "head",
-    };
-    match &question.corrupted {
-        Some(by) => {
-            let prompt = question.prompt.tokens.len() as u32;
-            let n = by.positions.count_below(prompt);
-            let tokens = if n == 1 { "token" } else { "tokens" };
-            let by = by.kind;
-            format!("{model}: one clean {one} put back after {by} of {n} {tokens}")
-        }
-        None => format!("{model}: {} of one {one} at a time", question.kind),
-    }
 }
 
 fn picture<'m>(

@@ -8,15 +8,14 @@ use crate::cli::Usage;
 use crate::cli::args::{Format, MapArgs, TaskArg};
 use crate::cli::output::{item_bar, print, print_painted, say, width};
 use crate::cli::setup::load;
-use crate::cli::specification::{Told, task_spec};
 use crate::cli::try_prompt::engine;
 use crate::engine::{Engine, Planned};
 use crate::experiment::Reasons;
 use crate::intervention::Needs;
-use crate::maps::{Averaged, Down, Form, Measure, Over, Picture};
+use crate::maps::{Averaged, Down, Form, Over, Picture};
 use crate::models::Remember;
 use crate::tasks::{ItemSet, TaskName};
-use crate::trial::{self, ItemMaps, OfItems, item_maps};
+use crate::trial::{self, ItemMaps, OfItems, Told, item_maps};
 
 pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
     let kind = kind(args);
@@ -65,15 +64,11 @@ pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
         ));
     }
     placed(averaged.mean.clone(), kind)?;
-    let measure = match args.kl {
-        true => Measure::Kl.name(),
-        false => Measure::of_answer(),
-    };
     let picture = Picture {
         map: &averaged.mean,
         tokens: &[],
-        title: title(args, &loaded.model.facts().name, name, maps.len()),
-        measure,
+        title: of.title(&loaded.model.facts().name, name, maps.len()),
+        measure: of.measure(),
         across: "layer",
         change: true,
         over: Some(Over {
@@ -93,15 +88,15 @@ pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
 }
 
 fn items(args: &MapArgs, task: &TaskArg, engine: &Planned) -> anyhow::Result<ItemSet> {
+    let wording = &args.prompt.wording;
     let told = Told {
         limit: Some(args.limit as usize),
-        shots: args.shots,
-        chat: args.prompt.chat,
-        wording: &args.prompt.wording,
-        data: None,
-        math: (20, 1),
+        shots: args.shots.map(|shots| shots as usize),
+        chat: args.prompt.chat.then_some(wording.chat_date),
+        parse_special: wording.in_data(),
+        ..Told::default()
     };
-    let spec = task_spec(&told, task, Remember::Hash)?;
+    let spec = task.named().spec(&told, Remember::Hash)?;
     let learned = engine.learned_positions();
     let n_ctx = engine.inspect().options().n_ctx;
     Ok(spec.items(engine.tokenizer(), n_ctx, learned)?)
@@ -115,23 +110,4 @@ fn none(task: TaskName, heads: bool, reasons: &Reasons) -> Usage {
     Usage(format!(
         "{task}: no item can be mapped: {reasons} (--task{heads})"
     ))
-}
-
-fn title(args: &MapArgs, model: &str, task: TaskName, items: usize) -> String {
-    let one = match args.heads {
-        true => "head",
-        false => "state",
-    };
-    let s = if items == 1 { "" } else { "s" };
-    let over = format!("{items} item{s} of {task}");
-    match &args.corrupt {
-        Some(selector) => format!(
-            "{model}: one clean {one} put back after {} of {selector}, over {over}",
-            args.corrupt_by
-        ),
-        None => format!(
-            "{model}: {} of one {one} at a time, over {over}",
-            args.manipulate
-        ),
-    }
 }
