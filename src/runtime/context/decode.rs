@@ -193,14 +193,23 @@ impl Context {
 }
 
 /// What keeps logits from being a distribution. Some models rule tokens out by minus infinity.
+/// Lane by lane and without a way out, so that the compiler can look at several at once.
 fn not_numbers(logits: &[f32]) -> Option<&'static str> {
-    let mut largest = f32::NEG_INFINITY;
-    for logit in logits {
-        if logit.is_nan() {
-            return Some("NaN");
-        }
-        largest = largest.max(*logit);
+    const LANES: usize = 16;
+    let (mut largest, mut nan) = ([f32::NEG_INFINITY; LANES], [false; LANES]);
+    let mut look = |lane: usize, logit: f32| {
+        nan[lane] |= logit.is_nan();
+        largest[lane] = largest[lane].max(logit);
+    };
+    let (chunks, rest) = logits.as_chunks::<LANES>();
+    for chunk in chunks {
+        (0..LANES).for_each(|lane| look(lane, chunk[lane]));
     }
+    rest.iter().for_each(|logit| look(0, *logit));
+    if nan.contains(&true) {
+        return Some("NaN");
+    }
+    let largest = largest.into_iter().fold(f32::NEG_INFINITY, f32::max);
     largest.is_infinite().then_some("infinite")
 }
 
@@ -217,5 +226,15 @@ mod tests {
         assert_eq!(not_numbers(&[1.0, infinite]), Some("infinite"));
         assert_eq!(not_numbers(&[-infinite; 2]), Some("infinite"));
         assert_eq!(not_numbers(&[]), Some("infinite"));
+        for at in [0, 15, 16, 31, 36] {
+            let with = |what: f32| {
+                let mut many = [-infinite; 37];
+                many[at] = what;
+                not_numbers(&many)
+            };
+            assert_eq!(with(1.0), None, "{at}");
+            assert_eq!(with(nan), Some("NaN"), "{at}");
+            assert_eq!(with(infinite), Some("infinite"), "{at}");
+        }
     }
 }
