@@ -151,7 +151,7 @@ impl Wish {
             kl: self.kl,
         };
         let (all, mut failed) = (set.items.len(), None);
-        let made = item_maps(engine, &bench.anatomy, &of, &set.items, &mut |done| {
+        let made = item_maps(engine, &bench.anatomy, &of, &set.items, None, &mut |done| {
             tell_progress(self.progress.as_ref(), (done, all), &mut failed)
         });
         if let Some(error) = failed {

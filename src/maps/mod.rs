@@ -21,6 +21,7 @@ mod said;
 mod shapes;
 mod steps;
 mod svg;
+mod unfinished;
 
 use std::ops::ControlFlow;
 
@@ -35,12 +36,14 @@ pub use said::{Next, Says};
 pub use shapes::GeometryPicture;
 pub use steps::{Steps, draw_steps};
 pub use svg::colour;
+pub use unfinished::Unfinished;
 
 use crate::engine::{Engine, EngineError, Outcome};
 use crate::hook::Anatomy;
 use crate::runtime::Token;
 use question::Cell;
 use said::Clean;
+use unfinished::{Done, Keeping, Place};
 
 /// A map.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +81,21 @@ pub fn draw(
     question: &Question<'_>,
     told: &mut Told<'_>,
 ) -> Result<Map, EngineError> {
+    draw_on(engine, anatomy, question, None, told)
+}
+
+/// Draws what is not drawn of a map: cells that `unfinished` holds are not run again, and those that
+/// are go to it. The clean and the corrupted runs are run anew.
+///
+/// # Errors
+/// Those of [`draw`]; what cannot be kept is no error ([`Unfinished::failed`]).
+pub fn draw_on(
+    engine: &mut dyn Engine,
+    anatomy: &Anatomy,
+    question: &Question<'_>,
+    unfinished: Option<&mut Unfinished>,
+    told: &mut Told<'_>,
+) -> Result<Map, EngineError> {
     let seeds = match question.kind.has_seed() || question.corrupted.is_some() {
         true => &question.seeds[..],
         false => &question.seeds[..1],
@@ -91,15 +109,18 @@ pub fn draw(
     let before = requests.len();
     // Rounding depends on what a run shares its batch with, so controls travel among the cells, too.
     let mut runs = Vec::new();
+    let mut kept = Keeping::new(unfinished, question);
     let every = cells.len().div_ceil(AMONG).max(2);
     for (n, &cell) in cells.iter().enumerate() {
-        for (at, &seed) in seeds.iter().enumerate() {
-            requests.push(question.request(question.plan(question.kind, cell, seed)));
-            runs.push(Run::Cell(n, at));
+        if !kept.has(n, Place::Cell(cell.0, cell.1)) {
+            for (at, &seed) in seeds.iter().enumerate() {
+                requests.push(question.request(question.plan(question.kind, cell, seed)));
+                runs.push(Run::Cell(n, at));
+            }
         }
-        if n % every == every / 2 {
+        if n % every == every / 2 && !kept.has(n, Place::Control(n)) {
             requests.push(question.control(cell));
-            runs.push(Run::Control);
+            runs.push(Run::Control(n));
         }
     }
     let mut drawing = Drawing {
@@ -122,6 +143,7 @@ pub fn draw(
         runs,
         early: Vec::new(),
         done: 0,
+        kept,
     };
     engine.run_all(&requests, &mut |n, outcome| {
         match n.checked_sub(before) {
@@ -144,8 +166,8 @@ const AMONG: usize = 24;
 enum Run {
     /// A cell, by its number, and a seed, by its own.
     Cell(usize, usize),
-    /// A state rewritten by itself, of the first seed.
-    Control,
+    /// A state rewritten by itself, of the first seed: that of a cell.
+    Control(usize),
 }
 
 /// A map being drawn.
@@ -165,6 +187,7 @@ struct Drawing<'d> {
     /// Outcomes of these that came before all of those.
     early: Vec<(usize, Outcome)>,
     done: usize,
+    kept: Keeping<'d>,
 }
 
 impl Drawing<'_> {
@@ -204,14 +227,31 @@ impl Drawing<'_> {
         else {
             return ControlFlow::Continue(());
         };
+        let zero = self.map.corrupted.unwrap_or(self.map.clean);
+        let change = |values: &[f64]| values.iter().sum::<f64>() / seeds as f64 - zero;
+        for (n, place, done) in std::mem::take(&mut self.kept.before) {
+            if let Place::Control(_) = place {
+                self.map.floor = self.map.floor.max(done.values[0]);
+                continue;
+            }
+            let (row, layer) = cells[n];
+            if let Some(says) = &mut self.map.says {
+                says.cells[row][layer] = done.next();
+            }
+            self.map.values[row][layer] = Some(change(&done.values));
+            self.done += 1;
+            told(&self.map, self.done, cells.len())?;
+        }
         for (n, outcome) in std::mem::take(&mut self.early) {
             let (cell, seed) = match self.runs[n] {
                 Run::Cell(cell, seed) => (cell, seed),
-                Run::Control => {
+                Run::Control(cell) => {
                     let of = |zero: usize| self.first[zero].expect("all of these are there");
                     let zero = of(usize::from(self.map.corrupted.is_some()));
                     let moved = (self.measure.of(clean, &outcome) - zero).abs();
                     self.map.floor = self.map.floor.max(moved);
+                    let done = Done::new(vec![moved], &[]);
+                    self.kept.keep(Place::Control(cell), done);
                     continue;
                 }
             };
@@ -222,9 +262,11 @@ impl Drawing<'_> {
             self.of_seeds[cell][seed] = Some(self.measure.of(clean, &outcome));
             let values: Option<Vec<f64>> = self.of_seeds[cell].iter().copied().collect();
             let Some(values) = values else { continue };
-            let zero = self.map.corrupted.unwrap_or(self.map.clean);
-            let value = values.iter().sum::<f64>() / seeds as f64 - zero;
-            self.map.values[row][layer] = Some(value);
+            self.map.values[row][layer] = Some(change(&values));
+            let says = self.map.says.as_ref();
+            let next = says.map_or(&[][..], |says| &says.cells[row][layer]);
+            self.kept
+                .keep(Place::Cell(row, layer), Done::new(values, next));
             self.done += 1;
             told(&self.map, self.done, cells.len())?;
         }

@@ -7,7 +7,7 @@ use super::{Donor, Part, TrialError};
 use crate::engine::{Engine, EngineError, Prompt, PromptError, TokenSelector};
 use crate::hook::Anatomy;
 use crate::intervention::{Kind, LayerList};
-use crate::maps::{Down, Followed, ItemMap, Measure, Question, Role, draw};
+use crate::maps::{Down, Followed, ItemMap, Measure, Question, Role, Unfinished, draw_on};
 use crate::tasks::{Item, SUBJECT, TaskName};
 
 /// What is asked of each item of a task.
@@ -63,7 +63,8 @@ pub struct ItemMaps {
     pub left_out: Vec<(String, String)>,
 }
 
-/// Draws the maps of a task's items. `told` is given how many items are done; it may stop the rest.
+/// Draws the maps of a task's items. What `unfinished` holds of them is not run again. `told` is
+/// given how many items are done; it may stop the rest.
 ///
 /// # Errors
 /// [`TrialError`], which names the item; [`EngineError::Stopped`] where `told` wants no more.
@@ -72,11 +73,12 @@ pub fn item_maps(
     anatomy: &Anatomy,
     of: &OfItems<'_>,
     items: &[Item],
+    mut unfinished: Option<&mut Unfinished>,
     told: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<ItemMaps, TrialError> {
     let mut all = ItemMaps::default();
     for (n, item) in items.iter().enumerate() {
-        match map(engine, anatomy, of, item) {
+        match map(engine, anatomy, of, item, unfinished.as_deref_mut()) {
             Ok(made) => all.maps.push(made),
             Err(TrialError::Prompt(error)) => {
                 all.left_out.push((item.id.clone(), error.to_string()))
@@ -101,6 +103,7 @@ fn map(
     anatomy: &Anatomy,
     of: &OfItems<'_>,
     item: &Item,
+    unfinished: Option<&mut Unfinished>,
 ) -> Result<ItemMap, TrialError> {
     let prompt = &item.prompt;
     let roles = match of.down {
@@ -125,7 +128,7 @@ fn map(
         question.corrupted = Some(by);
     }
     let told = &mut |_: &_, _, _| ControlFlow::Continue(());
-    let map = draw(engine, anatomy, &question, told)?;
+    let map = draw_on(engine, anatomy, &question, unfinished, told)?;
     Ok(ItemMap {
         item: item.id.clone(),
         map,

@@ -22,7 +22,7 @@ use crate::engine::{Engine, Planned, Prompt};
 use crate::experiment::Outside;
 use crate::hook::Anatomy;
 use crate::intervention::{Kind, Needs};
-use crate::maps::{Form, Map, Measure, Picture, Question, draw};
+use crate::maps::{Form, Map, Measure, Picture, Question, Unfinished, draw, draw_on};
 use crate::shown::{plain, shown};
 use crate::sweep::Given;
 use crate::tasks::Parts;
@@ -67,18 +67,35 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
     let bar = picture_bar();
     let first = question.first_picture();
     let grows = args.output == Format::Text && io::stdout().is_terminal() && !bar.is_hidden();
-    let drawn = draw(&mut engine, &anatomy, &question, &mut |map, done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-        if grows && (done == first || done % all.div_ceil(PICTURES) == 0) {
-            bar.set_message(terminal::text(
-                &picture(map, &tokens, &title, &question),
-                width(),
-                paint,
+    let mut unfinished = unfinished(&args, &loaded)?;
+    if let Some(file) = &unfinished {
+        let n = file.cells(&question);
+        if n > 0 {
+            say(&format!(
+                "{n} cells are in {}: going on",
+                file.path().display()
             ));
         }
-        ControlFlow::Continue(())
-    });
+    }
+    let kept = unfinished.as_mut();
+    let drawn = draw_on(
+        &mut engine,
+        &anatomy,
+        &question,
+        kept,
+        &mut |map, done, all| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+            if grows && (done == first || done % all.div_ceil(PICTURES) == 0) {
+                bar.set_message(terminal::text(
+                    &picture(map, &tokens, &title, &question),
+                    width(),
+                    paint,
+                ));
+            }
+            ControlFlow::Continue(())
+        },
+    );
     bar.finish_and_clear();
     let map = placed(drawn?, question.kind)?;
     let picture = picture(&map, &tokens, &title, &question);
@@ -87,7 +104,37 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
         Format::Json => print(&picture.text(Form::Jsonl)),
     };
     write_files(&args, |file| picture.write(file))?;
+    finish(unfinished)?;
     printed
+}
+
+/// What is computed of a map that is to be written, so that it goes on after an interruption.
+fn unfinished(args: &MapArgs, loaded: &Loaded) -> anyhow::Result<Option<Unfinished>> {
+    let Some(out) = args.out.first() else {
+        return Ok(None);
+    };
+    let settings = serde_json::to_string(&loaded.options)?;
+    let sha256 = loaded.files.sha256();
+    let source = format!("{sha256} {settings} {:?} {}", loaded.load, crate::REVISION);
+    let file = Unfinished::beside(out, &source);
+    let file =
+        file.map_err(|error| anyhow::anyhow!("{}.unfinished: {error} (--out)", out.display()));
+    file.map(Some)
+}
+
+/// The map is written: what was kept of it meanwhile goes.
+fn finish(unfinished: Option<Unfinished>) -> anyhow::Result<()> {
+    let Some(file) = unfinished else {
+        return Ok(());
+    };
+    let path = file.path().display().to_string();
+    if let Some(why) = file.failed() {
+        say(&format!(
+            "{path}: {why}; an interruption would have begun anew"
+        ));
+    }
+    file.finish()
+        .map_err(|error| anyhow::anyhow!("{path}: {error}"))
 }
 
 /// The lines of `-o json`, on an engine that is there. `told` is given how many runs, or layers,

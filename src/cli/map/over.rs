@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::terminal::{self, Paint};
-use super::{kind, part, placed, write_files};
+use super::{finish, kind, part, placed, unfinished, write_files};
 use crate::cli::Usage;
 use crate::cli::args::{Format, MapArgs, TaskArg};
 use crate::cli::output::{item_bar, print, print_painted, say, width};
@@ -43,7 +43,9 @@ pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
     };
     let set = items(args, task, &engine)?;
     let bar = item_bar(set.items.len() as u64);
-    let made = item_maps(&mut engine, &anatomy, &of, &set.items, &mut |done| {
+    let mut unfinished = unfinished(args, &loaded)?;
+    let kept = unfinished.as_mut();
+    let made = item_maps(&mut engine, &anatomy, &of, &set.items, kept, &mut |done| {
         bar.set_position(done as u64);
         ControlFlow::Continue(())
     });
@@ -84,6 +86,7 @@ pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
         Format::Json => print(&picture.text(Form::Jsonl)),
     };
     write_files(args, |file| picture.write(file))?;
+    finish(unfinished)?;
     printed
 }
 

@@ -1,0 +1,254 @@
+//! Maps that were stopped go on: what is there is not run again, and what is of another question is
+//! not taken.
+
+mod common;
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use common::place::Place;
+use common::tiny::{CLOSE, N_LAYER, engine, model, options, prompt};
+use midlayer::engine::{
+    DonorStates, Engine, EngineError, Outcome, Planned, Prompt, Request, Session, Straightforward,
+    Tokenizer, donor_states,
+};
+use midlayer::hook::{Anatomy, Captured};
+use midlayer::intervention::{Kind, PositionSet, Site, States, Target};
+use midlayer::maps::{
+    Corruption, Down, Followed, Map, Measure, Question, Says, Unfinished, draw, draw_on,
+};
+use midlayer::runtime::{Architecture, Token};
+
+const TOKENS: i32 = 12;
+
+/// An engine that counts its runs.
+struct Counting {
+    engine: Straightforward,
+    runs: usize,
+}
+
+impl Engine for Counting {
+    fn tokenizer(&self) -> &dyn Tokenizer {
+        self.engine.tokenizer()
+    }
+
+    fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
+        self.engine.start(request)
+    }
+
+    fn captured(
+        &mut self,
+        tokens: &[Token],
+        first_position: u32,
+        targets: &[Target],
+    ) -> Result<Captured, EngineError> {
+        self.engine.captured(tokens, first_position, targets)
+    }
+
+    fn run_all(
+        &mut self,
+        requests: &[Request],
+        done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        self.runs = requests.len();
+        self.engine.run_all(requests, done)
+    }
+}
+
+fn counting() -> Counting {
+    Counting {
+        engine: engine(Architecture::Llama),
+        runs: 0,
+    }
+}
+
+fn anatomy() -> Anatomy {
+    let planned = Planned::new(model(Architecture::Llama), &options(), 1).unwrap();
+    planned.inspect().anatomy().unwrap().clone()
+}
+
+fn question(prompt: &Prompt) -> Question<'_> {
+    Question {
+        prompt,
+        kind: "random".parse().unwrap(),
+        states: None,
+        sites: vec![Site::Residual],
+        seeds: vec![1, 2],
+        layers: (0..N_LAYER).collect(),
+        positions: (0..TOKENS as u32 - 1).collect(),
+        down: Down::Tokens,
+        corrupted: None,
+        measure: Measure::LogProbability(Followed(vec![Token(40)])),
+    }
+}
+
+fn whole(_: &Map, _: usize, _: usize) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Draws until so many cells are there, as a program that is killed then.
+fn begun(out: &Path, anatomy: &Anatomy, question: &Question<'_>, cells: usize) {
+    let mut unfinished = Unfinished::beside(out, "a model").unwrap();
+    let told = &mut |_: &Map, done: usize, _| match done < cells {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
+    let kept = Some(&mut unfinished);
+    let stopped = draw_on(&mut counting(), anatomy, question, kept, told);
+    assert!(matches!(stopped, Err(EngineError::Stopped)));
+}
+
+#[test]
+fn a_map_goes_on_where_it_was_stopped() {
+    const CELLS: usize = 17;
+    let (prompt, anatomy) = (prompt(TOKENS), anatomy());
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("map.svg");
+    let mut engine = engine(Architecture::Llama);
+    let moves: Vec<(u32, u32)> = (0..TOKENS as u32 - 1).map(|at| (at, at)).collect();
+    let own = donor_states(&mut engine, &prompt, &moves, &[Site::Residual]).unwrap();
+    let restored = Question {
+        kind: Kind::Inject,
+        states: Some(own),
+        corrupted: Some(Corruption {
+            kind: "add-noise".parse().unwrap(),
+            layer: 0,
+            positions: PositionSet::ranges([5..7]),
+        }),
+        ..question(&prompt)
+    };
+    for question in [question(&prompt), restored] {
+        let mut all = counting();
+        let undisturbed = draw(&mut all, &anatomy, &question, &mut whole).unwrap();
+        begun(&out, &anatomy, &question, CELLS);
+        // The last line is cut off, as by a crash.
+        let file = folder.path().join("map.svg.unfinished");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, &text[..text.len() - 9]).unwrap();
+        begun(&out, &anatomy, &question, CELLS + 3);
+
+        let mut unfinished = Unfinished::beside(&out, "a model").unwrap();
+        assert_eq!(unfinished.cells(&question), CELLS + 3);
+        let mut rest = counting();
+        let mut counts = Vec::new();
+        let told = &mut |_: &Map, done, _| {
+            counts.push(done);
+            ControlFlow::Continue(())
+        };
+        let kept = Some(&mut unfinished);
+        let map = draw_on(&mut rest, &anatomy, &question, kept, told).unwrap();
+        let cells = (TOKENS as usize - 1) * N_LAYER as usize;
+        assert_eq!(counts, (1..=cells).collect::<Vec<_>>());
+        let saved = all.runs - rest.runs;
+        // Two seeds a cell, and the controls among them.
+        assert!(
+            (2 * (CELLS + 3)..3 * (CELLS + 3)).contains(&saved),
+            "{saved}"
+        );
+        assert_eq!(map.values.len(), undisturbed.values.len());
+        let pairs = map
+            .values
+            .iter()
+            .flatten()
+            .zip(undisturbed.values.iter().flatten());
+        for (a, b) in pairs {
+            let (a, b) = (a.unwrap(), b.unwrap());
+            assert!((a - b).abs() < f64::from(CLOSE), "{a} is not {b}");
+        }
+        // What comes next as well, texts included.
+        let (says, expected) = (map.says.unwrap(), undisturbed.says.unwrap());
+        let texts = |says: &Says| -> Vec<(Token, String)> {
+            let next = says.cells.iter().flatten().flatten();
+            next.map(|next| (next.token, next.text.clone())).collect()
+        };
+        assert_eq!(texts(&says), texts(&expected));
+        unfinished.finish().unwrap();
+        assert!(!file.exists());
+    }
+}
+
+#[test]
+fn cells_of_another_question_are_not_taken() {
+    let (prompt, anatomy) = (prompt(TOKENS), anatomy());
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("map.svg");
+    let asked = question(&prompt);
+    begun(&out, &anatomy, &asked, 9);
+    let cells = |source: &str, question: &Question<'_>| {
+        let unfinished = Unfinished::beside(&out, source).unwrap();
+        unfinished.cells(question)
+    };
+    assert_eq!(cells("a model", &asked), 9);
+    assert_eq!(cells("another", &asked), 0);
+    let mut tokens = prompt.tokens.clone();
+    tokens[3] = Token(90);
+    let changed = Prompt::new("", tokens, |_| Vec::new());
+    let width = model(Architecture::Llama).facts().n_embd as usize;
+    let injected = |value: f32| {
+        let mut states = States::new();
+        states.insert(1, 2, vec![value; width]);
+        let mut all = DonorStates::default();
+        all.put(Site::Residual, Arc::new(states));
+        Question {
+            kind: Kind::Inject,
+            states: Some(all),
+            layers: vec![1],
+            positions: vec![2],
+            ..asked.clone()
+        }
+    };
+    let others = [
+        question(&changed),
+        Question {
+            kind: Kind::Zero,
+            ..asked.clone()
+        },
+        Question {
+            seeds: vec![1, 3],
+            ..asked.clone()
+        },
+        Question {
+            layers: vec![0, 1],
+            ..asked.clone()
+        },
+        Question {
+            positions: vec![0, 1],
+            ..asked.clone()
+        },
+        Question {
+            sites: vec![Site::MlpOut],
+            ..asked.clone()
+        },
+        Question {
+            down: Down::Heads(4),
+            ..asked.clone()
+        },
+        Question {
+            measure: Measure::Kl,
+            ..asked.clone()
+        },
+        injected(0.5),
+    ];
+    for (n, other) in others.iter().enumerate() {
+        assert_eq!(cells("a model", other), 0, "{n}");
+    }
+    // States count by what they hold.
+    begun(&out, &anatomy, &injected(0.5), 1);
+    let found = [0.5, 0.25].map(|value| cells("a model", &injected(value)));
+    assert_eq!(found, [1, 0]);
+}
+
+/// A map that is written leaves nothing else behind.
+#[test]
+fn a_finished_map_leaves_its_file_alone() {
+    let place = Place::new();
+    let line = "map -m tiny.gguf -p abcdefgh --answer i --layers 1-2 --out m.csv -t 1";
+    place.run(line).success();
+    place
+        .run("map -m tiny.gguf --task capitals --limit 2 --shots 0 --layers 1 --out t.csv")
+        .success();
+    assert!(place.path("m.csv").exists() && !place.path("m.csv.unfinished").exists());
+    assert!(place.path("t.csv").exists() && !place.path("t.csv.unfinished").exists());
+}
