@@ -56,6 +56,38 @@ fn it_is_shown_and_written() {
     assert!(rows.starts_with("position,token,text,layer,value,clean,corrupted,floor\n"));
 }
 
+/// Where the donor has another length, tokens meet those that they are aligned with.
+#[test]
+fn a_donor_of_another_length_is_aligned() {
+    let place = Place::new();
+    let map = format!("map -m tiny.gguf -p abcdefgh {EXACT} --answer i -o json --layers 0");
+    let number = |row: &serde_json::Value, key: &str| row[key].as_f64().unwrap();
+    let of = |rows: &[serde_json::Value], text: &str| {
+        let row = rows.iter().find(|row| row["text"] == text);
+        row.unwrap_or_else(|| panic!("{text}")).clone()
+    };
+    let patched = format!("{map} --manipulate inject --from");
+    let rows = json_lines(place.run(&format!("{patched} abXYdefgh")));
+    // What enters layer 0 is the token: that of "c" becomes the donor's "Y".
+    let swapped = map.replace("abcdefgh", "abYdefgh");
+    let swapped = json_lines(place.run(&format!("{swapped} --manipulate self")));
+    let c = of(&rows, "c");
+    let expected = number(&swapped[0], "clean") - number(&c, "clean");
+    assert!(
+        expected.abs() > 0.01 && (number(&c, "value") - expected).abs() < 1e-3,
+        "{c}"
+    );
+    for same in ["a", "b", "d", "g"] {
+        assert!(number(&of(&rows, same), "value").abs() < 1e-3, "{same}");
+    }
+    let run = place.run(&format!("{patched} abdefgh")).success();
+    let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("left out: 1 (--from)"), "{said}");
+    let shorter = json_lines(place.run(&format!("{patched} abdefgh")));
+    assert_eq!(shorter.len(), rows.len() - 1);
+    assert!(shorter.iter().all(|row| row["text"] != "c"));
+}
+
 /// A head's cell is what `try` says of that head at all prior tokens.
 #[test]
 fn a_map_of_heads_says_what_try_says() {

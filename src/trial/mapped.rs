@@ -5,13 +5,15 @@ use crate::engine::{DonorStates, Engine, Prompt, Request, TokenSelector, donor_s
 use crate::hook::Anatomy;
 use crate::intervention::{Extent, Kind, LayerList, Needs, PositionSet, Site, Target};
 use crate::maps::{Corruption, Down, Followed, Measure, Question};
+use crate::runtime::Token;
 use crate::tasks::Parts;
 
 /// The question of a part at each of its tokens and of `layers`. A donor's states go to the
-/// positions that they come from, so it has as many tokens as the prompt.
+/// positions that they come from; where it has not as many tokens as the prompt, to where the texts
+/// are alike, and tokens without a counterpart are left out.
 ///
 /// # Errors
-/// [`TrialError`]; a prompt without prior tokens, a donor of another length.
+/// [`TrialError`]; a prompt without prior tokens, a donor of another length that ends differently.
 pub fn question<'q>(
     part: &Part,
     layers: &LayerList,
@@ -43,6 +45,13 @@ pub(super) fn asked<'q>(
     let mut seeds = seeds.to_vec();
     seeds.sort_unstable();
     seeds.dedup();
+    // Where a donor has no counterpart there is nothing to put.
+    let to = part.donor.as_ref();
+    let to = to.map(|donor| moves(&donor.prompt, prompt)).transpose()?;
+    let has = |at: &u32| {
+        to.as_ref()
+            .is_none_or(|to| to.iter().any(|(_, to)| to == at))
+    };
     Ok(Question {
         states: states(part, engine, prompt)?,
         prompt,
@@ -50,7 +59,9 @@ pub(super) fn asked<'q>(
         sites: part.place.sites.clone(),
         seeds,
         layers: layers.resolve(n_layer)?,
-        positions: (0..prior).filter(|at| chosen.contains(*at)).collect(),
+        positions: (0..prior)
+            .filter(|at| chosen.contains(*at) && has(at))
+            .collect(),
         down: Down::Tokens,
         corrupted: None,
         measure,
@@ -100,6 +111,32 @@ pub fn heads(anatomy: &Anatomy, kind: Kind) -> Result<Down, TrialError> {
     }
 }
 
+/// Which of a donor's tokens goes to which of the prompt's prior ones, as pairs of positions. Those
+/// of a donor of as many go to the same positions. Else the two are aligned by their text: by what
+/// both begin and end with, and between that from the end, so that last tokens of names meet; what
+/// is left over has no counterpart.
+fn moves(donor: &Prompt, prompt: &Prompt) -> Result<Vec<(u32, u32)>, TrialError> {
+    let (from, to) = (&donor.tokens[..], &prompt.tokens[..]);
+    let (m, n) = (from.len(), to.len());
+    if m == n {
+        return Ok((0..n as u32 - 1).map(|at| (at, at)).collect());
+    }
+    let same = |pairs: &mut dyn Iterator<Item = (&Token, &Token)>| {
+        pairs.take_while(|(a, b)| a == b).count()
+    };
+    let end = same(&mut from.iter().rev().zip(to.iter().rev()));
+    if end == 0 {
+        return Err(TrialError::Usage(format!(
+            "the donor prompt has {m} tokens and the prompt {n}, and the two end differently: states are put where the texts are alike, so give a donor of as many, or one that ends as the prompt does; midlayer tokens lists them (`from`)",
+        )));
+    }
+    let begin = same(&mut from.iter().zip(to)).min(m.min(n) - end);
+    let from_end = (begin..n - 1).filter_map(|at| Some(((at + m).checked_sub(n)?, at)));
+    let from_end = from_end.filter(|(from, _)| *from >= begin);
+    let all = (0..begin).map(|at| (at, at)).chain(from_end);
+    Ok(all.map(|(from, to)| (from as u32, to as u32)).collect())
+}
+
 /// The states that the manipulation puts in place of the prompt's own.
 fn states(
     part: &Part,
@@ -107,21 +144,13 @@ fn states(
     prompt: &Prompt,
 ) -> Result<Option<DonorStates>, TrialError> {
     let sites = &part.place.sites[..];
-    let n = prompt.tokens.len();
     let needs = part.kind.manipulation().needs();
     if needs == Needs::Nothing {
         return Ok(None);
     }
     if let Some(donor) = &part.donor {
-        let donor = &donor.prompt;
-        if donor.tokens.len() != n {
-            return Err(TrialError::Usage(format!(
-                "the donor prompt has {} tokens and the prompt {n}: states are put at the same positions, so give a donor of as many; midlayer tokens lists them (`from`)",
-                donor.tokens.len()
-            )));
-        }
-        let moves: Vec<(u32, u32)> = (0..n as u32 - 1).map(|at| (at, at)).collect();
-        return Ok(Some(donor_states(engine, donor, &moves, sites)?));
+        let moves = moves(&donor.prompt, prompt)?;
+        return Ok(Some(donor_states(engine, &donor.prompt, &moves, sites)?));
     }
     if let Some(states) = part.given.spliced(part.kind, prompt, sites, engine)? {
         return Ok(Some(states));
@@ -178,5 +207,31 @@ fn followed(
             "{text:?} has no tokens ({option})"
         ))),
         false => Ok(Followed(tokens)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prompt(tokens: &[i32]) -> Prompt {
+        let tokens = tokens.iter().copied().map(Token).collect();
+        Prompt::new("", tokens, |_| Vec::new())
+    }
+
+    #[test]
+    fn donors_are_aligned_by_what_they_have_in_common() {
+        let to = prompt(&[1, 2, 3, 7, 8]);
+        let moved = |from: &[i32]| moves(&prompt(from), &to).unwrap();
+        assert_eq!(moved(&[9, 9, 9, 9, 9]), [(0, 0), (1, 1), (2, 2), (3, 3)]);
+        // A name of three tokens in place of one: its last token meets it.
+        let expected = [(0, 0), (1, 1), (4, 2), (5, 3)];
+        assert_eq!(moved(&[1, 2, 4, 5, 6, 7, 8]), expected);
+        // A name of none: what is there has no counterpart.
+        assert_eq!(moved(&[1, 2, 7, 8]), [(0, 0), (1, 1), (2, 3)]);
+        // What repeats belongs to one side alone.
+        let to = prompt(&[1, 1, 1]);
+        assert_eq!(moves(&prompt(&[1, 1]), &to).unwrap(), [(0, 1)]);
+        assert!(moves(&prompt(&[1, 1, 2, 3]), &to).is_err());
     }
 }

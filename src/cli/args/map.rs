@@ -206,8 +206,9 @@ pub struct MapArgs {
     /// A cell is about the KL divergence of the next token's distribution from the clean one
     #[arg(long, conflicts_with = "answer")]
     pub kl: bool,
-    /// inject: the donor prompt, of as many tokens, whose states are put in place of the prompt's
-    /// own, each by itself (activation patching); written as -p is
+    /// inject: the donor prompt whose states are put in place of the prompt's own, each by itself
+    /// (activation patching); written as -p is. Of another length it must end as the prompt does,
+    /// and tokens are aligned by what the two have in common
     #[arg(long, value_name = "TEXT", conflicts_with = "corrupt")]
     pub from: Option<text::Source>,
     /// Restore instead (causal tracing): corrupt these tokens, and put one clean state back at a

@@ -263,6 +263,16 @@ fn question<'q>(
     });
     let measure = measure(args, engine, prompt)?;
     let mut question = trial::question(&part, &args.layers, &args.seed, measure, engine, prompt)?;
+    if from.is_some() {
+        let asked = part.place.tokens.positions(prompt)?;
+        let asked = asked.count_below(prompt.tokens.len() as u32 - 1);
+        let left = asked as usize - question.positions.len();
+        if left > 0 {
+            say(&format!(
+                "tokens without a counterpart in the donor prompt are left out: {left} (--from)"
+            ));
+        }
+    }
     if args.heads {
         question.down = trial::heads(anatomy, part.kind)?;
     }
