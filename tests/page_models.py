@@ -1,47 +1,23 @@
 """Several models and stored runs on the page of `midlayer serve`, in a browser.
 
-page_models.py URL CHROMIUM FOLDER PROGRAM: PROGRAM is run in FOLDER to compare numbers.
+page_models.py URL BROWSER FOLDER PROGRAM: PROGRAM is run in FOLDER to compare numbers.
 """
 
 import json
 import re
-import shlex
-import subprocess
 
 from playwright.sync_api import expect
 
 import browser
-from browser import address, folder, program, url
-
-
-def settled(page):
-    expect(page.locator("body")).not_to_have_class(re.compile("busy"), timeout=60_000)
-    for command in page.get_by_label("the command that prints these numbers").all():
-        expect(command).not_to_be_empty()
+from browser import address, same_numbers, settled, url
 
 
 def views(page):
     return page.locator(".beside > .one")
 
 
-def same_numbers(view, model, layer):
-    """A column's numbers are those of its own command."""
-    words = shlex.split(view.locator(".command").inner_text())
-    assert words[words.index("-m") + 1] == model, words
-    done = subprocess.run([program, *words[1:], "-o", "json"], cwd=folder, capture_output=True, check=True)
-    clean, *rest = [json.loads(line) for line in done.stdout.decode().splitlines()]
-    line = next(line for line in rest if line["layer"] == layer)
-    for n, expected in ((0, clean), (1, line)):
-        column = view.locator(".column").nth(n).locator("td[data-value]")
-        shown = [float(value) for value in column.evaluate_all("all => all.map(one => one.dataset.value)")]
-        assert shown == [token["probability"] for token in expected["top"][:10]], (model, layer, shown)
-    assert f"KL {line['kl']:.4f} nats" in view.locator(".sentence").inner_text()
-
-
 def saved(page, view, name):
-    with page.expect_download() as download:
-        view.get_by_role("button", name=name, exact=True).click()
-    return open(download.value.path(), "rb").read()
+    return browser.saved(page, view.get_by_role("button", name=name, exact=True))
 
 
 def several_models(page, context):
@@ -151,8 +127,8 @@ def stored_runs(page):
     other.close()
 
 
-def main(chromium):
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+def main(started):
+    context = started.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     wrong = browser.faults(page)
     page.goto(url)

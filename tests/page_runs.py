@@ -1,6 +1,6 @@
 """Stored runs on the page of `midlayer serve` without a model, in a browser.
 
-page_runs.py URL CHROMIUM FOLDER PROGRAM
+page_runs.py URL BROWSER FOLDER PROGRAM
 """
 
 import re
@@ -11,8 +11,8 @@ import browser
 from browser import url
 
 
-def main(chromium):
-    page = chromium.new_context(viewport={"width": 1280, "height": 900}).new_page()
+def main(started):
+    page = started.new_context(viewport={"width": 1280, "height": 900}).new_page()
     wrong = browser.faults(page)
     page.goto(url)
     status = page.locator("header .status")

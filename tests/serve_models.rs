@@ -157,3 +157,55 @@ fn plans_and_python_are_those_of_the_question() {
     let all = json!({"prompt": "abc", "manipulate": ["zero"]}).to_string();
     assert_eq!(served.post("/v1/plan", &all).status, 400);
 }
+
+#[test]
+fn positions_are_another_model_s() {
+    let served = Served::of(
+        Place::with_pairs(),
+        &format!("-m tiny.gguf,pairs.gguf {EXACT}"),
+    );
+    served.loaded();
+    // Bytes of the first model, and what the second reads of the same text: a space of its own
+    // comes first in both.
+    for (prompt, tokens, of_pairs) in [
+        ("abcdefgh", "4-6", "3-4"),
+        ("ab cdef", "1,5", "1-1,4-4"),
+        ("ab\u{1f999}cdef", "3-4", "2-3"),
+    ] {
+        let ask = json!({"prompt": prompt, "manipulate": ["zero"], "tokens": tokens, "tokens_of": "tiny.gguf"});
+        let same = lines(&served, "/v1/try", ask.clone(), json!("tiny.gguf"));
+        let command = same[0]["command"].as_str().unwrap();
+        assert!(command.contains(&format!("--tokens {tokens}")), "{command}");
+        let of = lines(&served, "/v1/try", ask.clone(), json!("pairs.gguf"));
+        let command = of[0]["command"].as_str().unwrap();
+        assert!(
+            command.contains(&format!("--tokens {of_pairs}")),
+            "{command}"
+        );
+        let mut cells = of_type(&of, "cell");
+        cells.sort_by_key(|cell| cell["layer"].as_i64());
+        assert_eq!(cells, served.printed(&of[0]["command"]));
+        let texts = |line: &Value| -> String {
+            let tokens = line["tokens"].as_array().unwrap().iter();
+            let chosen = tokens.filter(|token| token["selected"] == true);
+            chosen.map(|t| t["text"].as_str().unwrap()).collect()
+        };
+        let (theirs, own) = (texts(&same[0]), texts(&of[0]));
+        assert!(own.contains(&theirs), "{own:?} holds {theirs:?}");
+        for path in ["/v1/generate", "/v1/plan"] {
+            let mut one = ask.clone();
+            one["layers"] = json!("2");
+            let of = lines(&served, path, one, json!("pairs.gguf"));
+            let command = of[0]["command"].as_str().unwrap();
+            assert!(
+                command.contains(&format!("--tokens {of_pairs}")),
+                "{command}"
+            );
+        }
+    }
+    for (tokens, of) in [("99", "tiny.gguf"), ("1", "nothing"), ("x", "tiny.gguf")] {
+        let ask = json!({"prompt": "abc", "tokens": tokens, "tokens_of": of, "model": 1});
+        let answer = served.tries(&ask);
+        assert_eq!(answer.status, 400, "{ask}: {}", answer.body);
+    }
+}

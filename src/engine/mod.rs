@@ -6,6 +6,7 @@
 
 mod cost;
 mod donor;
+mod elsewhere;
 mod lens;
 mod logits;
 mod means;

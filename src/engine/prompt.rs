@@ -123,6 +123,11 @@ pub enum PromptError {
     /// A selector without tokens.
     #[error("'{0}' selects no prior token of this prompt (`tokens`)")]
     NothingSelected(String),
+    /// Positions are those of another text.
+    #[error(
+        "the two models read unlike texts, so positions of one are none of the other (`tokens_of`)"
+    )]
+    OtherText,
     /// The substring begins or ends inside a token.
     #[error(
         "{text:?} begins or ends inside a token; the whole tokens there are {whole:?} (`inject_at`, `tokens` text:)"
@@ -162,6 +167,16 @@ impl Prompt {
     /// The text with what of it is markup: what was tokenized.
     pub fn source(&self) -> &Text {
         &self.source
+    }
+
+    /// The bytes of all tokens in a row.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where each token ends among [`Self::bytes`].
+    pub fn ends(&self) -> &[usize] {
+        &self.ends
     }
 
     /// How many tokens the text itself has, without those that the tokenizer puts first.

@@ -117,6 +117,9 @@ pub struct TryAsk {
     pub answer: Vec<String>,
     /// Which tokens are manipulated, as `--tokens` says it; all prior ones unless said.
     pub tokens: Option<String>,
+    /// The model whose tokens the positions in `tokens` are: those that hold the same text are
+    /// taken of the model that is asked.
+    pub tokens_of: Option<Which>,
     /// Which layers, as `--extent` says it.
     pub extent: Option<String>,
     /// What is rewritten, as `--site` says it: residual, k, v or kv.

@@ -29,6 +29,7 @@ files! {
     "/api.js" SCRIPT => "js/api.js",
     "/compare.js" SCRIPT => "js/compare.js",
     "/dom.js" SCRIPT => "js/dom.js",
+    "/drag.js" SCRIPT => "js/drag.js",
     "/examples.js" SCRIPT => "js/examples.js",
     "/export.js" SCRIPT => "js/export.js",
     "/layers.js" SCRIPT => "js/layers.js",

@@ -44,6 +44,18 @@ impl Place {
         place
     }
 
+    /// With another model beside the tiny one, `pairs.gguf`, that reads two letters at once.
+    pub fn with_pairs() -> Self {
+        let place = Self::new();
+        let other = Synthetic {
+            vocabulary: Vocabulary::Pairs,
+            ..recipe()
+        };
+        let pairs = place.path("pairs.gguf");
+        other.build().unwrap().save(&pairs).unwrap();
+        place
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }

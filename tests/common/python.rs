@@ -23,6 +23,12 @@ impl Python {
         Self::with("playwright", "playwright", &["playwright>=1.40"])
     }
 
+    /// The same, by version: from 1.65 on it sends what Firefox 153 does not know.
+    pub fn with_playwright_for_firefox() -> Result<Self, String> {
+        let packages = ["playwright>=1.57,<1.65"];
+        Self::installed("playwright-firefox", "playwright", &packages)
+    }
+
     /// The `python3` that is there if it can import the modules; else pip puts the packages into
     /// the target folder, once, under `name`. The error says why neither is possible.
     fn with(name: &str, modules: &str, packages: &[&str]) -> Result<Self, String> {
@@ -30,6 +36,11 @@ impl Python {
         if own.imports(modules) {
             return Ok(own);
         }
+        Self::installed(name, modules, packages)
+    }
+
+    /// With a folder of packages of its own, which is kept.
+    fn installed(name: &str, modules: &str, packages: &[&str]) -> Result<Self, String> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let lock = File::create(folder.join(format!("{name}.lock")));
         let lock = lock.map_err(|e| e.to_string())?;

@@ -16,6 +16,9 @@ pub const JINJA2: &str = "jinja2";
 /// Chromium, and a Python with playwright.
 pub const CHROMIUM: &str = "chromium";
 
+/// Firefox, and a Python with a playwright that drives it.
+pub const FIREFOX: &str = "firefox";
+
 /// Node's npx, and a registry that has TypeScript.
 pub const NODE: &str = "node";
 
@@ -25,12 +28,13 @@ pub const SLURM: &str = "slurm";
 /// The same, for the quickest of its steps: one array.
 pub const SLURM_ARRAY: &str = "slurm-array";
 
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 9] = [
     DISKS,
     NETWORK_DISKS,
     PANDAS,
     JINJA2,
     CHROMIUM,
+    FIREFOX,
     NODE,
     SLURM,
     SLURM_ARRAY,

@@ -12,7 +12,7 @@ use crate::cli::args::{ModelArgs, ServeArgs};
 use crate::cli::output::say;
 use crate::cli::setup::{Loaded, each_model, load, named_models};
 use crate::runtime::{CacheType, Stop};
-use crate::serve::{Ask, Bell, OpenAsk, Refusal, Subject, Which};
+use crate::serve::{Ask, Bell, OpenAsk, Refusal, Subject, TryAsk, Which};
 
 /// A model under one set of settings.
 struct Column {
@@ -97,6 +97,31 @@ impl Models {
                 of.name
             ))
         })
+    }
+
+    /// The question with positions of the model that it is for, where `tokens_of` names another.
+    fn translated(&self, n: usize, ask: &TryAsk) -> Result<Box<TryAsk>, Refusal> {
+        let mut own = Box::new(ask.clone());
+        let whose = self.which(own.tokens_of.take().as_ref())?;
+        let (Some(tokens), false) = (&ask.tokens, whose == n) else {
+            return Ok(own);
+        };
+        let (of, to) = (self.ready(whose)?, self.ready(n)?);
+        let translated = to.tokens_of(of, ask.chat, &ask.prompt, tokens);
+        own.tokens = Some(translated.map_err(|error| refusal(&error))?);
+        Ok(own)
+    }
+
+    fn ready(&self, n: usize) -> Result<&Probe, Refusal> {
+        let column = &self.columns[n];
+        match &column.state {
+            State::Ready(probe) => Ok(probe),
+            State::Loading => Err(Refusal::Loading(format!("{} is loading", column.name))),
+            State::Failed(why) => Err(Refusal::Failed(format!(
+                "{} is not served: {why}",
+                column.name
+            ))),
+        }
     }
 
     fn which(&self, which: Option<&Which>) -> Result<usize, Refusal> {
@@ -225,14 +250,18 @@ impl Subject for Models {
             Ask::Open(open) if open.model.is_none() => self.fitting(open)?,
             _ => self.which(ask.model())?,
         };
-        let column = &mut self.columns[n];
-        match &mut column.state {
-            State::Ready(probe) => probe.answer(ask, hand_over),
-            State::Loading => Err(Refusal::Loading(format!("{} is loading", column.name))),
-            State::Failed(why) => {
-                let name = &column.name;
-                Err(Refusal::Failed(format!("{name} is not served: {why}")))
+        self.ready(n)?;
+        let own = match ask {
+            Ask::Try(of) if of.tokens_of.is_some() => Some(Ask::Try(self.translated(n, of)?)),
+            Ask::Generate(of) if of.tokens_of.is_some() => {
+                Some(Ask::Generate(self.translated(n, of)?))
             }
+            Ask::Plan(of) if of.tokens_of.is_some() => Some(Ask::Plan(self.translated(n, of)?)),
+            _ => None,
+        };
+        match &mut self.columns[n].state {
+            State::Ready(probe) => probe.answer(own.as_ref().unwrap_or(ask), hand_over),
+            _ => unreachable!("it was ready above"),
         }
     }
 }

@@ -73,6 +73,19 @@ impl Probe {
         })
     }
 
+    /// A selector of another model's tokens of a prompt, as one of this model's.
+    pub fn tokens_of(
+        &self,
+        theirs: &Self,
+        chat: bool,
+        prompt: &str,
+        tokens: &str,
+    ) -> anyhow::Result<String> {
+        let selector = parsed::<TokenSelector>("tokens", tokens)?;
+        let of = |probe: &Self| read(&probe.engine, &prompt_args(chat), prompt);
+        Ok(selector.elsewhere(&of(theirs)?, &of(self)?)?.to_string())
+    }
+
     /// Answers a request that is for this model.
     pub fn answer(&mut self, ask: &Ask, hand_over: HandOver) -> Result<(), Refusal> {
         let answered = match ask {

@@ -112,14 +112,19 @@ impl Metadata {
         }
     }
 
-    pub(super) fn byte_vocabulary(&self) {
+    /// Bytes, and if wished pairs of small letters.
+    pub(super) fn byte_vocabulary(&self, pairs: bool) {
         let mut tokens = vec!["<unk>".to_string(), "<s>".into(), "</s>".into()];
         tokens.extend((0..256).map(|b| format!("<0x{b:02X}>")));
         tokens.push("\u{2581}".into());
+        if pairs {
+            let letters = || 'a'..='z';
+            tokens.extend(letters().flat_map(|a| letters().map(move |b| format!("{a}{b}"))));
+        }
         // 2 unknown, 3 control, 6 byte, 1 normal (llama_token_type).
         let mut types = vec![2i32, 3, 3];
         types.extend([6; 256]);
-        types.push(1);
+        types.resize(tokens.len(), 1);
         let scores = vec![0f32; tokens.len()];
         let tokens: Vec<CString> = tokens
             .into_iter()

@@ -27,6 +27,8 @@ pub enum Vocabulary {
     None,
     /// One token for each byte, so any text can be read.
     Bytes,
+    /// The same, and one token for each two small letters: another reading of the same texts.
+    Pairs,
 }
 
 /// A recipe for a synthetic model: the same recipe gives the same weights.
@@ -56,6 +58,8 @@ pub struct Synthetic {
 const IDS: u32 = 96;
 /// `<unk>`, `<s>`, `</s>`, 256 bytes, one ordinary token.
 const BYTE_IDS: u32 = 3 + 256 + 1;
+/// Two small letters of 26.
+const PAIR_IDS: u32 = 26 * 26;
 
 impl Synthetic {
     /// Four layers of width 64, context 64, token ids only.
@@ -128,8 +132,12 @@ impl Synthetic {
                 m.u32("vocab_size", IDS);
             }
             Vocabulary::Bytes => {
-                m.byte_vocabulary();
+                m.byte_vocabulary(false);
                 m.u32("vocab_size", BYTE_IDS);
+            }
+            Vocabulary::Pairs => {
+                m.byte_vocabulary(true);
+                m.u32("vocab_size", BYTE_IDS + PAIR_IDS);
             }
         }
         if !self.causal {

@@ -75,12 +75,9 @@ const chips = new Chips("tokens of the prompt: choose which are manipulated", (p
   const sorted = [...chosen].filter((p) => results.tokens[p]?.prior).sort((a, b) => a - b);
   change({ tokens: sorted.length ? selector(sorted) : "prior" });
 });
-chips.onDrop = ([from], to) => {
-  const ops = injects() ? state.ops : [{ kind: "inject", on: true }];
-  change({ ops, from: part(donorTokens, from, from), at: part(columns[0].results.tokens, to, to) });
-};
-const donorChips = new Chips("tokens of the donor prompt: click one, or drag it onto a token of the prompt", ([first]) =>
-  change({ from: part(donorTokens, first, first) }), true);
+const donorChips = new Chips("tokens of the donor prompt: click one, or drag it onto a token of the prompt",
+  ([first]) => change({ from: part(donorTokens, first, first) }),
+  (from, to) => change({ from: part(donorTokens, from, from), at: part(columns[0].results.tokens, to, to) }));
 const donorPart = el("div", { class: "donor" },
   el("label", { for: "donor" }, "Donor prompt, whose states are put in"), donor, donorChips.element,
   el("p", { class: "quiet" }, "Its last tokens are taken unless you choose one: click it, or drag it onto a token of the prompt."));

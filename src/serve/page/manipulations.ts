@@ -2,6 +2,7 @@
 
 import type { Manipulation } from "./api.js";
 import { button, el } from "./dom.js";
+import { carries } from "./drag.js";
 import { change, state } from "./state.js";
 
 interface Parts { name: string; given: Map<string, string>; layer: string }
@@ -69,7 +70,9 @@ export class Stack {
         type: "number", min: 0, value: own.layer, placeholder: "moves", "data-control": control("layer"),
         change: (event) => set(n, whole({ ...own, layer: event.target.value })),
       }));
-    const row = el("li", { class: on ? "" : "off", draggable: "true" },
+    const handle = el("span", { class: "handle", title: "drag to change the order", "aria-hidden": "true" }, "⠿");
+    const row = el("li", { class: on ? "" : "off", "data-row": n },
+      state.ops.length > 1 ? handle : null,
       el("label", { class: "switch", title: "on or off" }, el("input", {
         type: "checkbox", checked: on, "aria-label": `${own.name} on`, "data-control": control("on"),
         change: (event) => set(n, kind, event.target.checked),
@@ -79,14 +82,7 @@ export class Stack {
       state.ops.length > 1 ? button("↓", () => move(n, n + 1), { "aria-label": "later", "data-control": control("down") }) : null,
       button("×", () => set(n, null), { "aria-label": `remove ${own.name}`, "data-control": control("remove") }),
       el("span", { class: "quiet says" }, known?.sentence ?? ""));
-    row.addEventListener("dragstart", (event) => event.dataTransfer?.setData("text/midlayer-op", String(n)));
-    row.addEventListener("dragover", (event) => {
-      if (event.dataTransfer?.types.includes("text/midlayer-op")) event.preventDefault();
-    });
-    row.addEventListener("drop", (event) => {
-      event.preventDefault();
-      move(Number(event.dataTransfer!.getData("text/midlayer-op")), n);
-    });
+    carries(handle, ".stack > li", (target) => move(n, Number(target.dataset.row)));
     return row;
   }
 }

@@ -4,7 +4,6 @@
 import { ask, page, type Cell, type Served, type Token } from "./api.js";
 import { prepared } from "./examples.js";
 import { question, read, state, type State } from "./state.js";
-import { elsewhere } from "./tokens.js";
 
 export interface Results {
   key: string;
@@ -120,6 +119,15 @@ export class Column {
     return this.results.fixed ?? (layer === null ? null : this.results.cells.get(layer) ?? null);
   }
 
+  /** What its model is asked. Positions are those of the first column's tokens. */
+  get asked(): Record<string, unknown> | null {
+    const asked = question(this.state);
+    if (!asked) return null;
+    const first = columns[0];
+    const others = asked.tokens !== undefined && !this.isKept && first.name !== this.name && first.ready;
+    return { ...asked, model: this.name, ...(others ? { tokens_of: first.name } : {}) };
+  }
+
   /** Forgets what it shows. */
   end(): void {
     clearTimeout(this.timer);
@@ -130,9 +138,8 @@ export class Column {
 
   /** Asks what the state asks, unless it is known. */
   refresh(told: () => void, wait = 0): void {
-    const asked = question(this.state);
-    const own = JSON.stringify(asked);
-    const key = own + "\u0001" + this.name;
+    const asked = this.asked;
+    const key = JSON.stringify([asked, this.name]);
     const known = this.kept.get(key);
     if (key === this.results.key && (this.results.done || this.results.error || (this.running && !this.results.from))) return told();
     clearTimeout(this.timer);
@@ -147,7 +154,7 @@ export class Column {
       this.results = { ...none(key), tokens: before };
       return told();
     }
-    const ready_made = this.number === 0 ? prepared(own) : null;
+    const ready_made = this.number === 0 ? prepared(JSON.stringify(question(this.state))) : null;
     if (ready_made) this.results = { ...ready_made, key };
     else if (this.results.key !== key) this.results = { ...none(key), tokens: before };
     told();
@@ -167,11 +174,8 @@ export class Column {
         if (this.running === controller || fresh.done) told();
       });
     };
-    const model = this.name;
-    const own = { ...asked, model, page: `${page}-${this.number}` };
     try {
-      if (this.number > 0 && !this.isKept) await elsewhere(own, columns[0].name, controller.signal);
-      await ask("/v1/try", own, controller.signal, (line) => {
+      await ask("/v1/try", { ...asked, page: `${page}-${this.number}` }, controller.signal, (line) => {
         if (this.running !== controller) return;
         switch (line.type) {
           case "meta":

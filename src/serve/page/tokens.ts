@@ -1,7 +1,8 @@
 // Tokens as chips: which are manipulated, chosen by clicking and dragging.
 
-import { ask, page, type Token } from "./api.js";
+import type { Token } from "./api.js";
 import { el, visible } from "./dom.js";
+import { carries } from "./drag.js";
 
 /** Positions as a selector: 3-7,9. */
 export function selector(positions: number[]): string {
@@ -48,61 +49,16 @@ export function places(tokens: Token[], part: string): Set<number> {
   return new Set(chosen.flat());
 }
 
-/** Tokens of a prompt by a model, each asked for once. */
-const read = new Map<string, Token[]>();
-
-async function tokensOf(model: string, prompt: unknown, signal: AbortSignal): Promise<Token[]> {
-  const key = model + "\u0001" + prompt;
-  const known = read.get(key);
-  if (known) return known;
-  const tokens: Token[] = [];
-  await ask("/v1/tokens", { prompt, model, page: `${page}-tokens-${model}`.slice(0, 200) }, signal, (line) => {
-    if (line.type === "token") tokens.push(line);
-  });
-  if (read.size > 50) read.clear();
-  read.set(key, tokens);
-  return tokens;
-}
-
-interface Span { near: number; far: number }
-
-/** Where each token is, counted from the end of the text: what some vocabularies begin a text with is before all of it. */
-function spans(tokens: Token[]): Span[] {
-  let near = 0;
-  const backwards = [...tokens].reverse().map((token) => {
-    const span = { near, far: near + token.text.length };
-    near = span.far;
-    return span;
-  });
-  return backwards.reverse();
-}
-
-/** A question about positions, which are another model's, is asked of the tokens that hold the same text. */
-export async function elsewhere(asked: { model: string; tokens?: unknown; prompt?: unknown }, first: string, signal: AbortSignal): Promise<void> {
-  if (typeof asked.tokens !== "string" || !/^[\d,-]+$/.test(asked.tokens) || asked.model === first) return;
-  const [theirs, own] = [await tokensOf(first, asked.prompt, signal), await tokensOf(asked.model, asked.prompt, signal)];
-  if (theirs.map((t) => t.text).join("\u0001") === own.map((t) => t.text).join("\u0001")) return;
-  const chosen = new Set<number>();
-  for (const range of asked.tokens.split(",")) {
-    const [a, b] = range.split("-").map(Number);
-    for (let p = a; p <= (b ?? a); p++) chosen.add(p);
-  }
-  const [from, to] = [spans(theirs), spans(own)];
-  const meet = (a: Span | undefined, b: Span) => a !== undefined && a.far > b.near && a.near < b.far;
-  const covered = own.filter((token, n) => token.prior && [...chosen].some((p) => meet(from[p], to[n])));
-  asked.tokens = selector(covered.map((token) => token.position));
-}
-
-/** A row of chips. `chosen` is told the tokens that were clicked or dragged over. */
+/** A row of chips. `chosen` is told the tokens that were clicked or dragged over. Chips that can be
+ * carried onto those of the prompt are clicked only; `carried` is told from where to where. */
 export class Chips {
   readonly element: HTMLElement;
   private tokens: Token[] = [];
   private key = "";
   private from: number | null = null;
   private to = 0;
-  onDrop: ((from: number[], to: number) => void) | null = null;
 
-  constructor(label: string, private chosen: (positions: number[], add: boolean) => void, private draggable = false) {
+  constructor(label: string, private chosen: (positions: number[], add: boolean) => void, private carried: ((from: number, to: number) => void) | null = null) {
     this.element = el("div", { class: "chips", role: "group", "aria-label": label });
     const end = () => {
       if (this.from === null) return;
@@ -155,31 +111,22 @@ export class Chips {
     const title = `position ${token.position}, id ${token.id}` + (fixed ? ": the last token is never manipulated" : "");
     const chip = el("button", {
       type: "button", class: "chip" + (fixed ? " last" : ""), title, "data-position": token.position,
-      "aria-label": `${visible(token.text)}, ${title}`, draggable: this.draggable && "true",
+      "aria-label": `${visible(token.text)}, ${title}`,
       "aria-disabled": fixed && "true",
     }, el("bdi", {}, visible(token.text)));
     if (fixed) return chip;
     chip.addEventListener("pointerdown", (event) => {
-      if (this.draggable || event.button !== 0) return;
+      if (this.carried || event.button !== 0) return;
       chip.releasePointerCapture?.(event.pointerId);
       this.from = this.to = token.position;
       this.mark();
     });
     chip.addEventListener("click", (event) => {
-      // The keyboard clicks without a pointer; a chip that can be dragged away is clicked only.
-      if (event.detail === 0 || this.draggable) this.chosen([token.position], true);
+      // The keyboard clicks without a pointer; a chip that can be carried away is clicked only.
+      if (event.detail === 0 || this.carried) this.chosen([token.position], true);
     });
-    chip.addEventListener("dragstart", (event) => event.dataTransfer?.setData("text/midlayer-token", String(token.position)));
-    if (this.onDrop) {
-      const drop = this.onDrop;
-      chip.addEventListener("dragover", (event) => {
-        if (event.dataTransfer?.types.includes("text/midlayer-token")) event.preventDefault();
-      });
-      chip.addEventListener("drop", (event) => {
-        event.preventDefault();
-        drop([Number(event.dataTransfer!.getData("text/midlayer-token"))], token.position);
-      });
-    }
+    const carried = this.carried;
+    if (carried) carries(chip, ".ask > .chips .chip:not(.last)", (target) => carried(token.position, Number(target.dataset.position)));
     return chip;
   }
 

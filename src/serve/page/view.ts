@@ -82,7 +82,7 @@ export class View {
 
   /** Both texts, token by token; the first one that differs is marked. */
   private async goOn(): Promise<void> {
-    const asked = question(this.column.state);
+    const asked = this.column.asked;
     const layer = this.column.shown;
     if (!asked || (layer === null && !this.column.results.fixed)) return;
     this.continuing?.abort();
@@ -91,7 +91,7 @@ export class View {
     const texts = new Map<string, HTMLElement>();
     const continued = this.continued;
     continued.replaceChildren();
-    const what = { ...asked, model: this.column.name, layers: String(layer ?? 0), generate: 24, page: `${page}-${this.column.number}` };
+    const what = { ...asked, layers: String(layer ?? 0), generate: 24, page: `${page}-${this.column.number}` };
     try {
       await ask("/v1/generate", what, controller.signal, (line) => {
         if (line.type === "error") return void continued.append(el("p", { class: "problem" }, line.message));
@@ -109,7 +109,7 @@ export class View {
   }
 
   private key(): string {
-    return JSON.stringify([question(this.column.state), this.column.name, this.column.shown]);
+    return JSON.stringify([this.column.asked, this.column.shown]);
   }
 
   private async copyCommand(): Promise<void> {
@@ -128,7 +128,7 @@ export class View {
 
   private async savePlan(): Promise<void> {
     const layer = this.column.shown;
-    const what = { ...question(this.column.state), model: this.column.name, layers: String(layer ?? 0), page: `${page}-${this.column.number}` };
+    const what = { ...this.column.asked, layers: String(layer ?? 0), page: `${page}-${this.column.number}` };
     try {
       await ask("/v1/plan", what, new AbortController().signal, (line) => {
         if (line.type === "plan") save("midlayer-plan.json", "application/json", line.text);

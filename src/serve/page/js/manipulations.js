@@ -1,5 +1,6 @@
 // What is done: a stack of manipulations with their parameters, in an order that can be changed.
 import { button, el } from "./dom.js";
+import { carries } from "./drag.js";
 import { change, state } from "./state.js";
 /** Takes scale:factor=0.5@20 apart. */
 export function parts(kind) {
@@ -62,19 +63,12 @@ export class Stack {
             type: "number", min: 0, value: own.layer, placeholder: "moves", "data-control": control("layer"),
             change: (event) => set(n, whole({ ...own, layer: event.target.value })),
         }));
-        const row = el("li", { class: on ? "" : "off", draggable: "true" }, el("label", { class: "switch", title: "on or off" }, el("input", {
+        const handle = el("span", { class: "handle", title: "drag to change the order", "aria-hidden": "true" }, "⠿");
+        const row = el("li", { class: on ? "" : "off", "data-row": n }, state.ops.length > 1 ? handle : null, el("label", { class: "switch", title: "on or off" }, el("input", {
             type: "checkbox", checked: on, "aria-label": `${own.name} on`, "data-control": control("on"),
             change: (event) => set(n, kind, event.target.checked),
         })), choice, ...fields, fixed, state.ops.length > 1 ? button("↑", () => move(n, n - 1), { "aria-label": "earlier", "data-control": control("up") }) : null, state.ops.length > 1 ? button("↓", () => move(n, n + 1), { "aria-label": "later", "data-control": control("down") }) : null, button("×", () => set(n, null), { "aria-label": `remove ${own.name}`, "data-control": control("remove") }), el("span", { class: "quiet says" }, known?.sentence ?? ""));
-        row.addEventListener("dragstart", (event) => event.dataTransfer?.setData("text/midlayer-op", String(n)));
-        row.addEventListener("dragover", (event) => {
-            if (event.dataTransfer?.types.includes("text/midlayer-op"))
-                event.preventDefault();
-        });
-        row.addEventListener("drop", (event) => {
-            event.preventDefault();
-            move(Number(event.dataTransfer.getData("text/midlayer-op")), n);
-        });
+        carries(handle, ".stack > li", (target) => move(n, Number(target.dataset.row)));
         return row;
     }
 }

@@ -3,7 +3,6 @@
 import { ask, page } from "./api.js";
 import { prepared } from "./examples.js";
 import { question, read, state } from "./state.js";
-import { elsewhere } from "./tokens.js";
 export function none(key) {
     return {
         key, tokens: [], clean: null, cells: new Map(), fixed: null, layers: [], noise: null,
@@ -87,6 +86,15 @@ export class Column {
         const layer = this.shown;
         return this.results.fixed ?? (layer === null ? null : this.results.cells.get(layer) ?? null);
     }
+    /** What its model is asked. Positions are those of the first column's tokens. */
+    get asked() {
+        const asked = question(this.state);
+        if (!asked)
+            return null;
+        const first = columns[0];
+        const others = asked.tokens !== undefined && !this.isKept && first.name !== this.name && first.ready;
+        return { ...asked, model: this.name, ...(others ? { tokens_of: first.name } : {}) };
+    }
     /** Forgets what it shows. */
     end() {
         clearTimeout(this.timer);
@@ -96,9 +104,8 @@ export class Column {
     }
     /** Asks what the state asks, unless it is known. */
     refresh(told, wait = 0) {
-        const asked = question(this.state);
-        const own = JSON.stringify(asked);
-        const key = own + "\u0001" + this.name;
+        const asked = this.asked;
+        const key = JSON.stringify([asked, this.name]);
         const known = this.kept.get(key);
         if (key === this.results.key && (this.results.done || this.results.error || (this.running && !this.results.from)))
             return told();
@@ -114,7 +121,7 @@ export class Column {
             this.results = { ...none(key), tokens: before };
             return told();
         }
-        const ready_made = this.number === 0 ? prepared(own) : null;
+        const ready_made = this.number === 0 ? prepared(JSON.stringify(question(this.state))) : null;
         if (ready_made)
             this.results = { ...ready_made, key };
         else if (this.results.key !== key)
@@ -138,12 +145,8 @@ export class Column {
                     told();
             });
         };
-        const model = this.name;
-        const own = { ...asked, model, page: `${page}-${this.number}` };
         try {
-            if (this.number > 0 && !this.isKept)
-                await elsewhere(own, columns[0].name, controller.signal);
-            await ask("/v1/try", own, controller.signal, (line) => {
+            await ask("/v1/try", { ...asked, page: `${page}-${this.number}` }, controller.signal, (line) => {
                 if (this.running !== controller)
                     return;
                 switch (line.type) {

@@ -71,7 +71,7 @@ export class View {
     }
     /** Both texts, token by token; the first one that differs is marked. */
     async goOn() {
-        const asked = question(this.column.state);
+        const asked = this.column.asked;
         const layer = this.column.shown;
         if (!asked || (layer === null && !this.column.results.fixed))
             return;
@@ -81,7 +81,7 @@ export class View {
         const texts = new Map();
         const continued = this.continued;
         continued.replaceChildren();
-        const what = { ...asked, model: this.column.name, layers: String(layer ?? 0), generate: 24, page: `${page}-${this.column.number}` };
+        const what = { ...asked, layers: String(layer ?? 0), generate: 24, page: `${page}-${this.column.number}` };
         try {
             await ask("/v1/generate", what, controller.signal, (line) => {
                 if (line.type === "error")
@@ -102,7 +102,7 @@ export class View {
         }
     }
     key() {
-        return JSON.stringify([question(this.column.state), this.column.name, this.column.shown]);
+        return JSON.stringify([this.column.asked, this.column.shown]);
     }
     async copyCommand() {
         try {
@@ -119,7 +119,7 @@ export class View {
     }
     async savePlan() {
         const layer = this.column.shown;
-        const what = { ...question(this.column.state), model: this.column.name, layers: String(layer ?? 0), page: `${page}-${this.column.number}` };
+        const what = { ...this.column.asked, layers: String(layer ?? 0), page: `${page}-${this.column.number}` };
         try {
             await ask("/v1/plan", what, new AbortController().signal, (line) => {
                 if (line.type === "plan")
