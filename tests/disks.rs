@@ -17,6 +17,7 @@ use common::namespace::{in_namespace, must, text, works};
 use common::place::{Place, one_line_error};
 use common::require::{DISKS, PANDAS, is_required};
 use common::rows::Copy;
+use common::served::{EXACT, Served};
 
 const SWEEP: &str = "sweep -m tiny.gguf -t 1 --task capitals,math --shots 0 --limit 12 \
                      --manipulate random,freeze --layers 2,3 --strategy straightforward";
@@ -66,6 +67,48 @@ fn a_full_cache_is_an_error_that_speaks_of_space() {
         place.run(line).success();
         must("umount", &[text(&disk)]);
     }
+}
+
+/// The page is served where nothing can be written; what cannot be read without says so, and is
+/// read once there is room.
+#[test]
+fn a_full_disk_is_served_from() {
+    const NAME: &str = "a_full_disk_is_served_from";
+    if !in_namespace(NAME, DISKS, tmpfs) {
+        return;
+    }
+    let place = Place::new();
+    let disks = [(place.path("cache"), "16k"), (place.path("runs"), "8m")];
+    for (disk, size) in &disks {
+        std::fs::create_dir(disk).unwrap();
+        let size = format!("size={size}");
+        must("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", text(disk)]);
+    }
+    let whole = format!("{SWEEP} --no-selftest --out runs/one");
+    place.run(&whole).success();
+    for (disk, _) in &disks {
+        let mut file = std::fs::File::create(disk.join("fill")).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+    }
+    let served = Served::of(place, &format!("runs -m tiny.gguf {EXACT}"));
+    served.loaded();
+    let ask = serde_json::json!({"prompt": "abcdefgh", "manipulate": ["zero"]});
+    let whole = || served.tries(&ask).body.ends_with("{\"type\":\"done\"}\n");
+    assert!(whole());
+    let list = served.get("/v1/runs").lines().remove(0);
+    let run = &list["runs"][0];
+    let id = run["id"].as_str().unwrap().to_string();
+    let error = run["error"].as_str().unwrap();
+    assert!(error.contains("space"), "{error}");
+    for path in ["", "/items", "/items/0", "/report"] {
+        let answer = served.get(&format!("/v1/runs/{id}{path}"));
+        assert_eq!(answer.status, 500, "{path}: {}", answer.body);
+    }
+    assert!(whole());
+    std::fs::remove_file(disks[1].0.join("fill")).unwrap();
+    let run = served.get(&format!("/v1/runs/{id}"));
+    assert_eq!(run.status, 200, "{}", run.body);
+    assert!(run.lines()[0]["complete"] == true, "{}", run.body);
 }
 
 /// All files below a folder.

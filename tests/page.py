@@ -116,6 +116,20 @@ def main(started):
     page.locator('[data-layer="1"]').click()
     same_numbers(page, 1)
 
+    # A prompt without what was replaced: its own tokens are there to choose from.
+    page.locator("#prompt").fill("uvwxyz")
+    expect(page.locator(".problem")).to_contain_text("Click the token that is to be replaced")
+    expect(page.locator(".ask > .chips .chip")).to_have_count(8)
+    chip(page, ".ask > .chips", 3).click()
+    expect(page).to_have_url(re.compile("at=v&"))
+    settled(page)
+    expect(page.locator(".problem")).to_be_empty()
+    expect(page.locator(".settled")).not_to_be_empty()
+    page.locator("#prompt").fill("abcdefgh")
+    expect(page.locator(".ask > .chips .chip")).to_have_count(10)
+    chip(page, ".ask > .chips", 4).click()
+    settled(page)
+
     # Two of them, in another order.
     page.get_by_role("button", name="+ another", exact=True).click()
     expect(page.locator(".stack > li")).to_have_count(2)

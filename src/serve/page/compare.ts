@@ -1,7 +1,7 @@
 // Clean beside manipulated: the likeliest tokens, what rose and fell, the answers.
 
 import type { Cell, Likely } from "./api.js";
-import { el, percent, quoted, visible } from "./dom.js";
+import { el, percent, quoted, within } from "./dom.js";
 import { isNoise, type Results } from "./results.js";
 
 const SHOWN = 10;
@@ -53,10 +53,10 @@ export function compare(results: Results, cell: Cell | null, name: string): { bo
   const clean = results.clean;
   if (!clean) return { body: [], sentence: "" };
   const noise = isNoise(results, cell);
-  const before = visible(clean.top[0].text);
+  const before = within(clean.top[0].text);
   let sentence = `Clean, the next token is ${before} (${percent(clean.top[0].probability)}%).`;
   if (cell) {
-    const after = visible(cell.top[0].text);
+    const after = within(cell.top[0].text);
     sentence = noise
       ? `${name}: ≈ no difference beyond rounding (KL ${cell.kl.toFixed(4)} nats).`
       : before === after
@@ -70,6 +70,25 @@ export function compare(results: Results, cell: Cell | null, name: string): { bo
       cell ? column(noise ? `${name} ≈` : name, cell, clean, noise) : el("section", { class: "column empty" }, el("h3", {}, name || "…"), el("p", { class: "quiet" }, results.error ? "" : "computing …"))),
   ];
   return { body, sentence };
+}
+
+/** From which layer up the next token stays what it is, once all layers are there. */
+export function settles(results: Results): string {
+  const { clean } = results;
+  if (!clean || !(results.done || results.from) || results.cells.size < 2) return "";
+  const cells = [...results.cells].sort((a, b) => b[0] - a[0]);
+  /** The lowest layer from which all hold. */
+  const from = (holds: (cell: Cell) => boolean): number | null => {
+    const first = cells.findIndex(([, cell]) => !holds(cell));
+    return first < 0 ? cells.at(-1)![0] : first === 0 ? null : cells[first - 1][0];
+  };
+  const said = within(clean.top[0].text);
+  const layer = from((cell) => cell.top[0].id === clean.top[0].id && cell.top[0].text === clean.top[0].text);
+  const noise = from((cell) => isNoise(results, cell));
+  const rounding = noise === null ? "" : ` From layer ${noise} up nothing differs by more than rounding (≈).`;
+  if (layer === null) return `The next token is another than ${said} up to the last layer.`;
+  if (layer === cells.at(-1)![0]) return `The next token stays ${said} at every layer.${rounding}`;
+  return `From layer ${layer} up the next token stays ${said}.${rounding}`;
 }
 
 /** All cells as CSV: a line for each layer and answer. */

@@ -205,6 +205,8 @@ export class Column {
         this.results = fresh;
         tell();
       });
+      // What is refused has tokens, too: another one may be chosen.
+      if (fresh.error && !fresh.command) await this.readTokens(fresh, asked, controller, tell);
     } catch (error) {
       if (controller.signal.aborted) return;
       fresh.error = "the server does not answer: " + (error as Error).message;
@@ -212,6 +214,17 @@ export class Column {
       this.results = fresh;
       tell();
     }
+  }
+
+  private async readTokens(fresh: Results, asked: Record<string, unknown>, controller: AbortController, tell: () => void): Promise<void> {
+    const tokens: Token[] = [];
+    const what = { prompt: asked.prompt, model: asked.model, page: `${page}-${this.number}` };
+    await ask("/v1/tokens", what, controller.signal, (line) => {
+      if (line.type === "token") tokens.push(line);
+    });
+    if (tokens.length === 0 || this.running !== controller) return;
+    fresh.tokens = tokens;
+    tell();
   }
 }
 

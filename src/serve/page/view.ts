@@ -1,8 +1,8 @@
 // What one model says: its slots and curve, clean beside manipulated, both continuations.
 
 import { ask, page } from "./api.js";
-import { compare, csv } from "./compare.js";
-import { button, choice, el, save, visible } from "./dom.js";
+import { compare, csv, settles } from "./compare.js";
+import { button, choice, direction, el, save, visible } from "./dom.js";
 import { notebook, picture, png } from "./export.js";
 import { Layers } from "./layers.js";
 import { columns, models, type Column } from "./results.js";
@@ -43,6 +43,7 @@ export class View {
   private tokens = el("p", { class: "chips others" });
   private title = el("h2");
   private problem = el("p", { class: "problem", role: "alert" });
+  private settled = el("p", { class: "settled" });
   private sentence = el("p", { class: "sentence", "aria-live": "polite" });
   private body = el("div", { class: "body" });
   private continued = el("div", { class: "columns", "aria-live": "polite" });
@@ -64,7 +65,7 @@ export class View {
 
   constructor(readonly column: Column, told: () => void) {
     this.layers = new Layers(column, told);
-    this.top = el("div", { class: "one" }, this.head, this.tokens, this.layers.element);
+    this.top = el("div", { class: "one" }, this.head, this.tokens, this.layers.element, this.settled);
     this.element = el("section", { class: "one", "aria-label": "what the model says" },
       this.title, this.problem, this.sentence, this.body,
       el("div", { class: "settings" }, this.more), this.continued,
@@ -171,13 +172,14 @@ export class View {
     }
     const results = column.results;
     const there = results.cells.size + (results.fixed ? 1 : 0);
-    const noise = results.noise === null ? "" : `, rounding (≈) up to KL ${results.noise ? results.noise.toPrecision(2) : 0} nats`;
+    const noise = results.noise === null ? "" : results.noise ? `, rounding (≈) up to KL ${results.noise.toPrecision(2)} nats` : ", rounding changes nothing";
     this.says.textContent = column.trouble ? ""
       : !column.ready ? "loading …"
       : `${column.layers} layers${results.done ? noise : `, ${there} of ${results.layers.length || "…"} there`}`;
     const first = columns[0].results.tokens;
     const same = column.number === 0 || first.length === 0 || (first.length === results.tokens.length && first.every((token, n) => token.text === results.tokens[n].text && token.id === results.tokens[n].id));
     this.tokens.hidden = same;
+    this.tokens.dir = direction(results.tokens.map((token) => token.text));
     this.tokens.replaceChildren(...(same ? [] : results.tokens.map((token) =>
       el("span", { class: "chip" + (token.selected ? " on" : ""), title: `position ${token.position}, id ${token.id}` }, el("bdi", {}, visible(token.text))))));
   }
@@ -199,7 +201,9 @@ export class View {
     this.title.hidden = columns.length < 2;
     this.body.replaceChildren(...made.body);
     this.sentence.textContent = made.sentence;
-    this.problem.textContent = column.trouble || results.error || (question(column.state) ? "" : state.prompt ? "Switch a manipulation on." : "Type a prompt.");
+    this.settled.textContent = settles(results);
+    const replaced = /is not in the prompt|times in the prompt/.test(results.error) ? " Click the token that is to be replaced." : "";
+    this.problem.textContent = column.trouble || (results.error && results.error + replaced) || (question(column.state) ? "" : state.prompt ? "Switch a manipulation on." : "Type a prompt.");
     this.command.textContent = results.command;
     for (const one of [this.copy, this.json, this.table, ...this.drawn]) one.disabled = !results.command;
     this.plan.disabled = !column.ready || !results.done;

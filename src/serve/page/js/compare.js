@@ -1,5 +1,5 @@
 // Clean beside manipulated: the likeliest tokens, what rose and fell, the answers.
-import { el, percent, quoted, visible } from "./dom.js";
+import { el, percent, quoted, within } from "./dom.js";
 import { isNoise } from "./results.js";
 const SHOWN = 10;
 function row(token, mark) {
@@ -38,10 +38,10 @@ export function compare(results, cell, name) {
     if (!clean)
         return { body: [], sentence: "" };
     const noise = isNoise(results, cell);
-    const before = visible(clean.top[0].text);
+    const before = within(clean.top[0].text);
     let sentence = `Clean, the next token is ${before} (${percent(clean.top[0].probability)}%).`;
     if (cell) {
-        const after = visible(cell.top[0].text);
+        const after = within(cell.top[0].text);
         sentence = noise
             ? `${name}: ≈ no difference beyond rounding (KL ${cell.kl.toFixed(4)} nats).`
             : before === after
@@ -53,6 +53,27 @@ export function compare(results, cell, name) {
         el("div", { class: "columns" }, column("clean", clean, null, false), cell ? column(noise ? `${name} ≈` : name, cell, clean, noise) : el("section", { class: "column empty" }, el("h3", {}, name || "…"), el("p", { class: "quiet" }, results.error ? "" : "computing …"))),
     ];
     return { body, sentence };
+}
+/** From which layer up the next token stays what it is, once all layers are there. */
+export function settles(results) {
+    const { clean } = results;
+    if (!clean || !(results.done || results.from) || results.cells.size < 2)
+        return "";
+    const cells = [...results.cells].sort((a, b) => b[0] - a[0]);
+    /** The lowest layer from which all hold. */
+    const from = (holds) => {
+        const first = cells.findIndex(([, cell]) => !holds(cell));
+        return first < 0 ? cells.at(-1)[0] : first === 0 ? null : cells[first - 1][0];
+    };
+    const said = within(clean.top[0].text);
+    const layer = from((cell) => cell.top[0].id === clean.top[0].id && cell.top[0].text === clean.top[0].text);
+    const noise = from((cell) => isNoise(results, cell));
+    const rounding = noise === null ? "" : ` From layer ${noise} up nothing differs by more than rounding (≈).`;
+    if (layer === null)
+        return `The next token is another than ${said} up to the last layer.`;
+    if (layer === cells.at(-1)[0])
+        return `The next token stays ${said} at every layer.${rounding}`;
+    return `From layer ${layer} up the next token stays ${said}.${rounding}`;
 }
 /** All cells as CSV: a line for each layer and answer. */
 export function csv(results) {

@@ -22,9 +22,22 @@ export function svg(name, attributes = {}, ...children) {
     fill(element, attributes, children);
     return element;
 }
-/** A token's text as people tell it apart from others: spaces and line ends have a mark. */
+const UNSEEN = /[\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufe00-\ufe0f\ufeff]/g;
+/** A token's text as people tell it apart from others: what is not seen has a mark or its number. */
 export function visible(text) {
-    return text.replace(/^ | $/g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥");
+    return text.replace(/^ | $/g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥")
+        .replace(UNSEEN, (one) => `<U+${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}>`)
+        // An accent alone stands on a circle.
+        .replace(/^\p{M}/u, "\u25cc$&");
+}
+/** The same within a sentence, which its direction does not turn around. */
+export function within(text) {
+    return `\u2068${visible(text)}\u2069`;
+}
+/** The direction in which tokens are read: that of their first letter. */
+export function direction(texts) {
+    const letter = /\p{L}/u.exec(texts.join("").replace(/<[0-9A-F]{2}>/g, ""));
+    return letter && /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(letter[0]) ? "rtl" : "ltr";
 }
 /** A probability in percent, as midlayer try prints it. */
 export function percent(probability) {
@@ -33,7 +46,7 @@ export function percent(probability) {
 }
 /** Text in quotes that keeps its own direction. */
 export function quoted(text) {
-    return el("bdi", { class: "token" }, visible(text));
+    return el("bdi", { class: "token", title: text.length > 14 ? visible(text) : null }, visible(text));
 }
 export function button(text, act, attributes = {}) {
     return el("button", { type: "button", click: act, ...attributes }, text);

@@ -182,6 +182,9 @@ export class Column {
                 this.results = fresh;
                 tell();
             });
+            // What is refused has tokens, too: another one may be chosen.
+            if (fresh.error && !fresh.command)
+                await this.readTokens(fresh, asked, controller, tell);
         }
         catch (error) {
             if (controller.signal.aborted)
@@ -191,6 +194,18 @@ export class Column {
             this.results = fresh;
             tell();
         }
+    }
+    async readTokens(fresh, asked, controller, tell) {
+        const tokens = [];
+        const what = { prompt: asked.prompt, model: asked.model, page: `${page}-${this.number}` };
+        await ask("/v1/tokens", what, controller.signal, (line) => {
+            if (line.type === "token")
+                tokens.push(line);
+        });
+        if (tokens.length === 0 || this.running !== controller)
+            return;
+        fresh.tokens = tokens;
+        tell();
     }
 }
 function deep(layer, from, to) {

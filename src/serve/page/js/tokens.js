@@ -1,5 +1,5 @@
 // Tokens as chips: which are manipulated, chosen by clicking and dragging.
-import { el, visible } from "./dom.js";
+import { direction, el, visible } from "./dom.js";
 import { carries } from "./drag.js";
 /** Positions as a selector: 3-7,9. */
 export function selector(positions) {
@@ -98,6 +98,7 @@ export class Chips {
         if (key !== this.key) {
             this.key = key;
             this.tokens = tokens;
+            this.element.dir = direction(tokens.map((token) => token.text));
             this.element.replaceChildren(...tokens.map((token) => this.chip(token, last)));
         }
         [...this.element.children].forEach((chip, n) => {

@@ -1,7 +1,7 @@
 // What one model says: its slots and curve, clean beside manipulated, both continuations.
 import { ask, page } from "./api.js";
-import { compare, csv } from "./compare.js";
-import { button, choice, el, save, visible } from "./dom.js";
+import { compare, csv, settles } from "./compare.js";
+import { button, choice, direction, el, save, visible } from "./dom.js";
 import { notebook, picture, png } from "./export.js";
 import { Layers } from "./layers.js";
 import { columns, models } from "./results.js";
@@ -37,6 +37,7 @@ export class View {
     tokens = el("p", { class: "chips others" });
     title = el("h2");
     problem = el("p", { class: "problem", role: "alert" });
+    settled = el("p", { class: "settled" });
     sentence = el("p", { class: "sentence", "aria-live": "polite" });
     body = el("div", { class: "body" });
     continued = el("div", { class: "columns", "aria-live": "polite" });
@@ -58,7 +59,7 @@ export class View {
     constructor(column, told) {
         this.column = column;
         this.layers = new Layers(column, told);
-        this.top = el("div", { class: "one" }, this.head, this.tokens, this.layers.element);
+        this.top = el("div", { class: "one" }, this.head, this.tokens, this.layers.element, this.settled);
         this.element = el("section", { class: "one", "aria-label": "what the model says" }, this.title, this.problem, this.sentence, this.body, el("div", { class: "settings" }, this.more), this.continued, el("div", { class: "settings take" }, this.copy, this.copied, el("span", { class: "quiet" }, "save"), this.json, this.table, ...this.drawn, this.plan, this.notebook), el("p", {}, this.command));
     }
     name(layer) {
@@ -157,13 +158,14 @@ export class View {
         }
         const results = column.results;
         const there = results.cells.size + (results.fixed ? 1 : 0);
-        const noise = results.noise === null ? "" : `, rounding (≈) up to KL ${results.noise ? results.noise.toPrecision(2) : 0} nats`;
+        const noise = results.noise === null ? "" : results.noise ? `, rounding (≈) up to KL ${results.noise.toPrecision(2)} nats` : ", rounding changes nothing";
         this.says.textContent = column.trouble ? ""
             : !column.ready ? "loading …"
                 : `${column.layers} layers${results.done ? noise : `, ${there} of ${results.layers.length || "…"} there`}`;
         const first = columns[0].results.tokens;
         const same = column.number === 0 || first.length === 0 || (first.length === results.tokens.length && first.every((token, n) => token.text === results.tokens[n].text && token.id === results.tokens[n].id));
         this.tokens.hidden = same;
+        this.tokens.dir = direction(results.tokens.map((token) => token.text));
         this.tokens.replaceChildren(...(same ? [] : results.tokens.map((token) => el("span", { class: "chip" + (token.selected ? " on" : ""), title: `position ${token.position}, id ${token.id}` }, el("bdi", {}, visible(token.text))))));
     }
     show() {
@@ -183,7 +185,9 @@ export class View {
         this.title.hidden = columns.length < 2;
         this.body.replaceChildren(...made.body);
         this.sentence.textContent = made.sentence;
-        this.problem.textContent = column.trouble || results.error || (question(column.state) ? "" : state.prompt ? "Switch a manipulation on." : "Type a prompt.");
+        this.settled.textContent = settles(results);
+        const replaced = /is not in the prompt|times in the prompt/.test(results.error) ? " Click the token that is to be replaced." : "";
+        this.problem.textContent = column.trouble || (results.error && results.error + replaced) || (question(column.state) ? "" : state.prompt ? "Switch a manipulation on." : "Type a prompt.");
         this.command.textContent = results.command;
         for (const one of [this.copy, this.json, this.table, ...this.drawn])
             one.disabled = !results.command;
