@@ -32,6 +32,20 @@ def printed(page):
     return clean, {line["layer"]: line for line in rest}
 
 
+def stays(page):
+    """What is said of all layers is what the command prints of them."""
+    clean, lines = printed(page)
+    said = page.locator(".settled").inner_text()
+    changed = [layer for layer, line in lines.items() if line["argmax"]["id"] != clean["argmax"]["id"]]
+    after = [layer for layer in lines if layer > max(changed, default=-1)]
+    if not after:
+        assert "up to the last layer" in said, (said, changed)
+    elif not changed:
+        assert "at every layer" in said, said
+    else:
+        assert f"From layer {min(after)} up the next token stays" in said, (said, changed)
+
+
 def numbers(locator):
     return [float(value) for value in locator.evaluate_all("all => all.map(one => one.dataset.value)")]
 
@@ -72,6 +86,7 @@ def main(started):
     page.locator('[data-layer="2"]').click()
     expect(page.locator(".sentence")).to_contain_text("zero at layer 2")
     same_numbers(page, 2)
+    stays(page)
     page.keyboard.press("ArrowRight")
     expect(page.locator(".sentence")).to_contain_text("zero at layer 3")
     assert address(page)["layer"] == ["3"]
@@ -124,7 +139,7 @@ def main(started):
     expect(page).to_have_url(re.compile("at=v&"))
     settled(page)
     expect(page.locator(".problem")).to_be_empty()
-    expect(page.locator(".settled")).not_to_be_empty()
+    stays(page)
     page.locator("#prompt").fill("abcdefgh")
     expect(page.locator(".ask > .chips .chip")).to_have_count(10)
     chip(page, ".ask > .chips", 4).click()
