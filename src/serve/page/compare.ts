@@ -1,10 +1,13 @@
 // Clean beside manipulated: the likeliest tokens, what rose and fell, the answers.
 
 import type { Cell, Likely } from "./api.js";
-import { el, percent, quoted, within } from "./dom.js";
+import { el, percent, quoted, visible, within } from "./dom.js";
 import { isNoise, type Results } from "./results.js";
 
 const SHOWN = 10;
+
+/** A sentence in parts. */
+type Said = (string | Node)[];
 
 function row(token: Likely, mark: [string, string] | null): HTMLElement {
   const bar = el("i", { class: "bar" });
@@ -49,19 +52,19 @@ function answers(clean: Cell, cell: Cell | null): HTMLElement {
 }
 
 /** What is shown of a layer's run. */
-export function compare(results: Results, cell: Cell | null, name: string): { body: Node[]; sentence: string } {
+export function compare(results: Results, cell: Cell | null, name: string): { body: Node[]; sentence: Said } {
   const clean = results.clean;
-  if (!clean) return { body: [], sentence: "" };
+  if (!clean) return { body: [], sentence: [] };
   const noise = isNoise(results, cell);
-  const before = within(clean.top[0].text);
-  let sentence = `Clean, the next token is ${before} (${percent(clean.top[0].probability)}%).`;
+  const first = within(clean.top[0].text);
+  let sentence: Said = ["Clean, the next token is ", first, ` (${percent(clean.top[0].probability)}%).`];
   if (cell) {
-    const after = within(cell.top[0].text);
+    const kl = `(KL ${cell.kl.toFixed(4)} nats).`;
     sentence = noise
-      ? `${name}: ≈ no difference beyond rounding (KL ${cell.kl.toFixed(4)} nats).`
-      : before === after
-        ? `${name}: the next token stays ${before} (KL ${cell.kl.toFixed(4)} nats).`
-        : `${name}: the next token becomes ${after} instead of ${before} (KL ${cell.kl.toFixed(4)} nats).`;
+      ? [`${name}: ≈ no difference beyond rounding ${kl}`]
+      : visible(clean.top[0].text) === visible(cell.top[0].text)
+        ? [`${name}: the next token stays `, first, ` ${kl}`]
+        : [`${name}: the next token becomes `, within(cell.top[0].text), " instead of ", first, ` ${kl}`];
   }
   const body = [
     answers(clean, cell),
@@ -73,9 +76,9 @@ export function compare(results: Results, cell: Cell | null, name: string): { bo
 }
 
 /** From which layer up the next token stays what it is, once all layers are there. */
-export function settles(results: Results): string {
+export function settles(results: Results): Said {
   const { clean } = results;
-  if (!clean || !(results.done || results.from) || results.cells.size < 2) return "";
+  if (!clean || !(results.done || results.from) || results.cells.size < 2) return [];
   const cells = [...results.cells].sort((a, b) => b[0] - a[0]);
   /** The lowest layer from which all hold. */
   const from = (holds: (cell: Cell) => boolean): number | null => {
@@ -86,9 +89,9 @@ export function settles(results: Results): string {
   const layer = from((cell) => cell.top[0].id === clean.top[0].id && cell.top[0].text === clean.top[0].text);
   const noise = from((cell) => isNoise(results, cell));
   const rounding = noise === null ? "" : ` From layer ${noise} up nothing differs by more than rounding (≈).`;
-  if (layer === null) return `The next token is another than ${said} up to the last layer.`;
-  if (layer === cells.at(-1)![0]) return `The next token stays ${said} at every layer.${rounding}`;
-  return `From layer ${layer} up the next token stays ${said}.${rounding}`;
+  if (layer === null) return ["The next token is another than ", said, " up to the last layer."];
+  if (layer === cells.at(-1)![0]) return ["The next token stays ", said, ` at every layer.${rounding}`];
+  return [`From layer ${layer} up the next token stays `, said, `.${rounding}`];
 }
 
 /** All cells as CSV: a line for each layer and answer. */

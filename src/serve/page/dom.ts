@@ -39,8 +39,14 @@ export function visible(text: string): string {
 }
 
 /** The same within a sentence, which its direction does not turn around. */
-export function within(text: string): string {
-  return `\u2068${visible(text)}\u2069`;
+export function within(text: string): HTMLElement {
+  return el("bdi", {}, visible(text));
+}
+
+/** Says something anew where it is another thing than before. */
+export function say(element: HTMLElement, parts: (string | Node)[]): void {
+  const made = el("p", {}, ...parts);
+  if (made.textContent !== element.textContent) element.replaceChildren(...made.childNodes);
 }
 
 /** The direction in which tokens are read: that of their first letter. */

@@ -2,7 +2,7 @@
 
 import { ask, page } from "./api.js";
 import { compare, csv, settles } from "./compare.js";
-import { button, choice, direction, el, save, visible } from "./dom.js";
+import { button, choice, direction, el, save, say, visible } from "./dom.js";
 import { notebook, picture, png } from "./export.js";
 import { Layers } from "./layers.js";
 import { columns, models, type Column } from "./results.js";
@@ -200,8 +200,8 @@ export class View {
     this.title.textContent = columns.length > 1 ? (column.isKept ? "kept: " : "") + column.name : "";
     this.title.hidden = columns.length < 2;
     this.body.replaceChildren(...made.body);
-    this.sentence.textContent = made.sentence;
-    this.settled.textContent = settles(results);
+    say(this.sentence, made.sentence);
+    say(this.settled, settles(results));
     const replaced = /is not in the prompt|times in the prompt/.test(results.error) ? " Click the token that is to be replaced." : "";
     this.problem.textContent = column.trouble || (results.error && results.error + replaced) || (question(column.state) ? "" : state.prompt ? "Switch a manipulation on." : "Type a prompt.");
     this.command.textContent = results.command;

@@ -1,5 +1,5 @@
 // Clean beside manipulated: the likeliest tokens, what rose and fell, the answers.
-import { el, percent, quoted, within } from "./dom.js";
+import { el, percent, quoted, visible, within } from "./dom.js";
 import { isNoise } from "./results.js";
 const SHOWN = 10;
 function row(token, mark) {
@@ -36,17 +36,17 @@ function answers(clean, cell) {
 export function compare(results, cell, name) {
     const clean = results.clean;
     if (!clean)
-        return { body: [], sentence: "" };
+        return { body: [], sentence: [] };
     const noise = isNoise(results, cell);
-    const before = within(clean.top[0].text);
-    let sentence = `Clean, the next token is ${before} (${percent(clean.top[0].probability)}%).`;
+    const first = within(clean.top[0].text);
+    let sentence = ["Clean, the next token is ", first, ` (${percent(clean.top[0].probability)}%).`];
     if (cell) {
-        const after = within(cell.top[0].text);
+        const kl = `(KL ${cell.kl.toFixed(4)} nats).`;
         sentence = noise
-            ? `${name}: ≈ no difference beyond rounding (KL ${cell.kl.toFixed(4)} nats).`
-            : before === after
-                ? `${name}: the next token stays ${before} (KL ${cell.kl.toFixed(4)} nats).`
-                : `${name}: the next token becomes ${after} instead of ${before} (KL ${cell.kl.toFixed(4)} nats).`;
+            ? [`${name}: ≈ no difference beyond rounding ${kl}`]
+            : visible(clean.top[0].text) === visible(cell.top[0].text)
+                ? [`${name}: the next token stays `, first, ` ${kl}`]
+                : [`${name}: the next token becomes `, within(cell.top[0].text), " instead of ", first, ` ${kl}`];
     }
     const body = [
         answers(clean, cell),
@@ -58,7 +58,7 @@ export function compare(results, cell, name) {
 export function settles(results) {
     const { clean } = results;
     if (!clean || !(results.done || results.from) || results.cells.size < 2)
-        return "";
+        return [];
     const cells = [...results.cells].sort((a, b) => b[0] - a[0]);
     /** The lowest layer from which all hold. */
     const from = (holds) => {
@@ -70,10 +70,10 @@ export function settles(results) {
     const noise = from((cell) => isNoise(results, cell));
     const rounding = noise === null ? "" : ` From layer ${noise} up nothing differs by more than rounding (≈).`;
     if (layer === null)
-        return `The next token is another than ${said} up to the last layer.`;
+        return ["The next token is another than ", said, " up to the last layer."];
     if (layer === cells.at(-1)[0])
-        return `The next token stays ${said} at every layer.${rounding}`;
-    return `From layer ${layer} up the next token stays ${said}.${rounding}`;
+        return ["The next token stays ", said, ` at every layer.${rounding}`];
+    return [`From layer ${layer} up the next token stays `, said, `.${rounding}`];
 }
 /** All cells as CSV: a line for each layer and answer. */
 export function csv(results) {

@@ -32,7 +32,13 @@ export function visible(text) {
 }
 /** The same within a sentence, which its direction does not turn around. */
 export function within(text) {
-    return `\u2068${visible(text)}\u2069`;
+    return el("bdi", {}, visible(text));
+}
+/** Says something anew where it is another thing than before. */
+export function say(element, parts) {
+    const made = el("p", {}, ...parts);
+    if (made.textContent !== element.textContent)
+        element.replaceChildren(...made.childNodes);
 }
 /** The direction in which tokens are read: that of their first letter. */
 export function direction(texts) {
