@@ -5,6 +5,7 @@ page_models.py URL BROWSER FOLDER PROGRAM: PROGRAM is run in FOLDER to compare n
 
 import json
 import re
+import urllib.request
 
 from playwright.sync_api import expect
 
@@ -62,6 +63,11 @@ def several_models(page, context):
     for source in code:
         compile(source, "notebook", "exec")
     assert 'ml.Model("six.gguf"' in code[0] and "ml.zero()" in code[0], code[0]
+    # These are the cells that python/tests/test_page.py runs.
+    asked = {"prompt": "abcdefgh", "manipulate": ["zero"], "answer": [" Paris", " Rome"], "model": "six.gguf"}
+    request = urllib.request.Request(url + "v1/try", json.dumps(asked).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        assert code == [json.loads(answer.readline())["python"], "r.kl, r.answer_probs"], code
     # One goes, and back brings it again.
     page.get_by_role("button", name="do not show tiny.gguf").click()
     expect(views(page)).to_have_count(1)
