@@ -57,7 +57,7 @@ pub struct Spread {
 
 impl Spread {
     /// In one pass, with exponentials of single precision: right to about 1e-6. Lane by lane, as
-    /// [`largest`].
+    /// `largest`.
     pub fn of(logits: &[f32]) -> Self {
         let max = largest(logits);
         let (mut sums, mut weighted) = ([0.0f64; LANES], [0.0f64; LANES]);
