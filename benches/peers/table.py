@@ -1,5 +1,6 @@
 """Compares the peers' answers and prints their times: python table.py midlayer.npz PEER.npz...
 
+Of midlayer-LEVEL.npz, which is of other weights, times are shown and answers are not compared.
 Answers are logits, log-probabilities or tokens. Those of the first are compared with each other's;
 exit code 1 where two differ by more than 1e-3, or a token is another one.
 """
@@ -32,12 +33,16 @@ def difference(a: np.ndarray, b: np.ndarray, task: str) -> float:
 def main(files: list[str]) -> int:
     found = {Path(file).stem: dict(np.load(file)) for file in files}
     own, *others = found
+    levels = [name for name in others if name.startswith(f"{own}-")]
+    others = [name for name in others if name not in levels]
     worst = 0.0
-    lines = [f"| task | {own}, s |" + "".join(f" {name}, s | ratio |" for name in others)]
-    lines.append("| --- | ---: |" + " ---: | ---: |" * len(others))
+    head = "".join(f" {name}, s |" for name in [own, *levels])
+    lines = ["| task |" + head + "".join(f" {name}, s | ratio |" for name in others)]
+    lines.append("| --- |" + " ---: |" * (1 + len(levels)) + " ---: | ---: |" * len(others))
     for task in TASKS:
         time = float(found[own][f"time/{task}"])
         line = f"| {WORDS[task]} | {time:.3g} |"
+        line += "".join(f" {float(found[of][f'time/{task}']):.3g} |" for of in levels)
         for name in others:
             if f"time/{task}" not in found[name]:
                 line += " | |"

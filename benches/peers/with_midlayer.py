@@ -1,4 +1,8 @@
-"""The six tasks in midlayer."""
+"""The six tasks in midlayer: `python with_midlayer.py QUESTIONS ANSWERS [MODEL.gguf]`, on the peers'
+weights or on another file.
+"""
+
+import sys
 
 import numpy as np
 from common import GENERATED, LAYER, MAPPED, SCALES, THREADS, Asked, measure
@@ -51,4 +55,5 @@ class Midlayer:
 
 
 if __name__ == "__main__":
-    measure(Midlayer)
+    other = sys.argv[3] if len(sys.argv) > 3 else None
+    measure(lambda asked: Midlayer(asked, other))

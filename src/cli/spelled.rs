@@ -138,8 +138,8 @@ mod tests {
             .filter(|(setting, _)| !used.contains(*setting))
             .collect();
         assert!(unused.is_empty(), "{unused:?}");
-        // Keys of records keep their names.
-        for key in ["question", "highlights"] {
+        // Keys of records and of the page's requests keep their names.
+        for key in ["question", "highlights", "tokens_of"] {
             used.remove(key);
         }
         let names = used.iter().filter(|name| {
