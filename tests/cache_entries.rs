@@ -108,7 +108,7 @@ fn freeze_both_ways(engine: &mut Straightforward, base: &Request, tolerance: f32
 fn freeze_by_keys_and_values_is_freeze() {
     for architecture in keeping_both() {
         let what = format!("{architecture:?}");
-        freeze_both_ways(&mut tiny(architecture), &request(vec![]), 1e-4, &what);
+        freeze_both_ways(&mut tiny(architecture), &request(vec![]), 4e-4, &what);
     }
 }
 
