@@ -4,14 +4,12 @@ mod common;
 
 use std::ops::ControlFlow;
 
-use common::tiny::{CLOSE, N_LAYER, engine, model, options, prompt};
-use midlayer::engine::{
-    Engine, EngineError, Outcome, Planned, Prompt, Request, Session, Straightforward, Tokenizer,
-    donor_states,
-};
-use midlayer::hook::{Anatomy, Captured};
-use midlayer::intervention::{Intervention, Kind, PositionSet, Site, Target};
-use midlayer::maps::{Corruption, Down, Followed, Map, Measure, Question, draw};
+use common::around::{Around, Done, Watch, anatomy};
+use common::tiny::{CLOSE, N_LAYER, engine, prompt};
+use midlayer::engine::{Engine, EngineError, Prompt, Request, Straightforward, donor_states};
+use midlayer::hook::Anatomy;
+use midlayer::intervention::{Extent, Intervention, Kind, PositionSet, Site};
+use midlayer::maps::{Corruption, Down, Followed, Map, Measure, Question, Steps, draw, draw_steps};
 use midlayer::runtime::{Architecture, Token};
 
 const TOKENS: i32 = 24;
@@ -19,8 +17,8 @@ const ANSWER: Token = Token(40);
 
 /// An engine whose rounding grows with what has run before: after `n` cells all logits but the
 /// first are larger by `n` times [`STEP`].
+#[derive(Default)]
 struct Rounding {
-    engine: Straightforward,
     /// Whether each request rewrites a state by itself.
     controls: Vec<bool>,
     /// How many cells had run before the last control.
@@ -29,54 +27,23 @@ struct Rounding {
 
 const STEP: f32 = 0.01;
 
-impl Rounding {
-    fn new() -> Self {
-        Self {
-            engine: engine(Architecture::Llama),
-            controls: Vec::new(),
-            reached: 0,
-        }
-    }
-}
-
-fn anatomy() -> Anatomy {
-    let planned = Planned::new(model(Architecture::Llama), &options(), 1).unwrap();
-    planned.inspect().anatomy().unwrap().clone()
-}
-
 fn is_control(plan: &[Intervention]) -> bool {
     plan.last()
         .is_some_and(|last| last.action.kind() == Some(Kind::control()))
 }
 
-impl Engine for Rounding {
-    fn tokenizer(&self) -> &dyn Tokenizer {
-        self.engine.tokenizer()
-    }
-
-    fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
-        self.engine.start(request)
-    }
-
-    fn captured(
-        &mut self,
-        tokens: &[Token],
-        first_position: u32,
-        targets: &[Target],
-    ) -> Result<Captured, EngineError> {
-        self.engine.captured(tokens, first_position, targets)
-    }
-
+impl Watch for Rounding {
     fn run_all(
         &mut self,
+        engine: &mut Straightforward,
         requests: &[Request],
-        done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
+        done: &mut Done<'_>,
     ) -> Result<(), EngineError> {
         self.controls = requests.iter().map(|one| is_control(&one.plan)).collect();
         let controls = self.controls.clone();
         let first = controls.iter().position(|control| *control).unwrap();
         let (mut cells, mut reached) = (0, 0);
-        let ran = self.engine.run_all(requests, &mut |n, mut outcome| {
+        let ran = engine.run_all(requests, &mut |n, mut outcome| {
             match controls[n] {
                 true => reached = cells,
                 false => cells += usize::from(n > first),
@@ -116,24 +83,24 @@ fn drawn(engine: &mut dyn Engine, anatomy: &Anatomy, question: &Question<'_>) ->
 #[test]
 fn controls_travel_among_the_cells() {
     let prompt = prompt(TOKENS);
-    let mut rounding = Rounding::new();
+    let mut rounding = Around::new(Rounding::default());
     let anatomy = anatomy();
     let map = drawn(&mut rounding, &anatomy, &question(&prompt));
     let cells = (TOKENS as usize - 1) * N_LAYER as usize;
     // The last control comes when nearly all cells have run, and the floor tells what it saw.
     assert!(
-        rounding.reached > cells * 9 / 10,
+        rounding.watch.reached > cells * 9 / 10,
         "{} of {cells}",
-        rounding.reached
+        rounding.watch.reached
     );
-    let expected = f64::from(STEP) * rounding.reached as f64;
+    let expected = f64::from(STEP) * rounding.watch.reached as f64;
     assert!(
         (map.floor - expected).abs() < f64::from(CLOSE),
         "{} is not {expected}",
         map.floor
     );
     // They are a few, and lie evenly.
-    let among = &rounding.controls[2..];
+    let among = &rounding.watch.controls[2..];
     let n = among.iter().filter(|control| **control).count();
     assert!((12..=24).contains(&n), "{n} controls");
     let gaps = among.split(|control| *control).map(<[bool]>::len);
@@ -148,7 +115,7 @@ fn controls_travel_among_the_cells() {
 #[test]
 fn a_small_map_has_a_control_among_its_cells() {
     let prompt = prompt(TOKENS);
-    let mut rounding = Rounding::new();
+    let mut rounding = Around::new(Rounding::default());
     let anatomy = anatomy();
     let small = Question {
         layers: vec![1],
@@ -156,9 +123,14 @@ fn a_small_map_has_a_control_among_its_cells() {
         ..question(&prompt)
     };
     let map = drawn(&mut rounding, &anatomy, &small);
-    let controls = rounding.controls.iter().filter(|control| **control).count();
+    let controls = rounding
+        .watch
+        .controls
+        .iter()
+        .filter(|control| **control)
+        .count();
     assert_eq!(
-        (rounding.controls.len(), controls),
+        (rounding.watch.controls.len(), controls),
         (5, 2),
         "one before, one among two"
     );
@@ -194,4 +166,33 @@ fn controls_are_corrupted_as_cells_are() {
     assert!(lost > 10.0 * f64::from(CLOSE), "{lost}");
     // Of the first seed alone, and the seeds differ.
     assert!(map.floor < f64::from(CLOSE), "{}", map.floor);
+}
+
+/// A map of steps has its controls among its cells as well.
+#[test]
+fn controls_travel_among_the_cells_of_steps() {
+    let prompt = prompt(TOKENS);
+    let mut rounding = Around::new(Rounding::default());
+    let question = Steps {
+        prompt: &prompt,
+        followed: Followed((40..52).map(Token).collect()),
+        steps: (0..12).collect(),
+        kind: Kind::Zero,
+        states: None,
+        sites: vec![Site::Residual],
+        extent: Extent::Paper,
+        seeds: vec![1],
+        layers: (0..N_LAYER).collect(),
+        tokens: PositionSet::all(),
+        kl: false,
+    };
+    let told = &mut |_: &Map, _, _| ControlFlow::Continue(());
+    draw_steps(&mut rounding, &anatomy(), &question, told).unwrap();
+    let cells = question.steps.len() * N_LAYER as usize;
+    // Each step's clean run comes before.
+    let among = &rounding.watch.controls[question.steps.len()..];
+    let n = among.iter().filter(|control| **control).count();
+    assert_eq!((among.len(), n), (cells + 24, 24));
+    let gaps = among.split(|control| *control).map(<[bool]>::len);
+    assert!(gaps.max().unwrap() <= 3);
 }

@@ -8,14 +8,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use common::around::{Around, Done, Watch, anatomy};
 use common::place::Place;
-use common::tiny::{CLOSE, N_LAYER, engine, model, options, prompt};
+use common::tiny::{CLOSE, N_LAYER, engine, model, prompt};
 use midlayer::engine::{
-    DonorStates, Engine, EngineError, Outcome, Planned, Prompt, Request, Session, Straightforward,
-    Tokenizer, donor_states,
+    DonorStates, Engine, EngineError, Prompt, Request, Straightforward, donor_states,
 };
-use midlayer::hook::{Anatomy, Captured};
-use midlayer::intervention::{Kind, PositionSet, Site, States, Target};
+use midlayer::hook::Anatomy;
+use midlayer::intervention::{Kind, PositionSet, Site, States};
 use midlayer::maps::{
     Corruption, Down, Followed, Map, Measure, Question, Says, Unfinished, draw, draw_on,
 };
@@ -23,50 +23,24 @@ use midlayer::runtime::{Architecture, Token};
 
 const TOKENS: i32 = 12;
 
-/// An engine that counts its runs.
-struct Counting {
-    engine: Straightforward,
-    runs: usize,
-}
+/// Counts the runs.
+#[derive(Default)]
+struct Counting(usize);
 
-impl Engine for Counting {
-    fn tokenizer(&self) -> &dyn Tokenizer {
-        self.engine.tokenizer()
-    }
-
-    fn start<'e>(&'e mut self, request: &Request) -> Result<Box<dyn Session + 'e>, EngineError> {
-        self.engine.start(request)
-    }
-
-    fn captured(
-        &mut self,
-        tokens: &[Token],
-        first_position: u32,
-        targets: &[Target],
-    ) -> Result<Captured, EngineError> {
-        self.engine.captured(tokens, first_position, targets)
-    }
-
+impl Watch for Counting {
     fn run_all(
         &mut self,
+        engine: &mut Straightforward,
         requests: &[Request],
-        done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
+        done: &mut Done<'_>,
     ) -> Result<(), EngineError> {
-        self.runs = requests.len();
-        self.engine.run_all(requests, done)
+        self.0 = requests.len();
+        engine.run_all(requests, done)
     }
 }
 
-fn counting() -> Counting {
-    Counting {
-        engine: engine(Architecture::Llama),
-        runs: 0,
-    }
-}
-
-fn anatomy() -> Anatomy {
-    let planned = Planned::new(model(Architecture::Llama), &options(), 1).unwrap();
-    planned.inspect().anatomy().unwrap().clone()
+fn counting() -> Around<Counting> {
+    Around::new(Counting::default())
 }
 
 fn question(prompt: &Prompt) -> Question<'_> {
@@ -141,7 +115,7 @@ fn a_map_goes_on_where_it_was_stopped() {
         let map = draw_on(&mut rest, &anatomy, &question, kept, told).unwrap();
         let cells = (TOKENS as usize - 1) * N_LAYER as usize;
         assert_eq!(counts, (1..=cells).collect::<Vec<_>>());
-        let saved = all.runs - rest.runs;
+        let saved = all.watch.0 - rest.watch.0;
         // Two seeds a cell, and the controls among them.
         assert!(
             (2 * (CELLS + 3)..3 * (CELLS + 3)).contains(&saved),

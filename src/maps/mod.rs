@@ -41,7 +41,7 @@ pub use unfinished::Unfinished;
 use crate::engine::{Engine, EngineError, Outcome};
 use crate::hook::Anatomy;
 use crate::runtime::Token;
-use question::Cell;
+use question::{Cell, has_control};
 use said::Clean;
 use unfinished::{Done, Keeping, Place};
 
@@ -107,10 +107,8 @@ pub fn draw_on(
     let zeros = requests.len();
     requests.extend(question.controls(anatomy));
     let before = requests.len();
-    // Rounding depends on what a run shares its batch with, so controls travel among the cells, too.
     let mut runs = Vec::new();
     let mut kept = Keeping::new(unfinished, question);
-    let every = cells.len().div_ceil(AMONG).max(2);
     for (n, &cell) in cells.iter().enumerate() {
         if !kept.has(n, Place::Cell(cell.0, cell.1)) {
             for (at, &seed) in seeds.iter().enumerate() {
@@ -118,7 +116,7 @@ pub fn draw_on(
                 runs.push(Run::Cell(n, at));
             }
         }
-        if n % every == every / 2 && !kept.has(n, Place::Control(n)) {
+        if has_control(n, cells.len()) && !kept.has(n, Place::Control(n)) {
             requests.push(question.control(cell));
             runs.push(Run::Control(n));
         }
@@ -157,9 +155,6 @@ pub fn draw_on(
     }
     Ok(drawing.map)
 }
-
-/// Controls among the cells of a map, at most.
-const AMONG: usize = 24;
 
 /// A run among the cells.
 #[derive(Clone, Copy)]

@@ -179,7 +179,16 @@ fn is_admitted(plan: &[Intervention], anatomy: &Anatomy) -> bool {
     plan.all(|one| one.tokens.first().is_some() && anatomy.admits(one).is_ok())
 }
 
+/// Whether a control travels behind the `n`-th of so many cells: rounding depends on what a run
+/// shares its batch with, so a few lie evenly among them, one at least.
+pub(super) fn has_control(n: usize, cells: usize) -> bool {
+    let every = cells.div_ceil(AMONG).max(2);
+    n % every == every / 2
+}
+
+/// Controls among the cells of a map, at most.
+const AMONG: usize = 24;
 /// The layers of a first picture lie so far apart.
-const COARSE: usize = 4;
+pub(super) const COARSE: usize = 4;
 /// And so far apart its rows: a tenth of the whole takes no more of them.
 const SPARSE: usize = 8;

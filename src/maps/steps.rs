@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::question::{COARSE, has_control};
 use super::{Down, Followed, Map, Told};
 use crate::engine::{DonorStates, Engine, EngineError, Outcome, Prompt, Request, kl, log_softmax};
 use crate::hook::Anatomy;
@@ -45,6 +46,11 @@ impl Steps<'_> {
             true => "KL divergence from the clean run, nats a token",
             false => "log-probability of the clean continuation, nats a token",
         }
+    }
+
+    /// What a map of a model of this name shows.
+    pub fn title(&self, model: &str) -> String {
+        format!("{model}: {} from a step on", self.kind)
     }
 
     /// How many cells a first picture has, where every manipulation has its place.
@@ -143,25 +149,22 @@ pub fn draw_steps(
     let steps = 0..question.steps.len();
     let mut requests = Vec::new();
     let mut runs = Vec::new();
-    for row in steps.clone() {
+    for row in steps {
         requests.push(question.request(Vec::new(), question.steps[row]));
         runs.push((row, Run::Clean));
     }
-    let of_layers = (0..question.layers.len()).step_by(COARSE);
-    for (row, layer) in steps.cycle().zip(of_layers) {
-        let (step, layer) = (question.steps[row], question.layers[layer]);
-        let plan = question.plan(Kind::control(), layer, step, seeds[0]);
-        if plan.iter().all(|i| anatomy.admits(i).is_ok()) {
-            requests.push(question.request(plan, step));
-            runs.push((row, Run::Control));
-        }
-    }
     for (n, &(row, layer)) in cells.iter().enumerate() {
         let (step, layer) = (question.steps[row], question.layers[layer]);
-        for seed in seeds {
-            let plan = question.plan(question.kind, layer, step, *seed);
+        let mut push = |kind, seed, run| {
+            let plan = question.plan(kind, layer, step, seed);
             requests.push(question.request(plan, step));
-            runs.push((row, Run::Cell(n)));
+            runs.push((row, run));
+        };
+        for seed in seeds {
+            push(question.kind, *seed, Run::Cell(n));
+        }
+        if has_control(n, cells.len()) {
+            push(Kind::control(), seeds[0], Run::Control);
         }
     }
     let mut map = Map {
@@ -224,6 +227,3 @@ enum Run {
     /// A cell, by its number.
     Cell(usize),
 }
-
-/// The layers of a first picture lie so far apart.
-const COARSE: usize = 4;

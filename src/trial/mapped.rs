@@ -42,9 +42,6 @@ pub(super) fn asked<'q>(
             "the prompt has one token, and all but the last are mapped (`prompt`)".into(),
         ));
     }
-    let mut seeds = seeds.to_vec();
-    seeds.sort_unstable();
-    seeds.dedup();
     // Where a donor has no counterpart there is nothing to put.
     let to = part.donor.as_ref();
     let to = to.map(|donor| moves(&donor.prompt, prompt)).transpose()?;
@@ -57,7 +54,7 @@ pub(super) fn asked<'q>(
         prompt,
         kind: part.kind,
         sites: part.place.sites.clone(),
-        seeds,
+        seeds: distinct(seeds),
         layers: layers.resolve(n_layer)?,
         positions: (0..prior)
             .filter(|at| chosen.contains(*at) && has(at))
@@ -137,21 +134,39 @@ fn moves(donor: &Prompt, prompt: &Prompt) -> Result<Vec<(u32, u32)>, TrialError>
     Ok(all.map(|(from, to)| (from as u32, to as u32)).collect())
 }
 
+/// Seeds in their order, each once.
+pub(super) fn distinct(seeds: &[u64]) -> Vec<u64> {
+    let mut seeds = seeds.to_vec();
+    seeds.sort_unstable();
+    seeds.dedup();
+    seeds
+}
+
 /// The states that the manipulation puts in place of the prompt's own.
 fn states(
     part: &Part,
     engine: &mut dyn Engine,
     prompt: &Prompt,
 ) -> Result<Option<DonorStates>, TrialError> {
-    let sites = &part.place.sites[..];
-    let needs = part.kind.manipulation().needs();
-    if needs == Needs::Nothing {
+    if part.kind.manipulation().needs() == Needs::Nothing {
         return Ok(None);
     }
     if let Some(donor) = &part.donor {
         let moves = moves(&donor.prompt, prompt)?;
-        return Ok(Some(donor_states(engine, &donor.prompt, &moves, sites)?));
+        let states = donor_states(engine, &donor.prompt, &moves, &part.place.sites)?;
+        return Ok(Some(states));
     }
+    given(part, engine, prompt)
+}
+
+/// The states at all tokens of a prompt that a manipulation needs and no donor gives: of a scaffold,
+/// a neutral text, a direction, a mean.
+pub(super) fn given(
+    part: &Part,
+    engine: &mut dyn Engine,
+    prompt: &Prompt,
+) -> Result<Option<DonorStates>, TrialError> {
+    let sites = &part.place.sites[..];
     if let Some(states) = part.given.spliced(part.kind, prompt, sites, engine)? {
         return Ok(Some(states));
     }

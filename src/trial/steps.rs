@@ -1,7 +1,8 @@
 //! What a map of generation steps asks.
 
+use super::mapped::{distinct, given};
 use super::{Part, TrialError};
-use crate::engine::{DonorStates, Ending, Engine, Prompt, Request};
+use crate::engine::{Ending, Engine, Prompt, Request};
 use crate::intervention::{LayerList, LayerListError};
 use crate::maps::{Followed, Steps};
 
@@ -37,9 +38,6 @@ pub fn steps<'q>(
         )),
         error => error.into(),
     })?;
-    let mut seeds = seeds.to_vec();
-    seeds.sort_unstable();
-    seeds.dedup();
     // Generated tokens become prior, and what goes to prior tokens goes to them, too.
     let mut whole = prompt.clone();
     whole.tokens.extend(&followed);
@@ -47,33 +45,13 @@ pub fn steps<'q>(
         prompt,
         steps,
         kind: part.kind,
-        states: states(part, engine, &whole)?,
+        states: given(part, engine, &whole)?,
         sites: part.place.sites.clone(),
         extent: part.place.extent,
-        seeds,
+        seeds: distinct(seeds),
         layers: layers.resolve(engine.facts().n_layer)?,
         tokens: chosen,
         followed: Followed(followed),
         kl,
     })
-}
-
-fn states(
-    part: &Part,
-    engine: &mut dyn Engine,
-    whole: &Prompt,
-) -> Result<Option<DonorStates>, TrialError> {
-    let sites = &part.place.sites[..];
-    if let Some(states) = part.given.spliced(part.kind, whole, sites, engine)? {
-        return Ok(Some(states));
-    }
-    let mut all = None;
-    for site in sites {
-        let states = part.given.states(part.kind, *site, &whole.tokens, engine)?;
-        if let Some(states) = states {
-            all.get_or_insert_with(DonorStates::default)
-                .put(*site, states);
-        }
-    }
-    Ok(all)
 }

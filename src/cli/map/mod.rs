@@ -1,20 +1,21 @@
 //! `midlayer map`.
 
 mod attention;
+mod frame;
 mod geometry;
 mod lens;
 mod over;
 mod steps;
 mod terminal;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
 
 use super::Usage;
-use super::args::{Format, MapArgs};
-use super::output::{picture_bar, print, print_painted, say, width};
+use super::args::MapArgs;
+use super::output::say;
 use super::setup::{Loaded, load};
 use super::tokens::read;
 use super::try_prompt::engine;
@@ -22,15 +23,13 @@ use crate::engine::{Engine, Planned, Prompt};
 use crate::experiment::Outside;
 use crate::hook::Anatomy;
 use crate::intervention::{Kind, Needs};
-use crate::maps::{Form, Map, Measure, Picture, Question, Unfinished, draw, draw_on};
+use crate::maps::{Form, Map, Measure, Question, Unfinished, draw, draw_on};
+use crate::runtime::Token;
 use crate::shown::{plain, shown};
 use crate::sweep::Given;
 use crate::tasks::Parts;
 use crate::trial::{self, Donor, Part, Place};
-use terminal::Paint;
-
-/// So many times a map is shown while it grows.
-const PICTURES: usize = 20;
+use frame::{Frame, show};
 
 pub fn run(args: MapArgs) -> anyhow::Result<()> {
     if args.lens {
@@ -61,12 +60,7 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
     let anatomy = engine.inspect().anatomy();
     let anatomy = anatomy.expect("engines have a callback").clone();
     let question = question(&args, &mut engine, &anatomy, &prompt, from.as_deref())?;
-    let tokens = tokens(&loaded, &prompt, &question.positions);
-    let title = question.title(&loaded.model.facts().name);
-    let paint = Paint::of_stdout();
-    let bar = picture_bar();
-    let first = question.first_picture();
-    let grows = args.output == Format::Text && io::stdout().is_terminal() && !bar.is_hidden();
+    let frame = frame(&loaded, &question);
     let mut unfinished = unfinished(&args, &loaded)?;
     if let Some(file) = &unfinished {
         let n = file.cells(&question);
@@ -78,32 +72,10 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
         }
     }
     let kept = unfinished.as_mut();
-    let drawn = draw_on(
-        &mut engine,
-        &anatomy,
-        &question,
-        kept,
-        &mut |map, done, all| {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-            if grows && (done == first || done % all.div_ceil(PICTURES) == 0) {
-                bar.set_message(terminal::text(
-                    &picture(map, &tokens, &title, &question),
-                    width(),
-                    paint,
-                ));
-            }
-            ControlFlow::Continue(())
-        },
-    );
-    bar.finish_and_clear();
-    let map = placed(drawn?, question.kind)?;
-    let picture = picture(&map, &tokens, &title, &question);
-    let printed = match args.output {
-        Format::Text => print_painted(&terminal::text(&picture, width(), paint)),
-        Format::Json => print(&picture.text(Form::Jsonl)),
-    };
-    write_files(&args, |file| picture.write(file))?;
+    let map = frame.drawn(&args, |told| {
+        draw_on(&mut engine, &anatomy, &question, kept, told)
+    })?;
+    let printed = show(&args, &frame.picture(&map))?;
     finish(unfinished)?;
     printed
 }
@@ -158,9 +130,8 @@ pub fn json_lines(
         told(done, all)
     })?;
     let map = placed(drawn, question.kind)?;
-    let tokens = tokens(loaded, &prompt, &question.positions);
-    let title = question.title(&loaded.model.facts().name);
-    Ok(picture(&map, &tokens, &title, &question).text(Form::Jsonl))
+    let frame = frame(loaded, &question);
+    Ok(frame.picture(&map).text(Form::Jsonl))
 }
 
 /// A map that has a cell.
@@ -317,28 +288,24 @@ fn measure(args: &MapArgs, engine: &mut Planned, prompt: &Prompt) -> anyhow::Res
     Ok(measure)
 }
 
-fn picture<'m>(
-    map: &'m Map,
-    tokens: &'m [(i32, String)],
-    title: &str,
-    question: &Question<'_>,
-) -> Picture<'m> {
-    Picture {
-        map,
-        tokens,
-        title: title.to_string(),
+/// The frame of a prompt's map.
+fn frame(loaded: &Loaded, question: &Question<'_>) -> Frame {
+    Frame {
+        kind: question.kind,
+        tokens: tokens(loaded, question.prompt, &question.positions),
+        title: question.title(&loaded.model.facts().name),
         measure: question.measure.name(),
-        across: "layer",
-        change: true,
-        over: None,
+        first: question.first_picture(),
     }
 }
 
 /// The tokens of the map's rows.
 fn tokens(loaded: &Loaded, prompt: &Prompt, positions: &[u32]) -> Vec<(i32, String)> {
-    let token = |at: &u32| {
-        let token = prompt.tokens[*at as usize];
-        (token.0, plain(&loaded.model.piece(token)))
-    };
+    let token = |at: &u32| row(loaded, prompt.tokens[*at as usize]);
     positions.iter().map(token).collect()
+}
+
+/// What a row tells of its token: its id and its text.
+fn row(loaded: &Loaded, token: Token) -> (i32, String) {
+    (token.0, plain(&loaded.model.piece(token)))
 }

@@ -2,17 +2,17 @@
 
 use std::ops::ControlFlow;
 
-use super::terminal::{self, Paint};
-use super::{finish, kind, part, placed, unfinished, write_files};
+use super::frame::show;
+use super::{finish, kind, part, placed, unfinished};
 use crate::cli::Usage;
-use crate::cli::args::{Format, MapArgs, TaskArg};
-use crate::cli::output::{item_bar, print, print_painted, say, width};
+use crate::cli::args::{MapArgs, TaskArg};
+use crate::cli::output::{item_bar, say};
 use crate::cli::setup::load;
 use crate::cli::try_prompt::engine;
 use crate::engine::{Engine, Planned};
 use crate::experiment::Reasons;
 use crate::intervention::Needs;
-use crate::maps::{Averaged, Down, Form, Over, Picture};
+use crate::maps::{Averaged, Down, Over, Picture};
 use crate::models::Remember;
 use crate::tasks::{ItemSet, TaskName};
 use crate::trial::{self, ItemMaps, OfItems, Told, item_maps};
@@ -78,14 +78,7 @@ pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
             items: &maps,
         }),
     };
-    let printed = match args.output {
-        Format::Text => {
-            let paint = Paint::of_stdout();
-            print_painted(&terminal::text(&picture, width(), paint))
-        }
-        Format::Json => print(&picture.text(Form::Jsonl)),
-    };
-    write_files(args, |file| picture.write(file))?;
+    let printed = show(args, &picture)?;
     finish(unfinished)?;
     printed
 }
