@@ -1,5 +1,7 @@
 //! Arithmetic on logits.
 
+use wide::f64x8;
+
 use crate::runtime::Token;
 
 /// The token with the largest logit; the smaller id on a tie.
@@ -25,20 +27,27 @@ pub fn likeliest(logits: &[f32]) -> (Token, f32) {
 
 /// Natural logarithms of the probabilities.
 pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let max = f64::from(max);
-    let sum: f64 = logits.iter().map(|x| (f64::from(*x) - max).exp()).sum();
-    let shift = max + sum.ln();
+    let shift = log_sum(logits);
     logits.iter().map(|x| f64::from(*x) - shift).collect()
+}
+
+/// Natural logarithm of a token's probability.
+pub fn logprob(logits: &[f32], token: Token) -> f64 {
+    f64::from(logits[token.0 as usize]) - log_sum(logits)
 }
 
 /// Kullback-Leibler divergence KL(P_a || P_b) of the next-token distributions, in nats:
 /// the sum over tokens of P_a ln(P_a / P_b). Infinite where P_b rules out what P_a does not.
 pub fn kl(a: &[f32], b: &[f32]) -> f64 {
-    let (a, b) = (log_softmax(a), log_softmax(b));
-    // Not `> 0.0`: what is no number stays in the sum.
-    let possible = a.iter().zip(&b).filter(|(a, _)| a.exp() != 0.0);
-    let sum: f64 = possible.map(|(a, b)| a.exp() * (a - b)).sum();
+    let (shift_a, shift_b) = (log_sum(a), log_sum(b));
+    let mut sum = f64x8::ZERO;
+    for (a, b) in lanes(a).zip(lanes(b)) {
+        let (a, b) = (a - shift_a, b - shift_b);
+        let share = a.exp();
+        // What P_a rules out adds nothing; what is no number stays in the sum.
+        sum += share.simd_eq(0.0).select(f64x8::ZERO, share * (a - b));
+    }
+    let sum = sum.reduce_add();
     // Rounding can make the divergence of near-equal distributions a tiny negative number; what
     // is no number stays none (`f64::max` would make it 0).
     if sum < 0.0 { 0.0 } else { sum }
@@ -56,62 +65,46 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// In one pass, with exponentials of single precision: right to about 1e-6. Lane by lane, as
-    /// `largest`.
+    /// In one pass after that for the largest.
     pub fn of(logits: &[f32]) -> Self {
-        let max = largest(logits);
-        let (mut sums, mut weighted) = ([0.0f64; LANES], [0.0f64; LANES]);
-        let mut add = |lane: usize, logit: f32| {
-            let below = logit - max;
+        let max = f64::from(largest(logits));
+        let (mut sum, mut weighted) = (f64x8::ZERO, f64x8::ZERO);
+        for logits in lanes(logits) {
+            let below = logits - max;
+            let share = below.exp();
+            sum += share;
             // What is ruled out is infinitely far below, and adds nothing.
-            let far = below < FAR_BELOW;
-            let share = if far { 0.0 } else { exp(below) };
-            sums[lane] += f64::from(share);
-            weighted[lane] += f64::from(if far { 0.0 } else { share * below });
-        };
-        let (chunks, rest) = logits.as_chunks::<LANES>();
-        for chunk in chunks {
-            (0..LANES).for_each(|lane| add(lane, chunk[lane]));
+            weighted += share.simd_eq(0.0).select(f64x8::ZERO, share * below);
         }
-        rest.iter().for_each(|logit| add(0, *logit));
-        let (sum, weighted): (f64, f64) = (sums.iter().sum(), weighted.iter().sum());
+        let (sum, weighted) = (sum.reduce_add(), weighted.reduce_add());
         let entropy = sum.ln() - weighted / sum;
         Self {
-            log_sum: f64::from(max) + sum.ln(),
+            log_sum: max + sum.ln(),
             // Rounding can make it a tiny negative number; what is no number stays none.
             entropy: if entropy < 0.0 { 0.0 } else { entropy },
         }
     }
 }
 
-/// So many logits are looked at at once.
-const LANES: usize = 16;
-/// Below this an exponential is 0 beside 1, in either precision.
-const FAR_BELOW: f32 = -87.0;
+/// The logarithm of the sum of the exponentials.
+fn log_sum(logits: &[f32]) -> f64 {
+    let max = f64::from(largest(logits));
+    let mut sum = f64x8::ZERO;
+    lanes(logits).for_each(|logits| sum += (logits - max).exp());
+    max + sum.reduce_add().ln()
+}
 
-/// The exponential of a number from [`FAR_BELOW`] to 0, within three units of the last place. It
-/// has no branches and calls nothing, so that the compiler can compute several at once, as it
-/// cannot with the system's: e^x is 2^n e^r with a whole n and |r| at most ln 2 / 2, and e^r a
-/// polynomial (Moshier's Cephes).
-fn exp(x: f32) -> f32 {
-    // Added to a number, it leaves the nearest whole one in the low bits.
-    const WHOLE: f32 = 12_582_912.0;
-    // ln 2 in two parts, of which the first is exact in few bits.
-    const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
-    const TERMS: [f32; 6] = [
-        1.987_569_1e-4,
-        1.398_199_9e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_6e-1,
-        0.5,
-    ];
-    let shifted = x * std::f32::consts::LOG2_E + WHOLE;
-    let n = shifted - WHOLE;
-    let r = x - n * LN_2.0 - n * LN_2.1;
-    let series = TERMS.iter().fold(0.0, |sum, term| sum * r + term);
-    let power = (shifted.to_bits() << 23).wrapping_add(1f32.to_bits());
-    (series * r * r + r + 1.0) * f32::from_bits(power)
+/// So many logits are looked at at once.
+const LANES: usize = 8;
+
+/// All logits, several at a time; behind the last one what is ruled out.
+fn lanes(logits: &[f32]) -> impl Iterator<Item = f64x8> {
+    let (chunks, rest) = logits.as_chunks::<LANES>();
+    let mut last = [f32::NEG_INFINITY; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    let last = (!rest.is_empty()).then_some(last);
+    let chunks = chunks.iter().copied().chain(last);
+    chunks.map(|chunk| f64x8::new(chunk.map(f64::from)))
 }
 
 /// The largest logit. Lane by lane, so that the compiler can compare several at once.
@@ -177,7 +170,7 @@ mod tests {
         let even = Spread::of(&[2.0, 2.0, f32::NEG_INFINITY]);
         assert!((even.log_sum - 2.0 - 2f64.ln()).abs() < 1e-6);
         assert!((even.entropy - 2f64.ln()).abs() < 1e-6);
-        assert_eq!(Spread::of(&[0.0, -200.0]).entropy, 0.0);
+        assert_eq!(Spread::of(&[0.0, -1000.0]).entropy, 0.0);
         assert!(Spread::of(&[0.0, f32::NAN]).entropy.is_nan());
         let p = log_softmax(&[0.0, 0.0]);
         assert!((p[0] - 0.5f64.ln()).abs() < 1e-12);
@@ -195,15 +188,17 @@ mod tests {
     #[test]
     fn exponentials_are_the_system_s() {
         for n in 0..=870_000 {
-            let x = -1e-4 * n as f32;
-            let (found, expected) = (exp(x), f64::from(x).exp());
-            let off = (f64::from(found) - expected).abs() / expected;
+            let x = -1e-3 * f64::from(n);
+            let (found, expected) = (f64x8::splat(x).exp().to_array()[7], x.exp());
+            let far = (found - expected).abs();
             assert!(
-                off < 3.0 * f64::from(f32::EPSILON),
+                far <= 4.0 * f64::EPSILON * expected + f64::MIN_POSITIVE,
                 "{x}: {found} is not {expected}"
             );
         }
-        assert_eq!(exp(0.0), 1.0);
+        for (x, exp) in [(0.0, 1.0), (f64::NEG_INFINITY, 0.0)] {
+            assert_eq!(f64x8::splat(x).exp().to_array(), [exp; LANES]);
+        }
     }
 
     proptest! {
@@ -212,8 +207,9 @@ mod tests {
             let logprobs = log_softmax(&a);
             let entropy: f64 = logprobs.iter().map(|x| -x.exp() * x).sum();
             let spread = Spread::of(&a);
-            prop_assert!((spread.entropy - entropy).abs() < 1e-5, "{spread:?} {entropy}");
-            prop_assert!((f64::from(a[0]) - spread.log_sum - logprobs[0]).abs() < 1e-5);
+            prop_assert!((spread.entropy - entropy).abs() < 1e-12, "{spread:?} {entropy}");
+            prop_assert!((f64::from(a[0]) - spread.log_sum - logprobs[0]).abs() < 1e-12);
+            prop_assert_eq!(logprob(&a, Token(0)), logprobs[0]);
         }
 
         #[test]

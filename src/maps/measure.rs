@@ -1,7 +1,7 @@
 //! What a map's cells hold.
 
 use super::Tokens;
-use crate::engine::{Outcome, kl, log_softmax};
+use crate::engine::{Outcome, kl, logprob};
 
 /// A text that may follow the prompt, by its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +52,11 @@ impl Measure {
     pub(super) fn of(&self, clean: &Outcome, outcome: &Outcome) -> f64 {
         match self {
             Measure::LogProbability(answer) => {
-                let each = answer.0.iter().enumerate().map(|(n, token)| {
-                    let logprobs = log_softmax(outcome.after(0, n));
-                    logprobs[token.0 as usize]
-                });
+                let each = answer
+                    .0
+                    .iter()
+                    .enumerate()
+                    .map(|(n, token)| logprob(outcome.after(0, n), *token));
                 each.sum()
             }
             Measure::LogitDifference(answer, foil) => {

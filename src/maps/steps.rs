@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::question::{COARSE, has_control};
 use super::{Down, Followed, Map, Told};
-use crate::engine::{DonorStates, Engine, EngineError, Outcome, Prompt, Request, kl, log_softmax};
+use crate::engine::{DonorStates, Engine, EngineError, Outcome, Prompt, Request, kl, logprob};
 use crate::hook::Anatomy;
 use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site};
 
@@ -108,7 +108,7 @@ impl Steps<'_> {
     fn clean(&self, outcome: &Outcome) -> f64 {
         let rest = &self.followed.0[self.steps[0] as usize..];
         let tokens = rest.iter().enumerate();
-        let each = tokens.map(|(n, token)| log_softmax(outcome.after(0, n))[token.0 as usize]);
+        let each = tokens.map(|(n, token)| logprob(outcome.after(0, n), *token));
         match self.kl {
             true => 0.0,
             false => each.sum::<f64>() / rest.len() as f64,
@@ -120,10 +120,10 @@ impl Steps<'_> {
         let rest = &self.followed.0[step as usize..];
         let each = rest.iter().enumerate().map(|(n, token)| {
             let (clean, own) = (clean.after(0, n), outcome.after(0, n));
-            let logprob = |logits| log_softmax(logits)[token.0 as usize];
+            let of = |logits| logprob(logits, *token);
             match self.kl {
                 true => kl(clean, own),
-                false => logprob(own) - logprob(clean),
+                false => of(own) - of(clean),
             }
         });
         each.sum::<f64>() / rest.len() as f64

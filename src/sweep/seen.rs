@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::{Ending, Engine, Outcome, argmax, kl, log_softmax, rank};
+use crate::engine::{Ending, Engine, Outcome, argmax, kl, logprob, rank};
 use crate::experiment::Row;
 use crate::hook::Touched;
 use crate::runtime::Token;
@@ -190,12 +190,11 @@ impl Said {
     fn of(outcome: &Outcome, branch: usize, item: &Item, answer: &Answer) -> Self {
         let likeliest = |n: usize| argmax(outcome.after(branch, n));
         let deciding = deciding(&item.scoring, answer);
-        let logprob =
-            |(n, token): (usize, &Token)| log_softmax(outcome.after(branch, n))[token.0 as usize];
+        let each = |(n, token): (usize, &Token)| logprob(outcome.after(branch, n), *token);
         Self {
             told: (deciding.iter().enumerate()).all(|(n, token)| likeliest(n) == *token),
             next: likeliest(deciding.len()),
-            logprob: answer.tokens.iter().enumerate().map(logprob).sum(),
+            logprob: answer.tokens.iter().enumerate().map(each).sum(),
         }
     }
 

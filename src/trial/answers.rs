@@ -1,7 +1,7 @@
 //! The answers that a trial follows, and how probable a run makes them.
 
 use super::TrialError;
-use crate::engine::{Engine, Outcome, Prompt, Request, log_softmax, rank};
+use crate::engine::{Engine, Outcome, Prompt, Request, logprob, rank};
 use crate::runtime::{Model, Token};
 use crate::shown::{plain, shown};
 
@@ -95,7 +95,7 @@ impl Answer {
     pub fn chance(&self, outcome: &Outcome) -> Chance {
         let logprobs = self.tokens.iter().enumerate().map(|(n, token)| {
             let logits = outcome.after(self.branch.unwrap_or(0), n);
-            log_softmax(logits)[token.0 as usize]
+            logprob(logits, *token)
         });
         Chance {
             logprob: logprobs.sum(),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Answer, Listed, Run};
-use crate::engine::{Outcome, Prompt, argmax, kl, log_softmax, top};
+use crate::engine::{Outcome, Prompt, Spread, argmax, kl, top};
 use crate::hook::Touched;
 use crate::runtime::{Model, Token};
 use crate::shown::{json, plain};
@@ -104,11 +104,11 @@ impl Line {
         outcome: &Outcome,
     ) -> Self {
         let text = |token: Token| plain(&model.piece(token));
-        let logprobs = log_softmax(&outcome.logits);
+        let log_sum = Spread::of(&outcome.logits).log_sum;
         let likely = |token: Token| Likely {
             id: token.0,
             text: text(token),
-            probability: logprobs[token.0 as usize].exp(),
+            probability: (f64::from(outcome.logits[token.0 as usize]) - log_sum).exp(),
             logit: outcome.logits[token.0 as usize],
         };
         let followed = |answer: &Answer| {

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::cli::output::{table, width};
-use crate::engine::{Outcome, kl, log_softmax, top};
+use crate::engine::{Outcome, Spread, kl, top};
 use crate::hook::Touched;
 use crate::report::Column::{Numbers, Words};
 use crate::report::wrap;
@@ -23,10 +23,10 @@ pub fn side_by_side(
     outcome: &Outcome,
 ) -> String {
     let column = |outcome: &Outcome| -> Vec<[String; 2]> {
-        let logprobs = log_softmax(&outcome.logits);
+        let log_sum = Spread::of(&outcome.logits).log_sum;
         let best = top(&outcome.logits, SHOWN).into_iter();
-        best.map(|(token, _)| {
-            let probability = logprobs[token.0 as usize].exp();
+        best.map(|(token, logit)| {
+            let probability = (f64::from(logit) - log_sum).exp();
             [shown(&model.piece(token)), percent(probability)]
         })
         .collect()
