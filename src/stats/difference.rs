@@ -72,12 +72,34 @@ fn paired(a: &Profile, b: &Profile) -> Units {
     Units::new(&a.clusters(), of_item, [extreme(1.0), extreme(0.0)])
 }
 
+/// The same units for exchanges: each model's scores are stretched about chance so that both have
+/// the same clean mean, which moves neither half-way layer. If the models differ in accuracy and
+/// not in their half-way layers, an item's scores could then be either's, to first order.
+fn exchanged(a: &Profile, b: &Profile) -> Units {
+    let chance = a.chance;
+    let clean = |of: &Profile| {
+        let sum: f64 = of.items.iter().map(|item| item.clean).sum();
+        sum / of.items.len() as f64 - chance
+    };
+    let common = 0.5 * (clean(a) + clean(b));
+    let stretched = [(a, common / clean(a)), (b, common / clean(b))];
+    let of_item = |item: usize, values: &mut Vec<f64>| {
+        for (profile, by) in stretched {
+            let item = &profile.items[item];
+            let scores = std::iter::once(item.clean).chain(item.at.iter().copied());
+            values.extend(scores.map(|score| chance + by * (score - chance)));
+        }
+    };
+    let none = || vec![0.0; 2 * (1 + a.layers.len())];
+    Units::new(&a.clusters(), of_item, [none(), none()])
+}
+
 impl Profile {
     /// By how many layers `other`'s half-way layer lies above this one's, over the same items.
     /// The interval is a padded paired bootstrap's; the p-value a permutation test's: if the
-    /// models do not differ, either could have given an item's scores, so that they are exchanged
-    /// at random, item by item or cluster by cluster (Good 2005, "Permutation, Parametric and
-    /// Bootstrap Tests of Hypotheses", chapter 3). `None` where layers or items are not the same,
+    /// half-way layers do not differ, either model could have given an item's scores, in units of
+    /// its clean mean, so that they are exchanged at random, item by item or cluster by cluster
+    /// (Good 2005, "Permutation, Parametric and Bootstrap Tests of Hypotheses", chapter 3). `None` where layers or items are not the same,
     /// or a model has too few items that it scores on.
     pub fn difference(&self, other: &Profile) -> Option<Difference> {
         let items = self.items.len();
@@ -116,7 +138,7 @@ impl Profile {
         };
         let (interval, narrow) = (ends(0.95), ends(0.9));
         let mut as_far = 0;
-        units.exchange(|sums| {
+        exchanged(self, other).exchange(|sums| {
             as_far += usize::from(between(sums).abs() >= layers.abs() - 1e-12);
         });
         let is_coarse = |x: f64| hull(&self.layers, x) != (x, x);
