@@ -3,6 +3,8 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "shards/loose.rs"]
+mod loose;
 
 use std::path::Path;
 

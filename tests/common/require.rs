@@ -28,7 +28,10 @@ pub const SLURM: &str = "slurm";
 /// The same, for the quickest of its steps: one array.
 pub const SLURM_ARRAY: &str = "slurm-array";
 
-const KNOWN: [&str; 9] = [
+/// GNU parallel.
+pub const PARALLEL: &str = "parallel";
+
+const KNOWN: [&str; 10] = [
     DISKS,
     NETWORK_DISKS,
     PANDAS,
@@ -38,6 +41,7 @@ const KNOWN: [&str; 9] = [
     NODE,
     SLURM,
     SLURM_ARRAY,
+    PARALLEL,
 ];
 
 /// Says that a test was not run, past the test harness, which keeps what passing tests print to

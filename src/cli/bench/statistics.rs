@@ -74,9 +74,10 @@ fn cell(line: &Line) -> String {
 fn worst(lines: &[&Line], sets: usize) -> String {
     let said = lines.iter().filter(|line| line.sets >= FEWEST);
     let said: Vec<&&Line> = said.collect();
-    let (by, promised) = match lines[0].study.is_coverage() {
-        true => ("Lowest", 0.95f64),
-        false => ("Largest", 0.05),
+    let promised = lines[0].study.promised();
+    let by = match lines[0].study.is_coverage() {
+        true => "Lowest",
+        false => "Largest",
     };
     let compare = |a: &&&&Line, b: &&&&Line| a.share.total_cmp(&b.share);
     let worst = match lines[0].study.is_coverage() {

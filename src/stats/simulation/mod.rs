@@ -65,10 +65,12 @@ pub enum Curve {
     Width4,
     Width6,
     Dip,
+    DipHalf,
     Plateau97,
     Plateau90,
     Bump40,
     Bump65,
+    Bump90,
     Floor30,
     Over,
     Early,
@@ -84,10 +86,12 @@ impl Curve {
             Curve::Width4 => "4 layers wide",
             Curve::Width6 => "6 layers wide",
             Curve::Dip => "dip above (80%)",
+            Curve::DipHalf => "dip above (50%)",
             Curve::Plateau97 => "plateau at 97%",
             Curve::Plateau90 => "plateau at 90%",
             Curve::Bump40 => "bump below (40%)",
             Curve::Bump65 => "bump below (65%)",
+            Curve::Bump90 => "bump below (90%)",
             Curve::Floor30 => "floor at 30%",
             Curve::Over => "plateau at 108%",
             Curve::Early => "above half everywhere",
@@ -154,6 +158,7 @@ impl Population {
             Curve::Width4 => wide(4.0, 21.3),
             Curve::Width6 => wide(6.0, 20.2),
             Curve::Dip => keep[26..28].fill(0.8),
+            Curve::DipHalf => keep[26..28].fill(0.5),
             Curve::Plateau97 => keep.fill(0.97),
             Curve::Plateau90 => keep.fill(0.9),
             Curve::Bump40 => {
@@ -163,6 +168,10 @@ impl Population {
             Curve::Bump65 => {
                 wide(2.0, 22.8);
                 floor[8..11].fill(0.65 * accuracy);
+            }
+            Curve::Bump90 => {
+                wide(2.0, 22.8);
+                floor[8..11].fill(0.9 * accuracy);
             }
             Curve::Floor30 => {
                 wide(2.0, 22.8);

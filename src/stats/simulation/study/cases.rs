@@ -96,7 +96,7 @@ pub(super) fn jobs(study: Study) -> Vec<Job> {
         Study::Coarse => coarse(),
         Study::Overtakes => overtakes(),
         Study::Ignorable => margins::ignorable(),
-        Study::Flags => flags(),
+        Study::Flags | Study::Dips => flags(study),
         Study::Stopped => adaptive::half_way(),
         Study::StoppedLoss => adaptive::ignorable(),
         Study::Difference | Study::Shift | Study::Same => two::pairs(study),
@@ -251,25 +251,34 @@ fn overtakes() -> Vec<Job> {
     jobs
 }
 
-fn flags() -> Vec<Job> {
+fn flags(study: Study) -> Vec<Job> {
     let mut jobs = Vec::new();
-    let monotone = [
-        Curve::Sharp,
-        Curve::Width2,
-        Curve::Width4,
-        Curve::Width6,
-        Curve::Plateau97,
-        Curve::Plateau90,
-        Curve::Floor30,
-        Curve::Over,
-    ];
-    for curve in monotone {
+    let curves: &[Curve] = match study {
+        Study::Dips => &[
+            Curve::Dip,
+            Curve::DipHalf,
+            Curve::Bump40,
+            Curve::Bump65,
+            Curve::Bump90,
+        ],
+        _ => &[
+            Curve::Sharp,
+            Curve::Width2,
+            Curve::Width4,
+            Curve::Width6,
+            Curve::Plateau97,
+            Curve::Plateau90,
+            Curve::Floor30,
+            Curve::Over,
+        ],
+    };
+    for &curve in curves {
         for accuracy in [0.34, 0.8] {
             let population = Population::new(curve, accuracy, 0.057, 0.3);
             for items in [40, 100, 200] {
                 let population = population.clone();
                 jobs.push(Job {
-                    study: Study::Flags,
+                    study,
                     case: format!("{}, {:.0}% clean", curve.name(), 100.0 * accuracy),
                     items,
                     of: Box::new(move |seed, n| {

@@ -47,6 +47,8 @@ pub enum Study {
     Same,
     /// Flags of a curve that is not monotone, on curves that are: size.
     Flags,
+    /// The same on curves that are not: power.
+    Dips,
     /// The half-way layer of a sweep that stops when its interval is narrow: coverage, share of the
     /// full grid's cells.
     Stopped,
@@ -57,7 +59,7 @@ pub enum Study {
 
 impl Study {
     /// All of them.
-    pub const ALL: [Study; 10] = [
+    pub const ALL: [Study; 11] = [
         Study::HalfWay,
         Study::Coarse,
         Study::Overtakes,
@@ -66,6 +68,7 @@ impl Study {
         Study::Shift,
         Study::Same,
         Study::Flags,
+        Study::Dips,
         Study::Stopped,
         Study::StoppedLoss,
     ];
@@ -107,15 +110,31 @@ impl Study {
                 "power without a loss",
             ),
             Study::Flags => ("flag \"not monotone\"", "size", "-"),
+            Study::Dips => ("flag \"not monotone\" where it is due", "power", "-"),
         }
     }
 
-    /// Whether the first number is a coverage, which may not be low; a size may not be high.
+    /// Whether the first number is a coverage or a power, which may not be low; a size may not be
+    /// high.
     pub fn is_coverage(self) -> bool {
         matches!(
             self,
-            Study::HalfWay | Study::Coarse | Study::Overtakes | Study::Difference | Study::Stopped
+            Study::HalfWay
+                | Study::Coarse
+                | Study::Overtakes
+                | Study::Difference
+                | Study::Dips
+                | Study::Stopped
         )
+    }
+
+    /// What the first number should be; a power may be anything, of which half varies most.
+    pub fn promised(self) -> f64 {
+        match self {
+            Study::Dips => 0.5,
+            study if study.is_coverage() => 0.95,
+            _ => 0.05,
+        }
     }
 }
 
