@@ -68,7 +68,7 @@ impl Recorded {
         let one = |token: i32| Followed(vec![Token(token)]);
         match name {
             "logprob" => Measure::LogProbability(one(self.answer)),
-            "difference" => Measure::LogitDifference(one(self.answer), one(self.foil)),
+            "difference" => Measure::LogitDifference(one(self.answer), vec![one(self.foil)]),
             "kl" => Measure::Kl,
             other => panic!("{other} is no measure"),
         }

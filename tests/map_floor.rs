@@ -70,7 +70,7 @@ fn question(prompt: &Prompt) -> Question<'_> {
         down: Down::Tokens,
         corrupted: None,
         // Of the answer's logit less that of the token that rounding leaves alone.
-        measure: Measure::LogitDifference(Followed(vec![ANSWER]), Followed(vec![Token(0)])),
+        measure: Measure::LogitDifference(Followed(vec![ANSWER]), vec![Followed(vec![Token(0)])]),
     }
 }
 

@@ -169,7 +169,7 @@ fn patching_from_another_prompt() {
     };
     for measure in [
         Measure::Kl,
-        Measure::LogitDifference(Followed(vec![ANSWER]), Followed(vec![FOIL])),
+        Measure::LogitDifference(Followed(vec![ANSWER]), vec![Followed(vec![FOIL])]),
     ] {
         let map = patched(&mut planned, &own, measure.clone());
         assert!(map.largest() < f64::from(CLOSE), "{map:?}");

@@ -123,97 +123,6 @@ fn a_map_of_heads_says_what_try_says() {
     );
 }
 
-/// Over a task the average is that of the items' maps, and an item's map is that of its prompt.
-#[test]
-fn a_tasks_maps_are_averaged() {
-    let place = Place::new();
-    let task = format!("-m tiny.gguf --task capitals --limit 3 --shots 0 {EXACT} -o json");
-    let rows = json_lines(place.run(&format!("map {task} --corrupt subject --layers 1-2")));
-    let (average, items): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row["item"].is_null());
-    assert_eq!(average.len(), 6 * 2, "six roles, two layers");
-    let names: std::collections::BTreeSet<_> = items.iter().map(|r| r["item"].as_str()).collect();
-    assert_eq!(names.len(), 3);
-    let number = |row: &serde_json::Value, key: &str| row[key].as_f64().unwrap();
-    for role in ["before", "subject middle", "subject last"] {
-        let of = |row: &&&serde_json::Value| row["role"] == role && row["layer"] == 2;
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let each = names.iter().map(|name| {
-            let own = items
-                .iter()
-                .filter(of)
-                .filter(|row| row["item"].as_str() == *name);
-            mean(&own.map(|row| number(row, "value")).collect::<Vec<f64>>())
-        });
-        let expected = mean(&each.collect::<Vec<f64>>());
-        let found = average.iter().find(of).unwrap();
-        assert!((number(found, "value") - expected).abs() < 1e-9, "{found}");
-        assert_eq!(found["items"], 3);
-        assert!(number(found, "low") < expected && expected < number(found, "high"));
-    }
-    // The item's prompt by itself; its tokens are bytes.
-    let name = names.first().unwrap().unwrap();
-    let own: Vec<_> = items.iter().filter(|row| row["item"] == name).collect();
-    let mut texts: Vec<(u64, &str)> = own
-        .iter()
-        .map(|row| {
-            (
-                row["position"].as_u64().unwrap(),
-                row["text"].as_str().unwrap(),
-            )
-        })
-        .collect();
-    texts.sort_unstable();
-    texts.dedup();
-    let subject = own
-        .iter()
-        .filter(|row| row["role"].as_str().unwrap().starts_with("subject"));
-    let subject: Vec<u64> = subject
-        .map(|row| row["position"].as_u64().unwrap())
-        .collect();
-    let (first, last) = (subject.iter().min().unwrap(), subject.iter().max().unwrap());
-    let prompt: String = texts
-        .iter()
-        .filter(|(_, t)| t.len() == 1)
-        .map(|(_, t)| *t)
-        .collect();
-    let prompt = format!("{}:", prompt.trim_start().replace('\n', "\\n"));
-    let mut command = place.command(&format!("map -m tiny.gguf --kl {EXACT} -o json --layers 2"));
-    command.args(["--corrupt", &format!("{first}-{last}"), "-p", &prompt]);
-    let alone = json_lines(assert_cmd::Command::from_std(command).assert());
-    let task = task.replace("-o json", "-o json --kl");
-    let rows = json_lines(place.run(&format!("map {task} --corrupt subject --layers 2")));
-    let own = rows.iter().filter(|row| row["item"] == name);
-    for (row, cell) in own.zip(&alone) {
-        assert_eq!(
-            (&row["position"], &row["text"]),
-            (&cell["position"], &cell["text"])
-        );
-        assert!(
-            (number(row, "value") - number(cell, "value")).abs() < 1e-4,
-            "{row} {cell}"
-        );
-    }
-    let heads = place.run("map -m tiny.gguf --task math --limit 2 --shots 0 --heads -t 1");
-    let heads = String::from_utf8(heads.success().get_output().stdout.clone()).unwrap();
-    assert!(
-        heads.contains("one head at a time, over 2 items of math"),
-        "{heads}"
-    );
-    let wrong = |line: &str, says: &str| one_line_error(2, says)(place.run(line));
-    wrong(
-        "map -m tiny.gguf --task math --limit 2",
-        "--heads needs no subject",
-    );
-    wrong(
-        "map -m tiny.gguf --task capitals --manipulate inject",
-        "(--corrupt subject)",
-    );
-    place
-        .run("map -m tiny.gguf --task capitals --answer x")
-        .code(2)
-        .stderr(predicates::str::contains("cannot be used with"));
-}
-
 #[test]
 fn wrong_wishes_are_told() {
     let place = Place::new();
@@ -245,6 +154,7 @@ fn wrong_wishes_are_told() {
     );
     wrong("--manipulate inject --from abc", "give a donor of as many");
     wrong("--answer i --foil i", "begins as the answer does");
+    wrong("--answer i --foil", "--foil needs a text");
     wrong("--manipulate add", "add needs --direction FILE");
     wrong(
         "--corrupt 2-3 --corrupt-by mean",

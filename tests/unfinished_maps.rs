@@ -15,9 +15,10 @@ use midlayer::engine::{
     DonorStates, Engine, EngineError, Prompt, Request, Straightforward, donor_states,
 };
 use midlayer::hook::Anatomy;
-use midlayer::intervention::{Kind, PositionSet, Site, States};
+use midlayer::intervention::{Extent, Kind, PositionSet, Site, States};
 use midlayer::maps::{
-    Corruption, Down, Followed, Map, Measure, Question, Says, Unfinished, draw, draw_on,
+    Corruption, Down, Followed, Map, Measure, Question, Says, Steps, Unfinished, draw, draw_on,
+    draw_steps, draw_steps_on,
 };
 use midlayer::runtime::{Architecture, Token};
 
@@ -214,6 +215,88 @@ fn cells_of_another_question_are_not_taken() {
     assert_eq!(found, [1, 0]);
 }
 
+/// A map of steps goes on as well.
+#[test]
+fn a_map_of_steps_goes_on() {
+    const CELLS: usize = 5;
+    let (prompt, anatomy) = (prompt(TOKENS), anatomy());
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("steps.svg");
+    let asked = Steps {
+        prompt: &prompt,
+        followed: Followed([40, 41, 42, 43].map(Token).to_vec()),
+        steps: vec![0, 2, 3],
+        kind: "random".parse().unwrap(),
+        states: None,
+        sites: vec![Site::Residual],
+        extent: Extent::Paper,
+        seeds: vec![1, 2],
+        layers: (0..N_LAYER).collect(),
+        tokens: PositionSet::all(),
+        kl: false,
+    };
+    let mut all = counting();
+    let undisturbed = draw_steps(&mut all, &anatomy, &asked, &mut whole).unwrap();
+    for to in [CELLS, CELLS + 2] {
+        let mut unfinished = Unfinished::beside(&out, "a model").unwrap();
+        let told = &mut |_: &Map, done: usize, _| match done < to {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        let kept = Some(&mut unfinished);
+        let stopped = draw_steps_on(&mut counting(), &anatomy, &asked, kept, told);
+        assert!(matches!(stopped, Err(EngineError::Stopped)));
+    }
+    let mut unfinished = Unfinished::beside(&out, "a model").unwrap();
+    assert_eq!(unfinished.cells(&asked), CELLS + 2);
+    let others = [
+        Steps {
+            steps: vec![0, 2],
+            ..asked.clone()
+        },
+        Steps {
+            followed: Followed([40, 41, 42, 44].map(Token).to_vec()),
+            ..asked.clone()
+        },
+        Steps {
+            extent: Extent::Only,
+            ..asked.clone()
+        },
+        Steps {
+            tokens: PositionSet::ranges([0..9]),
+            ..asked.clone()
+        },
+        Steps {
+            kl: true,
+            ..asked.clone()
+        },
+    ];
+    assert!(others.iter().all(|other| unfinished.cells(other) == 0));
+    let mut rest = counting();
+    let mut counts = Vec::new();
+    let told = &mut |_: &Map, done, _| {
+        counts.push(done);
+        ControlFlow::Continue(())
+    };
+    let kept = Some(&mut unfinished);
+    let map = draw_steps_on(&mut rest, &anatomy, &asked, kept, told).unwrap();
+    assert_eq!(counts, (1..=3 * N_LAYER as usize).collect::<Vec<_>>());
+    let saved = all.watch.0 - rest.watch.0;
+    let two_seeds = 2 * (CELLS + 2);
+    assert!(
+        (two_seeds..3 * (CELLS + 2)).contains(&saved),
+        "{saved}, with the controls among them"
+    );
+    let cells = |map: &Map| -> Vec<f64> {
+        let cells = map.values.iter().flatten();
+        cells.map(|value| value.unwrap()).collect()
+    };
+    let close = |a: f64, b: f64| (a - b).abs() < f64::from(CLOSE);
+    let pairs = cells(&map).into_iter().zip(cells(&undisturbed));
+    assert!(pairs.into_iter().all(|(a, b)| close(a, b)));
+    assert!(close(map.clean, undisturbed.clean) && close(map.floor, undisturbed.floor));
+}
+
 /// A map that is written leaves nothing else behind.
 #[test]
 fn a_finished_map_leaves_its_file_alone() {
@@ -225,4 +308,8 @@ fn a_finished_map_leaves_its_file_alone() {
         .success();
     assert!(place.path("m.csv").exists() && !place.path("m.csv.unfinished").exists());
     assert!(place.path("t.csv").exists() && !place.path("t.csv.unfinished").exists());
+    place
+        .run("map -m tiny.gguf -p abcdefgh --steps 0-2 --generate 4 --out s.csv")
+        .success();
+    assert!(place.path("s.csv").exists() && !place.path("s.csv.unfinished").exists());
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,6 +226,8 @@ class Model(native.Model):
         limit: int = 20,
         shots: int | None = None,
         chat: bool = False,
+        data: str | os.PathLike[str] | None = None,
+        foil: str | bool | None = None,
         kl: bool = False,
         heads: bool = False,
         corrupt: str | None = None,
@@ -234,14 +237,19 @@ class Model(native.Model):
     ) -> Map:
         """Maps of a task's items, averaged. Rows are heads, or else roles of tokens: before the
         subject, its first token, those in its middle, its last, those after it, the last prior
-        token. A cell is about the log-probability of the item's right answer, or with kl=True the
-        KL divergence from the clean run.
+        token. A cell is about the log-probability of the item's right answer, with `foil` about its
+        logit less the foil's, with kl=True about the KL divergence from the clean run.
 
         task: a built-in task, or a file of records of one's own ("mine.jsonl", or
             "name=mine.jsonl").
         limit: items at most.
         shots: examples before each question (default: the task's own).
         chat: whether prompts go into the model's chat template.
+        data: the file of squad's or cnn_dailymail's data (default: the pulled set, or else a small
+            sample).
+        foil: True for each item's own: its record's foil, else its wrong choices, else the answer
+            that inject would bring (the likeliest of several); or a text, for all items. Items
+            without a foil that differs from their answer are left out with a warning.
         corrupt: tokens to corrupt, "subject" above all; the others as for `map`.
 
         Items without a subject, where roles need one, are left out with a warning. Raises
@@ -255,6 +263,8 @@ class Model(native.Model):
                 limit,
                 shots,
                 chat,
+                None if data is None else Path(data),
+                foil,
                 kl,
                 heads,
                 corrupt,

@@ -1,6 +1,7 @@
 """The native half: objects of the Rust library."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -213,6 +214,8 @@ class Model:
         limit: int,
         shots: int | None,
         chat: bool,
+        data: Path | None,
+        foil: str | bool | None,
         kl: bool,
         heads: bool,
         corrupt: Any,

@@ -1,12 +1,11 @@
 //! What a map is asked, and drawn on the engine's thread.
 
 use midlayer::engine::{self, Engine, TokenSelector};
-use midlayer::experiment::Reasons;
 use midlayer::intervention::{Kind, Site};
 use midlayer::maps::{Down, Measure, draw};
 use midlayer::models::Remember;
 use midlayer::tasks::Parts;
-use midlayer::trial::{self, Donor, NamedTask, OfItems, Part, Told, item_maps};
+use midlayer::trial::{self, About, Donor, NamedTask, OfItems, Part, Told, item_maps};
 use pyo3::prelude::*;
 
 use crate::errors::{of_engine, of_trial, usage};
@@ -25,6 +24,30 @@ pub struct Wish {
     pub seeds: Option<Vec<u64>>,
     pub kl: bool,
     pub progress: Option<Py<PyAny>>,
+}
+
+const ONE_MEASURE: &str = "`kl` compares whole distributions: leave out `answer` and `foil`";
+
+/// What items' right answers are compared with.
+pub enum Foil {
+    None,
+    Own,
+    Text(String),
+}
+
+/// A foil as Python gives it: a text, or True for each item's own.
+pub fn of_item(foil: Option<&Bound<'_, PyAny>>) -> PyResult<Foil> {
+    let Some(foil) = foil else {
+        return Ok(Foil::None);
+    };
+    match foil.extract::<bool>() {
+        Ok(true) => Ok(Foil::Own),
+        Ok(false) => Ok(Foil::None),
+        Err(_) => match foil.extract() {
+            Ok(text) => Ok(Foil::Text(text)),
+            Err(_) => Err(usage("`foil` is a text, or True for each item's own")),
+        },
+    }
 }
 
 impl Wish {
@@ -87,6 +110,9 @@ impl Wish {
         answer: Option<&str>,
         foil: Option<&str>,
     ) -> PyResult<Map> {
+        if self.kl && (answer.is_some() || foil.is_some()) {
+            return Err(usage(ONE_MEASURE));
+        }
         let (mut part, layers, seeds, down) = self.asked(bench)?;
         if self.corrupted.is_some() {
             part.donor = Some(Donor {
@@ -126,10 +152,13 @@ impl Wish {
     pub fn of_task(
         &self,
         bench: &mut Bench,
-        task: &NamedTask,
-        told: &Told<'_>,
+        (task, told): (&NamedTask, &Told<'_>),
+        foil: &Foil,
         n_ctx: u32,
     ) -> PyResult<(Map, Option<String>)> {
+        if self.kl && !matches!(foil, Foil::None) {
+            return Err(usage(ONE_MEASURE));
+        }
         let (part, layers, seeds, down) = self.asked(bench)?;
         if part.donor.is_some() {
             return Err(usage(
@@ -148,7 +177,12 @@ impl Wish {
             seeds: &seeds,
             down: down.unwrap_or(Down::Roles),
             corrupted: self.corrupted.as_ref().map(|(by, tokens)| (*by, tokens)),
-            kl: self.kl,
+            about: match foil {
+                Foil::Own => About::OwnFoil,
+                Foil::Text(text) => About::Foil(text),
+                Foil::None if self.kl => About::Kl,
+                Foil::None => About::Answer,
+            },
         };
         let (all, mut failed) = (set.items.len(), None);
         let made = item_maps(engine, &bench.anatomy, &of, &set.items, None, &mut |done| {
@@ -159,14 +193,13 @@ impl Wish {
         }
         let mut made = made.map_err(of_trial)?;
         made.left_out.extend(set.left_out);
-        let said = (!made.left_out.is_empty()).then(|| {
-            let reasons = Reasons::of(made.left_out.iter().map(|(_, reason)| &**reason));
-            let (name, items, others) = (task.task, made.maps.len(), made.left_out.len());
-            format!("{name}: {items} items; {others} others are left out: {reasons}")
-        });
+        let (said, reasons) = (made.notice(task.task), made.reasons());
         let title = of.title(&bench.model.facts().name, task.task, made.maps.len());
         let map = Map::over(made.maps, title, of.measure());
-        let none = || usage(format!("{}: no item can be mapped (`task`)", task.task));
+        let none = || {
+            let task = task.task;
+            usage(format!("{task}: no item can be mapped: {reasons} (`task`)"))
+        };
         Ok((map.ok_or_else(none)?, said))
     }
 }

@@ -1,7 +1,7 @@
 //! Models.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use midlayer::engine::{Engine, Wording};
@@ -20,7 +20,7 @@ use crate::hooks::{self, Raised};
 use crate::lens::{self, Lens};
 use crate::manipulation::Manipulation;
 use crate::map::Map;
-use crate::mapping::Wish;
+use crate::mapping::{Wish, of_item};
 use crate::prompt::Prompt;
 use crate::results::Results;
 use crate::told::{tell, tell_progress};
@@ -330,7 +330,7 @@ impl Model {
         })
     }
 
-    #[pyo3(signature = (task, manipulation, limit, shots, chat, kl, heads, corrupt, corrupt_by, seed, progress))]
+    #[pyo3(signature = (task, manipulation, limit, shots, chat, data, foil, kl, heads, corrupt, corrupt_by, seed, progress))]
     #[allow(clippy::too_many_arguments)] // as the program's options
     fn _map_task(
         &self,
@@ -340,6 +340,8 @@ impl Model {
         limit: usize,
         shots: Option<usize>,
         chat: bool,
+        data: Option<PathBuf>,
+        foil: Option<&Bound<'_, PyAny>>,
         kl: bool,
         heads: bool,
         corrupt: Option<&Bound<'_, PyAny>>,
@@ -349,6 +351,7 @@ impl Model {
     ) -> PyResult<Map> {
         let by = (corrupt_by, seed);
         let wish = Wish::new(manipulation, heads, corrupt, by, kl, progress)?;
+        let foil = of_item(foil)?;
         let task: NamedTask = task.parse().map_err(usage)?;
         let n_ctx = self.options.n_ctx;
         let (map, said) = self.worker.ask(py, move |bench| {
@@ -356,9 +359,10 @@ impl Model {
                 limit: Some(limit),
                 shots,
                 chat: chat.then(ChatDate::default),
+                data: data.as_deref(),
                 ..Told::default()
             };
-            wish.of_task(bench, &task, &told, n_ctx)
+            wish.of_task(bench, (&task, &told), &foil, n_ctx)
         })?;
         tell(py, said.as_slice())?;
         Ok(map)

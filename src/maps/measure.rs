@@ -13,8 +13,9 @@ pub enum Measure {
     /// The natural logarithm of the probability that the answer follows: the sum over its tokens.
     LogProbability(Followed),
     /// The logit of the answer's token less that of the foil's, at the first place where the two
-    /// differ and after what they share (Wang et al. 2022, arXiv 2211.00593).
-    LogitDifference(Followed, Followed),
+    /// differ and after what they share (Wang et al. 2022, arXiv 2211.00593). Of several foils the
+    /// likeliest of each run counts. Each differs from the answer somewhere within both.
+    LogitDifference(Followed, Vec<Followed>),
     /// KL divergence of the next token's distribution from the clean one, nats.
     Kl,
 }
@@ -25,11 +26,16 @@ impl Measure {
         "log-probability of the answer, nats"
     }
 
+    /// What those of an answer beside a foil are, in words.
+    pub fn of_foil() -> &'static str {
+        "logit of the answer less that of the foil"
+    }
+
     /// What the numbers are, in words.
     pub fn name(&self) -> &'static str {
         match self {
             Measure::LogProbability(_) => Self::of_answer(),
-            Measure::LogitDifference(..) => "logit of the answer less that of the foil",
+            Measure::LogitDifference(..) => Self::of_foil(),
             Measure::Kl => "KL divergence of the next token from the clean run, nats",
         }
     }
@@ -38,7 +44,10 @@ impl Measure {
     pub(super) fn continuations(&self) -> Vec<Tokens> {
         let forced = match self {
             Measure::LogProbability(answer) => answer.0[..answer.0.len() - 1].to_vec(),
-            Measure::LogitDifference(answer, foil) => answer.0[..shared(answer, foil)].to_vec(),
+            Measure::LogitDifference(answer, foils) => {
+                let shared = foils.iter().map(|foil| shared(answer, foil));
+                answer.0[..shared.max().unwrap_or(0)].to_vec()
+            }
             Measure::Kl => Vec::new(),
         };
         if forced.is_empty() {
@@ -59,11 +68,14 @@ impl Measure {
                     .map(|(n, token)| logprob(outcome.after(0, n), *token));
                 each.sum()
             }
-            Measure::LogitDifference(answer, foil) => {
-                let at = shared(answer, foil);
-                let logits = outcome.after(0, at);
-                let logit = |of: &Followed| f64::from(logits[of.0[at].0 as usize]);
-                logit(answer) - logit(foil)
+            Measure::LogitDifference(answer, foils) => {
+                let each = foils.iter().map(|foil| {
+                    let at = shared(answer, foil);
+                    let logits = outcome.after(0, at);
+                    let logit = |of: &Followed| f64::from(logits[of.0[at].0 as usize]);
+                    logit(answer) - logit(foil)
+                });
+                each.fold(f64::INFINITY, f64::min)
             }
             Measure::Kl => kl(&clean.logits, &outcome.logits),
         }

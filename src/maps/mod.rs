@@ -34,9 +34,9 @@ pub use picture::{Form, Over, Picture};
 pub use question::{Corruption, Down, Question};
 pub use said::{Next, Says};
 pub use shapes::GeometryPicture;
-pub use steps::{Steps, draw_steps};
+pub use steps::{Steps, draw_steps, draw_steps_on};
 pub use svg::colour;
-pub use unfinished::Unfinished;
+pub use unfinished::{Keyed, Unfinished};
 
 use crate::engine::{Engine, EngineError, Outcome};
 use crate::hook::Anatomy;

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::question::{COARSE, has_control};
-use super::{Down, Followed, Map, Told};
+use super::unfinished::{Done, Keeping, Place};
+use super::{Down, Followed, Map, Told, Unfinished};
 use crate::engine::{DonorStates, Engine, EngineError, Outcome, Prompt, Request, kl, logprob};
 use crate::hook::Anatomy;
 use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site};
@@ -141,6 +142,21 @@ pub fn draw_steps(
     question: &Steps<'_>,
     told: &mut Told<'_>,
 ) -> Result<Map, EngineError> {
+    draw_steps_on(engine, anatomy, question, None, told)
+}
+
+/// Draws what is not drawn of a map of steps: cells that `unfinished` holds are not run again, and
+/// those that are go to it. The clean runs are run anew.
+///
+/// # Errors
+/// The engine's; what cannot be kept is no error ([`Unfinished::failed`]).
+pub fn draw_steps_on(
+    engine: &mut dyn Engine,
+    anatomy: &Anatomy,
+    question: &Steps<'_>,
+    unfinished: Option<&mut Unfinished>,
+    told: &mut Told<'_>,
+) -> Result<Map, EngineError> {
     let seeds = match question.kind.has_seed() {
         true => &question.seeds[..],
         false => &question.seeds[..1],
@@ -153,18 +169,21 @@ pub fn draw_steps(
         requests.push(question.request(Vec::new(), question.steps[row]));
         runs.push((row, Run::Clean));
     }
-    for (n, &(row, layer)) in cells.iter().enumerate() {
-        let (step, layer) = (question.steps[row], question.layers[layer]);
+    let mut kept = Keeping::new(unfinished, question);
+    for (n, &(row, column)) in cells.iter().enumerate() {
+        let (step, layer) = (question.steps[row], question.layers[column]);
         let mut push = |kind, seed, run| {
             let plan = question.plan(kind, layer, step, seed);
             requests.push(question.request(plan, step));
             runs.push((row, run));
         };
-        for seed in seeds {
-            push(question.kind, *seed, Run::Cell(n));
+        if !kept.has(n, Place::Cell(row, column)) {
+            for seed in seeds {
+                push(question.kind, *seed, Run::Cell(n));
+            }
         }
-        if has_control(n, cells.len()) {
-            push(Kind::control(), seeds[0], Run::Control);
+        if has_control(n, cells.len()) && !kept.has(n, Place::Control(n)) {
+            push(Kind::control(), seeds[0], Run::Control(n));
         }
     }
     let mut map = Map {
@@ -186,7 +205,7 @@ pub fn draw_steps(
         early.push((n, outcome));
         for (n, outcome) in std::mem::take(&mut early) {
             let (row, run) = runs[n];
-            let (Run::Control | Run::Cell(_), Some(clean)) = (run, &clean[row]) else {
+            let (Run::Control(_) | Run::Cell(_), Some(clean)) = (run, &clean[row]) else {
                 match run {
                     Run::Clean => {
                         if row == 0 {
@@ -199,16 +218,37 @@ pub fn draw_steps(
                 continue;
             };
             let value = question.value(question.steps[row], clean, &outcome);
-            let Run::Cell(cell) = run else {
-                map.floor = map.floor.max(value.abs());
-                continue;
+            let cell = match run {
+                Run::Cell(cell) => cell,
+                Run::Control(cell) => {
+                    map.floor = map.floor.max(value.abs());
+                    let done = Done::new(vec![value.abs()], &[]);
+                    kept.keep(Place::Control(cell), done);
+                    continue;
+                }
+                Run::Clean => continue,
             };
             sums[cell] = (sums[cell].0 + value, sums[cell].1 + 1);
             if sums[cell].1 < seeds.len() {
                 continue;
             }
             let (row, column) = cells[cell];
-            map.values[row][column] = Some(sums[cell].0 / seeds.len() as f64);
+            let value = sums[cell].0 / seeds.len() as f64;
+            map.values[row][column] = Some(value);
+            kept.keep(Place::Cell(row, column), Done::new(vec![value], &[]));
+            done += 1;
+            told(&map, done, cells.len())?;
+        }
+        if clean[0].is_none() {
+            return ControlFlow::Continue(());
+        }
+        for (n, place, before) in std::mem::take(&mut kept.before) {
+            if let Place::Control(_) = place {
+                map.floor = map.floor.max(before.values[0]);
+                continue;
+            }
+            let (row, column) = cells[n];
+            map.values[row][column] = Some(before.values[0]);
             done += 1;
             told(&map, done, cells.len())?;
         }
@@ -222,8 +262,8 @@ pub fn draw_steps(
 enum Run {
     /// What its step's values are changes of.
     Clean,
-    /// Rows rewritten by themselves, to see what rounding does.
-    Control,
+    /// Rows rewritten by themselves, to see what rounding does: those of the cell with this number.
+    Control(usize),
     /// A cell, by its number.
     Cell(usize),
 }

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Question;
 use super::said::Next;
+use super::{Question, Steps};
+use crate::engine::{DonorStates, Prompt};
 use crate::files::hex;
+use crate::intervention::Site;
 use crate::runtime::Token;
 
 /// The cells of maps that are not finished, in a file with a line for each. Every line says of which
@@ -24,6 +26,79 @@ pub struct Unfinished {
     done: HashMap<(String, Place), Done>,
     file: Option<File>,
     failed: Option<io::Error>,
+}
+
+/// What a map asks, where the map can go on after an interruption.
+pub trait Keyed {
+    /// A hash of all that its numbers depend on, `source` among it: the model's contents, the
+    /// settings it runs with.
+    fn key(&self, source: &str) -> String;
+}
+
+impl Keyed for Question<'_> {
+    fn key(&self, source: &str) -> String {
+        let mut hash = Sha256::new();
+        let Question {
+            prompt,
+            kind,
+            states,
+            sites,
+            seeds,
+            layers,
+            positions,
+            down,
+            corrupted,
+            measure,
+        } = self;
+        let all = (source, ids(prompt), kind.to_string(), sites, seeds);
+        hash.update(format!("{all:?}{layers:?}{positions:?}{down:?}{measure:?}"));
+        if let Some(by) = corrupted {
+            hash.update(format!("{}{}{:?}", by.kind, by.layer, by.positions));
+        }
+        add_states(&mut hash, sites, states.as_ref());
+        hex(&hash.finalize())
+    }
+}
+
+impl Keyed for Steps<'_> {
+    fn key(&self, source: &str) -> String {
+        let mut hash = Sha256::new();
+        let Steps {
+            prompt,
+            followed,
+            steps,
+            kind,
+            states,
+            sites,
+            extent,
+            seeds,
+            layers,
+            tokens,
+            kl,
+        } = self;
+        let all = (source, ids(prompt), kind.to_string(), sites, seeds);
+        hash.update(format!("steps {all:?}{layers:?}{steps:?}{followed:?}"));
+        hash.update(format!("{extent:?}{tokens:?}{kl}"));
+        add_states(&mut hash, sites, states.as_ref());
+        hex(&hash.finalize())
+    }
+}
+
+fn ids(prompt: &Prompt) -> Vec<i32> {
+    prompt.tokens.iter().map(|token| token.0).collect()
+}
+
+fn add_states(hash: &mut Sha256, sites: &[Site], states: Option<&DonorStates>) {
+    let Some(states) = states else { return };
+    for site in sites {
+        let states = states.at(*site);
+        let mut rows: Vec<_> = states.iter().collect();
+        rows.sort_unstable_by_key(|(at, _)| *at);
+        for (at, row) in rows {
+            hash.update(format!("{at:?}"));
+            row.iter().for_each(|x| hash.update(x.to_le_bytes()));
+        }
+    }
 }
 
 /// Which run of a map.
@@ -87,10 +162,10 @@ pub(super) struct Keeping<'u> {
 }
 
 impl<'u> Keeping<'u> {
-    pub fn new(unfinished: Option<&'u mut Unfinished>, question: &Question<'_>) -> Self {
+    pub fn new(unfinished: Option<&'u mut Unfinished>, question: &impl Keyed) -> Self {
         Self {
             unfinished: unfinished.map(|file| {
-                let key = file.key(question);
+                let key = question.key(&file.source);
                 (file, key)
             }),
             before: Vec::new(),
@@ -154,8 +229,8 @@ impl Unfinished {
     }
 
     /// How many cells of a question it holds.
-    pub fn cells(&self, question: &Question<'_>) -> usize {
-        let key = self.key(question);
+    pub fn cells(&self, question: &impl Keyed) -> usize {
+        let key = question.key(&self.source);
         let cells = self.done.keys();
         cells
             .filter(|(of, place)| *of == key && matches!(place, Place::Cell(..)))
@@ -171,40 +246,6 @@ impl Unfinished {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
-    }
-
-    /// A hash of a question with all that its numbers depend on.
-    fn key(&self, question: &Question<'_>) -> String {
-        let mut hash = Sha256::new();
-        let Question {
-            prompt,
-            kind,
-            states,
-            sites,
-            seeds,
-            layers,
-            positions,
-            down,
-            corrupted,
-            measure,
-        } = question;
-        let tokens: Vec<i32> = prompt.tokens.iter().map(|token| token.0).collect();
-        let all = (&self.source, tokens, kind.to_string(), sites, seeds);
-        hash.update(format!("{all:?}{layers:?}{positions:?}{down:?}{measure:?}"));
-        if let Some(by) = corrupted {
-            hash.update(format!("{}{}{:?}", by.kind, by.layer, by.positions));
-        }
-        for site in sites.iter().filter(|_| states.is_some()) {
-            let states = states.as_ref().map(|states| states.at(*site));
-            let states = states.unwrap_or_default();
-            let mut rows: Vec<_> = states.iter().collect();
-            rows.sort_unstable_by_key(|(at, _)| *at);
-            for (at, row) in rows {
-                hash.update(format!("{at:?}"));
-                row.iter().for_each(|x| hash.update(x.to_le_bytes()));
-            }
-        }
-        hex(&hash.finalize())
     }
 
     fn keep(&mut self, key: &str, place: Place, done: Done) {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::answer::answer_after;
 use super::{Answer, Metric};
-use crate::engine::Prompt;
+use crate::engine::{EngineError, Prompt, Tokenizer};
 
 /// How an answer is scored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +71,21 @@ pub struct Item {
     pub parts: Parts,
     /// How to swap the subject, where the task defines it and the tokens allow it.
     pub swap: Option<Swap>,
+}
+
+impl Item {
+    /// The tokens of a text in the place of this item's answer.
+    ///
+    /// # Errors
+    /// The inner one says why the text has none of its own there; the outer one is the
+    /// tokenizer's.
+    pub fn answered(
+        &self,
+        tokenizer: &dyn Tokenizer,
+        text: &str,
+    ) -> Result<Result<Answer, String>, EngineError> {
+        answer_after(tokenizer, &self.prompt, text.trim(), &[])
+    }
 }
 
 /// A task's items for one tokenizer.

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::mapped::{asked, corruption};
 use super::{Donor, Part, TrialError};
 use crate::engine::{Engine, EngineError, Prompt, PromptError, TokenSelector};
+use crate::experiment::Reasons;
 use crate::hook::Anatomy;
 use crate::intervention::{Kind, LayerList};
 use crate::maps::{Down, Followed, ItemMap, Measure, Question, Role, Unfinished, draw_on};
@@ -23,8 +24,50 @@ pub struct OfItems<'a> {
     pub down: Down,
     /// What corrupts each prompt, and which of its tokens.
     pub corrupted: Option<(Kind, &'a TokenSelector)>,
-    /// Whether the measure is the KL divergence and not the right answer's log-probability.
-    pub kl: bool,
+    /// What a cell is about.
+    pub about: About<'a>,
+}
+
+/// What a cell of an item's map is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About<'a> {
+    /// The log-probability of the item's right answer.
+    Answer,
+    /// The logit of the right answer less that of the item's own foil, the likeliest of several
+    /// ([`Item::foils`]).
+    OwnFoil,
+    /// The logit of the right answer less that of this text, written with or without a space before
+    /// it.
+    Foil(&'a str),
+    /// The KL divergence of the next token from the clean run.
+    Kl,
+}
+
+impl About<'_> {
+    /// The measure of an item, or why it has none.
+    fn measure(
+        self,
+        engine: &dyn Engine,
+        item: &Item,
+    ) -> Result<Result<Measure, String>, EngineError> {
+        let answer = Followed(item.answer.tokens.clone());
+        let (whose, foils) = match self {
+            About::Kl => return Ok(Ok(Measure::Kl)),
+            About::Answer => return Ok(Ok(Measure::LogProbability(answer))),
+            About::OwnFoil if item.foils.is_empty() => return Ok(Err("it has no foil".into())),
+            About::OwnFoil => ("its", item.foils.clone()),
+            About::Foil(text) => match item.answered(engine.tokenizer(), text)? {
+                Ok(foil) => ("the", vec![foil]),
+                Err(why) => return Ok(Err(why.replace("its answer", "the foil"))),
+            },
+        };
+        let foils = foils.into_iter().map(|foil| Followed(foil.tokens));
+        let foils: Vec<_> = foils.filter(|foil| answer.differs(foil)).collect();
+        Ok(match foils.is_empty() {
+            true => Err(format!("{whose} foil begins as its answer does")),
+            false => Ok(Measure::LogitDifference(answer, foils)),
+        })
+    }
 }
 
 impl OfItems<'_> {
@@ -46,9 +89,10 @@ impl OfItems<'_> {
 
     /// What its values are, in words.
     pub fn measure(&self) -> &'static str {
-        match self.kl {
-            true => Measure::Kl.name(),
-            false => Measure::of_answer(),
+        match self.about {
+            About::Answer => Measure::of_answer(),
+            About::OwnFoil | About::Foil(_) => Measure::of_foil(),
+            About::Kl => Measure::Kl.name(),
         }
     }
 }
@@ -59,8 +103,28 @@ pub struct ItemMaps {
     /// The maps.
     pub maps: Vec<ItemMap>,
     /// The items that have none, with the reasons: those without a subject, where tokens are told
-    /// by their role, and those without the tokens that are named.
+    /// by their role, those without the tokens that are named, and those without a foil that
+    /// differs from the answer, where there is to be one.
     pub left_out: Vec<(String, String)>,
+}
+
+impl ItemMaps {
+    /// Why items are left out, with how many.
+    pub fn reasons(&self) -> Reasons {
+        Reasons::of(self.left_out.iter().map(|(_, reason)| &**reason))
+    }
+
+    /// What is to be said of items left out, if there are any.
+    pub fn notice(&self, task: TaskName) -> Option<String> {
+        let (n, left, reasons) = (self.maps.len(), self.left_out.len(), self.reasons());
+        let items = if n == 1 { "item" } else { "items" };
+        let others = match left {
+            0 => return None,
+            1 => "1 other is".into(),
+            left => format!("{left} others are"),
+        };
+        Some(format!("{task}: {n} {items}; {others} left out: {reasons}"))
+    }
 }
 
 /// Draws the maps of a task's items. What `unfinished` holds of them is not run again. `told` is
@@ -79,7 +143,8 @@ pub fn item_maps(
     let mut all = ItemMaps::default();
     for (n, item) in items.iter().enumerate() {
         match map(engine, anatomy, of, item, unfinished.as_deref_mut()) {
-            Ok(made) => all.maps.push(made),
+            Ok(Ok(made)) => all.maps.push(made),
+            Ok(Err(reason)) => all.left_out.push((item.id.clone(), reason)),
             Err(TrialError::Prompt(error)) => {
                 all.left_out.push((item.id.clone(), error.to_string()))
             }
@@ -98,13 +163,14 @@ pub fn item_maps(
     Ok(all)
 }
 
+/// An item's map, or why it has none.
 fn map(
     engine: &mut dyn Engine,
     anatomy: &Anatomy,
     of: &OfItems<'_>,
     item: &Item,
     unfinished: Option<&mut Unfinished>,
-) -> Result<ItemMap, TrialError> {
+) -> Result<Result<ItemMap, String>, TrialError> {
     let prompt = &item.prompt;
     let roles = match of.down {
         Down::Heads(_) => None,
@@ -112,9 +178,9 @@ fn map(
     };
     let chosen = of.part.place.tokens.positions_in(prompt, &item.parts)?;
     let own = own(of, prompt);
-    let measure = match of.kl {
-        true => Measure::Kl,
-        false => Measure::LogProbability(Followed(item.answer.tokens.clone())),
+    let measure = match of.about.measure(engine, item)? {
+        Ok(measure) => measure,
+        Err(reason) => return Ok(Err(reason)),
     };
     let seeds = (of.layers, of.seeds);
     let mut question = asked(&own, seeds, measure, engine, prompt, chosen)?;
@@ -129,11 +195,11 @@ fn map(
     }
     let told = &mut |_: &_, _, _| ControlFlow::Continue(());
     let map = draw_on(engine, anatomy, &question, unfinished, told)?;
-    Ok(ItemMap {
+    Ok(Ok(ItemMap {
         item: item.id.clone(),
         map,
         tokens: tokens(&question, roles.as_ref(), engine),
-    })
+    }))
 }
 
 /// The part with the prompt's own states, where these are put back.

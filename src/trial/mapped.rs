@@ -207,7 +207,7 @@ pub fn measure(
             "{foil:?} begins as the answer does, so that no token tells the two apart (`foil`)"
         )));
     }
-    Ok(Measure::LogitDifference(answer, other))
+    Ok(Measure::LogitDifference(answer, vec![other]))
 }
 
 fn followed(

@@ -19,7 +19,7 @@ mod steps;
 
 pub use answers::{Answer, Chance, answer_tokens, follow, percent};
 pub use donor::Donor;
-pub use items::{ItemMaps, OfItems, item_maps};
+pub use items::{About, ItemMaps, OfItems, item_maps};
 pub use line::{FIELDS, Line, continued};
 pub use listed::{Listed, listed};
 pub use mapped::{corruption, heads, measure, question};

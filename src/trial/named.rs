@@ -29,7 +29,7 @@ pub struct Told<'a> {
     pub chat: Option<ChatDate>,
     /// Whether special tokens that texts spell out are these tokens.
     pub parse_special: bool,
-    /// The file of a built-in task's data.
+    /// The file of a built-in task's data; a task that reads none has none.
     pub data: Option<&'a Path>,
     /// Math: the largest operand and the seed of the questions; 20 and 1 without it.
     pub math: Option<(u32, u64)>,
@@ -47,12 +47,25 @@ pub enum NamedTaskError {
     /// A name that is no task's.
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// Data for a task that reads none.
+    #[error("{task} reads no data, {} do (`data`)", reading())]
+    NoData {
+        /// The task.
+        task: TaskName,
+    },
     /// The current folder.
     #[error(transparent)]
     Folder(#[from] std::io::Error),
     /// A file that cannot be read, and what names it.
     #[error("{0} ({1})")]
     File(HeldError, String),
+}
+
+/// The built-in tasks that read data.
+fn reading() -> String {
+    let reads = TASKS.iter().filter(|(_, task)| task.reads_data());
+    let names: Vec<&str> = reads.map(|(name, _)| name.as_str()).collect();
+    names.join(" and ")
 }
 
 impl std::str::FromStr for NamedTask {
@@ -132,10 +145,13 @@ impl NamedTask {
         about: &dyn Task,
         keep: Remember,
     ) -> Result<Option<DataSource>, NamedTaskError> {
+        let task = self.task;
+        if told.data.is_some() && (self.file.is_some() || !about.reads_data()) {
+            return Err(NamedTaskError::NoData { task });
+        }
         if !about.reads_data() {
             return Ok(None);
         }
-        let task = self.task;
         let path = match self.file.as_deref().or(told.data) {
             Some(path) => Some(std::path::absolute(path)?),
             None => pulled_dataset(task.as_str()),

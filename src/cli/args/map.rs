@@ -6,8 +6,8 @@ use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 
 use super::{
-    Format, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, TaskArg, all_manipulations, extents,
-    manipulations, seeds, sites, text,
+    DataArg, Format, ModelArgs, OutsideArgs, PlaceArgs, PromptArgs, TaskArg, all_manipulations,
+    extents, manipulations, seeds, sites, text,
 };
 use crate::engine::TokenSelector;
 use crate::intervention::{Extent, Kind, LayerList, Site, Sites};
@@ -30,7 +30,7 @@ Instead of an effect, show the logit lens: what the model's own final norm and h
 Fields of -o json, one object a state: position, token, text (of the row), layer (the number of layers for 'out'), top_token, top_text, top_logprob (the likeliest next token), stays (whether it is the prediction, here and at all further layers shown), entropy (nats), answer_logprob, answer_rank (null without --answer), top (the five likeliest; not in .csv). Logarithms are natural.";
 
 const TASK: &str = "\
-Instead of a prompt, the items of a task: one map an item, averaged, with a 95% interval over items (Student's t) for each cell. Rows are heads (--heads), or else roles of tokens as in causal tracing: before the subject, its first token, those in its middle, its last (or only) one, those between it and the end, the last prior token. A role's cell is the mean over an item's tokens of that role, and then over items. Items without a subject are left out. The measure is the log-probability of the item's right answer (or --kl). --corrupt subject traces what the subject is worth.
+Instead of a prompt, the items of a task: one map an item, averaged, with a 95% interval over items (Student's t) for each cell. Rows are heads (--heads), or else roles of tokens as in causal tracing: before the subject, its first token, those in its middle, its last (or only) one, those between it and the end, the last prior token. A role's cell is the mean over an item's tokens of that role, and then over items. Items without a subject are left out. The measure is the log-probability of the item's right answer. With --foil it is the logit of the right answer less that of the item's own foil: the foil that its record names, else its wrong choices, else the answer that inject would bring (in capitals another country's capital); of several the likeliest counts. --foil ' Rome' takes one text for all items. Items without a foil that differs from their answer are left out. With --kl it is the distance from the clean run. --corrupt subject traces what the subject is worth.
 
 Fields of -o json and .csv, the average first (item is null), then each item's map: item, then head or position, token, text, role, then layer, value, low, high (the interval), items (how many have the cell), clean, corrupted, floor.";
 
@@ -99,7 +99,7 @@ pub struct MapArgs {
     #[arg(
         long,
         value_name = "TASK",
-        conflicts_with_all = ["prompt", "answer", "foil", "from", "lens"],
+        conflicts_with_all = ["prompt", "answer", "from", "lens"],
         long_help = TASK
     )]
     pub task: Option<TaskArg>,
@@ -110,6 +110,10 @@ pub struct MapArgs {
     /// says, or none]
     #[arg(long, value_name = "N", requires = "task", value_parser = clap::value_parser!(u32).range(0..=8))]
     pub shots: Option<u32>,
+    /// With --task: the data of squad or cnn_dailymail, as TASK=FILE [default: the pulled set, or
+    /// else a small sample written for midlayer]
+    #[arg(long, value_name = "TASK=FILE", requires = "task")]
+    pub data: Option<DataArg>,
     /// Instead of an effect, show the logit lens: what the model's own final norm and head say of
     /// each token's state where it enters each layer
     #[arg(
@@ -200,9 +204,10 @@ pub struct MapArgs {
     /// [default: the clean run's likeliest token]
     #[arg(long, value_name = "TEXT", value_parser = text::literal)]
     pub answer: Option<String>,
-    /// A cell is about the logit of the answer less that of this one
-    #[arg(long, value_name = "TEXT", value_parser = text::literal, conflicts_with = "kl")]
-    pub foil: Option<String>,
+    /// A cell is about the logit of the answer less that of this one; with --task and without a
+    /// text, of each item's own foil
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, value_parser = text::literal, conflicts_with = "kl")]
+    pub foil: Option<Option<String>>,
     /// A cell is about the KL divergence of the next token's distribution from the clean one
     #[arg(long, conflicts_with = "answer")]
     pub kl: bool,

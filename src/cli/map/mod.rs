@@ -23,7 +23,7 @@ use crate::engine::{Engine, Planned, Prompt};
 use crate::experiment::Outside;
 use crate::hook::Anatomy;
 use crate::intervention::{Kind, Needs};
-use crate::maps::{Form, Map, Measure, Question, Unfinished, draw, draw_on};
+use crate::maps::{Form, Keyed, Map, Measure, Question, Unfinished, draw, draw_on};
 use crate::runtime::Token;
 use crate::shown::{plain, shown};
 use crate::sweep::Given;
@@ -62,15 +62,7 @@ pub fn run(args: MapArgs) -> anyhow::Result<()> {
     let question = question(&args, &mut engine, &anatomy, &prompt, from.as_deref())?;
     let frame = frame(&loaded, &question);
     let mut unfinished = unfinished(&args, &loaded)?;
-    if let Some(file) = &unfinished {
-        let n = file.cells(&question);
-        if n > 0 {
-            say(&format!(
-                "{n} cells are in {}: going on",
-                file.path().display()
-            ));
-        }
-    }
+    tell_kept(unfinished.as_ref(), &question);
     let kept = unfinished.as_mut();
     let map = frame.drawn(&args, |told| {
         draw_on(&mut engine, &anatomy, &question, kept, told)
@@ -92,6 +84,16 @@ fn unfinished(args: &MapArgs, loaded: &Loaded) -> anyhow::Result<Option<Unfinish
     let file =
         file.map_err(|error| anyhow::anyhow!("{}.unfinished: {error} (--out)", out.display()));
     file.map(Some)
+}
+
+/// Says what is there of a map.
+fn tell_kept(unfinished: Option<&Unfinished>, question: &impl Keyed) {
+    let Some(file) = unfinished else { return };
+    let n = file.cells(question);
+    if n > 0 {
+        let path = file.path().display();
+        say(&format!("{n} cells are in {path}: going on"));
+    }
 }
 
 /// The map is written: what was kept of it meanwhile goes.
@@ -192,6 +194,12 @@ fn check(args: &MapArgs) -> Result<(), Usage> {
             Kind::patch()
         )));
     }
+    if args.foil == Some(None) && args.task.is_none() {
+        return Err(Usage(
+            "--foil needs a text, as --foil ' Rome'; without one it is each item's own (--task)"
+                .into(),
+        ));
+    }
     let needs = args.corrupt_by.manipulation().needs();
     if args.corrupt.is_some() && needs != Needs::Nothing {
         return Err(Usage(format!(
@@ -275,7 +283,8 @@ fn measure(args: &MapArgs, engine: &mut Planned, prompt: &Prompt) -> anyhow::Res
     if args.kl {
         return Ok(Measure::Kl);
     }
-    let (answer, foil) = (args.answer.as_deref(), args.foil.as_deref());
+    let answer = args.answer.as_deref();
+    let foil = args.foil.as_ref().and_then(Option::as_deref);
     let measure = trial::measure(engine, prompt, answer, foil)?;
     if let (None, Measure::LogProbability(of) | Measure::LogitDifference(of, _)) =
         (answer, &measure)

@@ -15,7 +15,7 @@ use crate::intervention::Needs;
 use crate::maps::{Averaged, Down, Over, Picture};
 use crate::models::Remember;
 use crate::tasks::{ItemSet, TaskName};
-use crate::trial::{self, ItemMaps, OfItems, Told, item_maps};
+use crate::trial::{self, About, OfItems, Told, item_maps};
 
 pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
     let kind = kind(args);
@@ -39,7 +39,7 @@ pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
             false => Down::Roles,
         },
         corrupted: args.corrupt.as_ref().map(|at| (args.corrupt_by, at)),
-        kl: args.kl,
+        about: about(args),
     };
     let set = items(args, task, &engine)?;
     let bar = item_bar(set.items.len() as u64);
@@ -50,32 +50,26 @@ pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
         ControlFlow::Continue(())
     });
     bar.finish_and_clear();
-    let ItemMaps { maps, mut left_out } = made?;
-    left_out.extend(set.left_out);
-    let reasons = || Reasons::of(left_out.iter().map(|(_, reason)| &**reason));
+    let mut made = made?;
+    made.left_out.extend(set.left_out);
     let name = task.task;
-    let Some(averaged) = Averaged::of(&maps) else {
-        return Err(none(name, args.heads, &reasons()).into());
+    let Some(averaged) = Averaged::of(&made.maps) else {
+        return Err(none(name, args, &made.reasons()).into());
     };
-    if !left_out.is_empty() {
-        say(&format!(
-            "{name}: {} items; {} others are left out: {}",
-            maps.len(),
-            left_out.len(),
-            reasons()
-        ));
+    if let Some(notice) = made.notice(name) {
+        say(&notice);
     }
     placed(averaged.mean.clone(), kind)?;
     let picture = Picture {
         map: &averaged.mean,
         tokens: &[],
-        title: of.title(&loaded.model.facts().name, name, maps.len()),
+        title: of.title(&loaded.model.facts().name, name, made.maps.len()),
         measure: of.measure(),
         across: "layer",
         change: true,
         over: Some(Over {
             averaged: &averaged,
-            items: &maps,
+            items: &made.maps,
         }),
     };
     let printed = show(args, &picture)?;
@@ -83,13 +77,31 @@ pub fn run(args: &MapArgs, task: &TaskArg) -> anyhow::Result<()> {
     printed
 }
 
+fn about(args: &MapArgs) -> About<'_> {
+    match &args.foil {
+        Some(Some(text)) => About::Foil(text),
+        Some(None) => About::OwnFoil,
+        None if args.kl => About::Kl,
+        None => About::Answer,
+    }
+}
+
 fn items(args: &MapArgs, task: &TaskArg, engine: &Planned) -> anyhow::Result<ItemSet> {
     let wording = &args.prompt.wording;
+    let data = args.data.as_ref();
+    if let Some(other) = data.filter(|data| data.task != task.task) {
+        let (of, task) = (other.task, task.task);
+        return Err(Usage(format!(
+            "--data is of {of}, and the task is {task} (--task)"
+        ))
+        .into());
+    }
     let told = Told {
         limit: Some(args.limit as usize),
         shots: args.shots.map(|shots| shots as usize),
         chat: args.prompt.chat.then_some(wording.chat_date),
         parse_special: wording.in_data(),
+        data: data.map(|data| &*data.path),
         ..Told::default()
     };
     let spec = task.named().spec(&told, Remember::Hash)?;
@@ -98,12 +110,16 @@ fn items(args: &MapArgs, task: &TaskArg, engine: &Planned) -> anyhow::Result<Ite
     Ok(spec.items(engine.tokenizer(), n_ctx, learned)?)
 }
 
-fn none(task: TaskName, heads: bool, reasons: &Reasons) -> Usage {
-    let heads = match heads {
+fn none(task: TaskName, args: &MapArgs, reasons: &Reasons) -> Usage {
+    let heads = match args.heads {
         true => "",
         false => "; --heads needs no subject",
     };
+    let foil = match args.foil {
+        Some(None) => "; --foil TEXT gives one to all items",
+        _ => "",
+    };
     Usage(format!(
-        "{task}: no item can be mapped: {reasons} (--task{heads})"
+        "{task}: no item can be mapped: {reasons} (--task{heads}{foil})"
     ))
 }

@@ -1,14 +1,14 @@
 //! `midlayer map --steps`.
 
 use super::frame::{Frame, show};
-use super::{part, row};
+use super::{finish, part, row, tell_kept, unfinished};
 use crate::cli::args::MapArgs;
 use crate::cli::output::say;
 use crate::cli::setup::load;
 use crate::cli::tokens::read;
 use crate::cli::try_prompt::engine;
 use crate::intervention::LayerList;
-use crate::maps::draw_steps;
+use crate::maps::draw_steps_on;
 use crate::trial;
 
 pub fn run(args: &MapArgs, steps: &LayerList) -> anyhow::Result<()> {
@@ -40,8 +40,13 @@ pub fn run(args: &MapArgs, steps: &LayerList) -> anyhow::Result<()> {
         measure: question.measure(),
         first: question.first_picture(),
     };
+    let mut unfinished = unfinished(args, &loaded)?;
+    tell_kept(unfinished.as_ref(), &question);
+    let kept = unfinished.as_mut();
     let map = frame.drawn(args, |told| {
-        draw_steps(&mut engine, &anatomy, &question, told)
+        draw_steps_on(&mut engine, &anatomy, &question, kept, told)
     })?;
-    show(args, &frame.picture(&map))?
+    let printed = show(args, &frame.picture(&map))?;
+    finish(unfinished)?;
+    printed
 }

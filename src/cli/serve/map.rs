@@ -69,6 +69,7 @@ fn map_args(args: &ServeArgs, ask: &MapAsk) -> anyhow::Result<MapArgs> {
         seed: vec![1],
         answer: ask.answer.clone(),
         foil: None,
+        data: None,
         kl: false,
         from: None,
         corrupt: None,
