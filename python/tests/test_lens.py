@@ -204,6 +204,33 @@ def test_maps_of_a_task_are_the_program_s(model, model_file):
         model.map_task("nonsense")
 
 
+def test_items_of_a_task_have_foils_and_data(model, model_file, tmp_path):
+    given = {"limit": 3, "shots": 0, "heads": True}
+    with pytest.warns(UserWarning, match="left out"):
+        found = model.map_task("capitals", ml.zero("0-2"), foil=True, **given)
+    command = ["--task", "capitals", "--limit", "3", "--shots", "0", "--heads"]
+    command += ["--manipulate", "zero", "--layers", "0-2"]
+    assert rows_of(found) == program(model_file, *command, "--foil")
+    assert found.measure == "logit of the answer less that of the foil"
+    with pytest.warns(UserWarning, match="left out"):
+        found = model.map_task("capitals", ml.zero("0-2"), foil="Rome", **given)
+    assert rows_of(found) == program(model_file, *command, "--foil", " Rome")
+    with pytest.raises(ml.UsageError, match="it has no foil"):
+        model.map_task("math", ml.zero(1), foil=True, **given)
+    with pytest.raises(ml.UsageError, match="leave out"):
+        model.map_task("capitals", ml.zero(1), foil=True, kl=True, **given)
+
+    answer = {"text": "The sky", "answer_start": 0}
+    asked = {"id": "sky", "question": "What is blue?", "answers": [answer]}
+    passage = {"context": "The sky is blue.", "qas": [asked]}
+    data = tmp_path / "own.json"
+    data.write_text(json.dumps({"data": [{"title": "t", "paragraphs": [passage]}]}))
+    found = model.map_task("squad", ml.zero(1), data=data, **given)
+    assert list(found.items) == ["sky"]
+    with pytest.raises(ml.UsageError, match="math reads no data, squad and cnn_dailymail do"):
+        model.map_task("math", ml.zero(1), data=data, **given)
+
+
 def test_the_last_layer_s_sums_are_captured(model, prompt):
     n = model.n_layer
     states = model.capture(prompt, sites=["resid_pre", "attn_out", "mlp_out"])

@@ -231,8 +231,8 @@ pub struct MapArgs {
     #[command(flatten)]
     pub outside: OutsideArgs,
     /// Write the map, as its ending says: a figure (.svg), a page (.html), a row a cell (.csv,
-    /// .jsonl, .parquet); an effect map that is interrupted goes on with the same command (what is
-    /// there lies in FILE.unfinished)
+    /// .jsonl, .parquet); an effect map that is interrupted, over a task or by steps too, goes on with
+    /// the same command (what is there lies in FILE.unfinished)
     #[arg(long, value_name = "FILE")]
     pub out: Vec<PathBuf>,
     /// Output
