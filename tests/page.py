@@ -39,7 +39,7 @@ def stays(page):
     changed = [layer for layer, line in lines.items() if line["argmax"]["id"] != clean["argmax"]["id"]]
     after = [layer for layer in lines if layer > max(changed, default=-1)]
     if not after:
-        assert "up to the last layer" in said, (said, changed)
+        assert "even at the last layer" in said, (said, changed)
     elif not changed:
         assert "at every layer" in said, said
     else:

@@ -12,6 +12,36 @@ import browser
 from browser import address, drag, same_numbers, settled, url
 
 
+def pictures(page, first, second):
+    """An emoji and an accent, which one model reads as tokens and the other as bytes that are no
+    text by themselves.
+    """
+    page.locator("#prompt").fill("\U0001f999\u0301ab")
+    own = page.locator(".ask > .chips .chip")
+    expect(own.nth(2)).to_have_text("<F0>")
+    settled(page)
+    bytes_of = ["<F0>", "<9F>", "<A6>", "<99>", "<CC>", "<81>"]
+    assert own.all_inner_texts() == ["<s>", "␣", *bytes_of, "a", "b"]
+    theirs = page.locator(".others").nth(1).locator(".chip")
+    assert theirs.all_inner_texts() == ["<s>", "␣", "\U0001f999", "\u25cc\u0301", "ab"]
+    # A byte of it chosen here is all of it there.
+    own.nth(3).click()
+    expect(page).to_have_url(re.compile("tokens=3$|tokens=3&"))
+    settled(page)
+    chosen = page.locator(".others").nth(1).locator(".chip.on")
+    assert chosen.all_inner_texts() == ["\U0001f999"]
+    page.locator(".slots").first.locator('[data-layer="2"]').click()
+    for view, model in ((first, "tiny.gguf"), (second, "pairs.gguf")):
+        same_numbers(view, model, 2)
+        view.get_by_role("button", name="continue both by 24 tokens").click()
+        expect(view.locator(".text").nth(1)).not_to_be_empty()
+        shown = view.locator(".column bdi.token, .text")
+        assert shown.count() == 22, "ten next tokens of each run, and their texts"
+        assert all(text.strip() and "\ufffd" not in text for text in shown.all_inner_texts())
+    # Bytes that are no text are told by their numbers.
+    assert any(re.fullmatch("<[0-9A-F]{2}>", text) for text in first.locator(".column bdi.token").all_inner_texts())
+
+
 def main(started):
     page = started.new_context(viewport={"width": 1280, "height": 900}).new_page()
     wrong = browser.faults(page)
@@ -46,6 +76,7 @@ def main(started):
     assert "tokens" not in address(page)
     assert "--tokens" not in second.locator(".command").inner_text()
     same_numbers(second, "pairs.gguf", 2)
+    pictures(page, first, second)
     browser.fits(page)
     assert not wrong, wrong
 

@@ -1,6 +1,8 @@
 """The notebook that the page of `midlayer serve` saves gives the page's numbers."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -35,22 +37,27 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def asks(model_file):
-    """Asks the API of a page, and returns the lines of its answer."""
+def address(model_file):
+    """Where a page is."""
     command = [sys.executable, "-m", "midlayer", "serve", "-m", str(model_file), "-t", "2"]
     command += ["-c", "256", "--no-open", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
         assert served.stdout is not None
-        address = served.stdout.readline().strip()
-
-        def ask(path, what):
-            head = {"Content-Type": "application/json"}
-            request = urllib.request.Request(address + path, json.dumps(what).encode(), head)
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return [json.loads(line) for line in answer]
-
-        yield ask
+        yield served.stdout.readline().strip()
         served.kill()
+
+
+@pytest.fixture
+def asks(address):
+    """Asks the API of the page, and returns the lines of its answer."""
+
+    def ask(path, what):
+        head = {"Content-Type": "application/json"}
+        request = urllib.request.Request(address + path, json.dumps(what).encode(), head)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return [json.loads(line) for line in answer]
+
+    return ask
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -87,6 +94,40 @@ def test_a_notebook_gives_the_numbers_of_the_page(asks, name, tmp_path):
     for layer, cell in cells.items():
         assert rows[layer]["top"] == cell["top"]
         assert rows[layer]["argmax"] == cell["argmax"]
+
+
+def test_a_saved_notebook_runs(address, asks, tmp_path):
+    """The file that a browser saves, as it is."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        pytest.skip("there is no Chromium")
+    place = tmp_path / "midlayer.ipynb"
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page()
+        page.goto(address + "#prompt=abcdefgh&do=zero&answer=+x")
+        save = page.get_by_role("button", name="notebook", exact=True)
+        sync_api.expect(page.locator("body")).not_to_have_class(re.compile("busy"), timeout=60_000)
+        with page.expect_download() as download:
+            save.click(timeout=60_000)
+        download.value.save_as(place)
+        chromium.close()
+    notebook = nbformat.read(place, as_version=4)
+    nbformat.validate(notebook)
+    nbclient.NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    shown = notebook.cells[-1].outputs[-1]["data"]["text/plain"]
+    numbers = [float(number) for number in re.findall(r"[0-9.]+(?:e[-+]?[0-9]+)?", shown)]
+
+    what = {"prompt": "abcdefgh", "manipulate": ["zero"], "answer": [" x"]}
+    lines = asks("v1/try", what)
+    cells = [line for line in lines if line["type"] == "cell"][1:]
+    expected = [cell["kl"] for cell in cells]
+    expected += [cell["answers"][0]["probability"] for cell in cells]
+    assert len(cells) >= 3 and numbers == pytest.approx(expected, rel=1e-6)
 
 
 def test_what_the_page_says_in_python_is_python(asks):

@@ -120,6 +120,7 @@ impl Metadata {
         if pairs {
             let letters = || 'a'..='z';
             tokens.extend(letters().flat_map(|a| letters().map(move |b| format!("{a}{b}"))));
+            tokens.extend(["\u{1f999}", "\u{301}"].map(String::from));
         }
         // 2 unknown, 3 control, 6 byte, 1 normal (llama_token_type).
         let mut types = vec![2i32, 3, 3];

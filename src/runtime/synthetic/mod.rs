@@ -27,7 +27,8 @@ pub enum Vocabulary {
     None,
     /// One token for each byte, so any text can be read.
     Bytes,
-    /// The same, and one token for each two small letters: another reading of the same texts.
+    /// The same, and one token for each two small letters, for an emoji (U+1F999) and for an accent
+    /// (U+0301): another reading of the same texts.
     Pairs,
 }
 
@@ -58,8 +59,8 @@ pub struct Synthetic {
 const IDS: u32 = 96;
 /// `<unk>`, `<s>`, `</s>`, 256 bytes, one ordinary token.
 const BYTE_IDS: u32 = 3 + 256 + 1;
-/// Two small letters of 26.
-const PAIR_IDS: u32 = 26 * 26;
+/// Two small letters of 26, an emoji, an accent.
+const PAIR_IDS: u32 = 26 * 26 + 2;
 
 impl Synthetic {
     /// Four layers of width 64, context 64, token ids only.

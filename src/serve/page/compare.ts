@@ -89,7 +89,7 @@ export function settles(results: Results): Said {
   const layer = from((cell) => cell.top[0].id === clean.top[0].id && cell.top[0].text === clean.top[0].text);
   const noise = from((cell) => isNoise(results, cell));
   const rounding = noise === null ? "" : ` From layer ${noise} up nothing differs by more than rounding (≈).`;
-  if (layer === null) return ["The next token is another than ", said, " up to the last layer."];
+  if (layer === null) return ["The next token is another than ", said, " even at the last layer."];
   if (layer === cells.at(-1)![0]) return ["The next token stays ", said, ` at every layer.${rounding}`];
   return [`From layer ${layer} up the next token stays `, said, `.${rounding}`];
 }

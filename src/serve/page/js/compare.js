@@ -70,7 +70,7 @@ export function settles(results) {
     const noise = from((cell) => isNoise(results, cell));
     const rounding = noise === null ? "" : ` From layer ${noise} up nothing differs by more than rounding (≈).`;
     if (layer === null)
-        return ["The next token is another than ", said, " up to the last layer."];
+        return ["The next token is another than ", said, " even at the last layer."];
     if (layer === cells.at(-1)[0])
         return ["The next token stays ", said, ` at every layer.${rounding}`];
     return [`From layer ${layer} up the next token stays `, said, `.${rounding}`];
