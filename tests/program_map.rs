@@ -66,7 +66,7 @@ fn a_donor_of_another_length_is_aligned() {
         let row = rows.iter().find(|row| row["text"] == text);
         row.unwrap_or_else(|| panic!("{text}")).clone()
     };
-    let patched = format!("{map} --manipulate inject --from");
+    let patched = format!("{map} --from");
     let rows = json_lines(place.run(&format!("{patched} abXYdefgh")));
     // What enters layer 0 is the token: that of "c" becomes the donor's "Y".
     let swapped = map.replace("abcdefgh", "abYdefgh");
@@ -143,7 +143,10 @@ fn wrong_wishes_are_told() {
         "--heads --manipulate add --direction d.gguf",
         "add does not rewrite heads",
     );
-    wrong("--from abc", "--from needs --manipulate inject");
+    wrong(
+        "--from abc --manipulate zero",
+        "--from needs --manipulate inject",
+    );
     wrong(
         "--steps 24",
         "continues the prompt by 24 tokens, steps 0 to 23 (--steps)",
@@ -152,7 +155,7 @@ fn wrong_wishes_are_told() {
         "--steps 0 --manipulate inject",
         "which generated tokens do not have (--steps)",
     );
-    wrong("--manipulate inject --from abc", "give a donor of as many");
+    wrong("--from abc", "give a donor of as many");
     wrong("--answer i --foil i", "begins as the answer does");
     wrong("--answer i --foil", "--foil needs a text");
     wrong("--manipulate add", "add needs --direction FILE");

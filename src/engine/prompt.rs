@@ -87,7 +87,9 @@ pub enum PromptError {
         count: usize,
     },
     /// A part that no item, or not this one, names.
-    #[error("the prompt has no part called '{0}' (`tokens`; items of tasks name their subject)")]
+    #[error(
+        "the prompt has no part called '{0}' (`tokens`; items of tasks name their subject, other tokens are named as 'text: France')"
+    )]
     NoPart(String),
     /// The position is that of the last token, or beyond.
     #[error("position {position} is not a prior token: prior tokens are 0 to {}, the last token is never manipulated (`tokens`)", prior.saturating_sub(1))]

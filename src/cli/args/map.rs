@@ -17,7 +17,7 @@ Examples:
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris'
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --corrupt 'text: France'
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --foil ' Rome' \\
-      --manipulate inject --from 'The capital of Italy is' --out map.svg
+      --from 'The capital of Italy is' --out map.svg
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --answer ' Paris' --heads --manipulate zero
   midlayer map -m smollm2-135m:q8_0 --task capitals --limit 30 --shots 1 --corrupt subject --out map.svg
   midlayer map -m smollm2-135m:q8_0 -p 'The capital of France is' --steps 0-20+4 --manipulate freeze
@@ -180,6 +180,7 @@ pub struct MapArgs {
         long,
         value_name = "KIND",
         default_value = Kind::noise().name(),
+        default_value_if("from", ArgPredicate::IsPresent, Kind::patch().name()),
         conflicts_with = "corrupt",
         help = manipulations("What is done to one state at a time"),
         long_help = all_manipulations("What is done to one state at a time")
@@ -211,8 +212,8 @@ pub struct MapArgs {
     /// A cell is about the KL divergence of the next token's distribution from the clean one
     #[arg(long, conflicts_with = "answer")]
     pub kl: bool,
-    /// inject: the donor prompt whose states are put in place of the prompt's own, each by itself
-    /// (activation patching); written as -p is. Of another length it must end as the prompt does,
+    /// The donor prompt whose states are put in place of the prompt's own, each by itself
+    /// (activation patching, --manipulate inject); written as -p is. Of another length it must end as the prompt does,
     /// and tokens are aligned by what the two have in common
     #[arg(long, value_name = "TEXT", conflicts_with = "corrupt")]
     pub from: Option<text::Source>,
