@@ -62,6 +62,46 @@ def same_numbers(page, layer):
     assert f"KL {line['kl']:.4f} nats" in page.locator(".sentence").inner_text()
 
 
+def mapped(page, button):
+    """Draws a map, and returns what its command prints."""
+    page.get_by_role("button", name=button, exact=True).click()
+    expect(page.locator(".map table")).to_be_visible(timeout=60_000)
+    words = shlex.split(page.locator("[aria-label=maps] .command").inner_text())
+    assert words[:2] == ["midlayer", "map"], words
+    done = subprocess.run([program, *words[1:], "-o", "json"], cwd=folder, capture_output=True, check=True)
+    return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+
+def maps(page):
+    # Which state matters; a cell is that manipulation.
+    states = mapped(page, "which state matters")
+    cells = page.locator(".map td button")
+    shown = cells.evaluate_all("all => all.map(one => one.dataset.value ?? null)")
+    assert [value and float(value) for value in shown] == [state["value"] for state in states]
+    at = next(n for n, state in enumerate(states) if state["position"] == 3 and state["layer"] == 2)
+    cells.nth(at).click()
+    expect(page.locator(".sentence")).to_contain_text("random at layer 2")
+    settled(page)
+    asked = address(page)
+    assert [asked[key] for key in ("do", "tokens", "layer", "extent")] == [["random"], ["3"], ["2"], ["only"]]
+    clean, lines = printed(page)
+    logprob = lines[2]["answers"][0]["logprob"] - clean["answers"][0]["logprob"]
+    assert abs(logprob - states[at]["value"]) < 1e-3, (logprob, states[at])
+    # The lens, and from which layer on a prediction stays.
+    states = mapped(page, "logit lens")
+    rows = {}
+    for state in states:
+        rows.setdefault(state["position"], []).append(state)
+    last = max(state["layer"] for state in states)
+    first = [next(state["layer"] for state in row if state["stays"]) for row in rows.values()]
+    strip = page.locator(".map tbody td:last-child").all_inner_texts()
+    assert strip == ["out" if layer == last else str(layer) for layer in first], (strip, first)
+    framed = page.locator(".map td button").evaluate_all("all => all.map(one => one.className === 'stays')")
+    assert framed == [state["stays"] for state in states]
+    page.locator(".map tbody tr").last.locator("button").nth(1).click()
+    expect(page).to_have_url(re.compile("layer=1"))
+
+
 def chip(page, group, n):
     return page.locator(group).locator(f'[data-position="{n}"]')
 
@@ -152,6 +192,17 @@ def main(started):
     drag(page, page.locator(".stack .handle").nth(1), page.locator(".stack > li").nth(0))
     expect(page).to_have_url(re.compile("do=freeze&do=inject"))
     page.get_by_role("button", name="remove freeze").click()
+    settled(page)
+
+    # What the prompt is about, without all others.
+    page.get_by_label("manipulation 1", exact=True).select_option("zero")
+    page.get_by_role("button", name=re.compile("^only ")).click()
+    settled(page)
+    asked = address(page)
+    expect(page.locator(".ask > .chips .on")).to_have_count(1)
+    assert asked["tokens"] == ["4"] and page.locator(".ask > .chips .on").inner_text() == asked["at"][0]
+    maps(page)
+    page.get_by_label("manipulation 1", exact=True).select_option("inject")
     settled(page)
 
     # Off, and on again.

@@ -1,7 +1,7 @@
 // The page: its parts, and what is shown when something changes.
 
 import { ask, model as fetchModel, page, type Model, type Token } from "./api.js";
-import { button, el, quoted, visible } from "./dom.js";
+import { button, el, quoted, visible, within } from "./dom.js";
 import { examples, load } from "./examples.js";
 import { parts, Stack } from "./manipulations.js";
 import { Maps } from "./maps.js";
@@ -38,6 +38,7 @@ const site = select("site", ["residual", "k", "v", "kv"], () => state.site, (val
   "residual: the states that enter the layer; k, v, kv: keys and values in the cache");
 const seed = el("input", { type: "number", min: 0, "aria-label": "seed", change: () => change({ seed: seed.value || "1" }) });
 const whole = button("all prior tokens", () => change({ tokens: "prior" }));
+const subject = button("", () => change({ tokens: selector(named()) }), { title: "what the prompt is about: the part that inject replaces" });
 
 function select(name: string, values: string[], get: () => string, put: (value: string) => void, title: string) {
   const element = el("select", { "aria-label": name, title, change: () => put(element.value) });
@@ -56,6 +57,12 @@ function injects(): boolean {
 
 function prior(tokens: Token[]): number[] {
   return tokens.filter((t) => t.prior).map((t) => t.position);
+}
+
+/** The tokens that the prompt is about. */
+function named(): number[] {
+  const { tokens } = columns[0].results;
+  return [...places(tokens, state.at)].filter((at) => tokens[at].prior);
 }
 
 /** Which of the prompt's tokens are acted on. */
@@ -114,6 +121,9 @@ function show(): void {
   const on = acted();
   chips.show(results.tokens, (t) => on.has(t.position), true);
   whole.hidden = injects() || state.tokens === "prior";
+  const about = named();
+  subject.hidden = injects() || about.length === 0 || state.tokens === selector(about);
+  subject.replaceChildren("only ", within(about.map((at) => results.tokens[at].text).join("")));
   donorPart.hidden = !injects();
   const taken = places(donorTokens, state.from);
   const last = donorTokens.length - on.size;
@@ -144,7 +154,7 @@ function show(): void {
 tabs.append(...examples.map((example) => button(example.name, () => change({ ...example.state, layer: null, models: state.models, run: state.run, kept: state.kept }))));
 const halves = el("div", { class: "halves" },
     el("section", { class: "ask" },
-      el("label", { for: "prompt" }, "Prompt"), prompt, chips.element, whole,
+      el("label", { for: "prompt" }, "Prompt"), prompt, chips.element, el("div", { class: "settings" }, whole, subject),
       el("h2", {}, "What is done to these tokens"), stack.element,
       el("div", { class: "settings" }, button("+ another", () => change({ ops: [...state.ops, { kind: "freeze", on: true }] }))),
       el("div", { class: "settings" },

@@ -1,6 +1,6 @@
 // The page: its parts, and what is shown when something changes.
 import { ask, model as fetchModel, page } from "./api.js";
-import { button, el, quoted, visible } from "./dom.js";
+import { button, el, quoted, visible, within } from "./dom.js";
 import { examples, load } from "./examples.js";
 import { parts, Stack } from "./manipulations.js";
 import { Maps } from "./maps.js";
@@ -33,6 +33,7 @@ const extent = select("extent", ["paper", "from", "only", "window:3"], () => sta
 const site = select("site", ["residual", "k", "v", "kv"], () => state.site, (value) => change({ site: value }), "residual: the states that enter the layer; k, v, kv: keys and values in the cache");
 const seed = el("input", { type: "number", min: 0, "aria-label": "seed", change: () => change({ seed: seed.value || "1" }) });
 const whole = button("all prior tokens", () => change({ tokens: "prior" }));
+const subject = button("", () => change({ tokens: selector(named()) }), { title: "what the prompt is about: the part that inject replaces" });
 function select(name, values, get, put, title) {
     const element = el("select", { "aria-label": name, title, change: () => put(element.value) });
     return {
@@ -48,6 +49,11 @@ function injects() {
 }
 function prior(tokens) {
     return tokens.filter((t) => t.prior).map((t) => t.position);
+}
+/** The tokens that the prompt is about. */
+function named() {
+    const { tokens } = columns[0].results;
+    return [...places(tokens, state.at)].filter((at) => tokens[at].prior);
 }
 /** Which of the prompt's tokens are acted on. */
 function acted() {
@@ -110,6 +116,9 @@ function show() {
     const on = acted();
     chips.show(results.tokens, (t) => on.has(t.position), true);
     whole.hidden = injects() || state.tokens === "prior";
+    const about = named();
+    subject.hidden = injects() || about.length === 0 || state.tokens === selector(about);
+    subject.replaceChildren("only ", within(about.map((at) => results.tokens[at].text).join("")));
     donorPart.hidden = !injects();
     const taken = places(donorTokens, state.from);
     const last = donorTokens.length - on.size;
@@ -136,7 +145,7 @@ function show() {
     void tokensOfDonor();
 }
 tabs.append(...examples.map((example) => button(example.name, () => change({ ...example.state, layer: null, models: state.models, run: state.run, kept: state.kept }))));
-const halves = el("div", { class: "halves" }, el("section", { class: "ask" }, el("label", { for: "prompt" }, "Prompt"), prompt, chips.element, whole, el("h2", {}, "What is done to these tokens"), stack.element, el("div", { class: "settings" }, button("+ another", () => change({ ops: [...state.ops, { kind: "freeze", on: true }] }))), el("div", { class: "settings" }, extent.label, site.label, el("label", { title: "of random and shuffle" }, "seed", seed)), donorPart, el("h2", {}, "Answers that are followed"), answers, el("div", { class: "settings" }, answer, button("follow", addAnswer))), el("section", { class: "see" }, el("h2", {}, "Layer"), el("p", { class: "quiet" }, "Click a slot, drag over several, use the arrow keys; hover to look. Grey and ≈: no more than rounding."), tops, el("div", { class: "settings" }, beside, keep), views, maps.element));
+const halves = el("div", { class: "halves" }, el("section", { class: "ask" }, el("label", { for: "prompt" }, "Prompt"), prompt, chips.element, el("div", { class: "settings" }, whole, subject), el("h2", {}, "What is done to these tokens"), stack.element, el("div", { class: "settings" }, button("+ another", () => change({ ops: [...state.ops, { kind: "freeze", on: true }] }))), el("div", { class: "settings" }, extent.label, site.label, el("label", { title: "of random and shuffle" }, "seed", seed)), donorPart, el("h2", {}, "Answers that are followed"), answers, el("div", { class: "settings" }, answer, button("follow", addAnswer))), el("section", { class: "see" }, el("h2", {}, "Layer"), el("p", { class: "quiet" }, "Click a slot, drag over several, use the arrow keys; hover to look. Grey and ≈: no more than rounding."), tops, el("div", { class: "settings" }, beside, keep), views, maps.element));
 document.getElementById("page").append(el("header", {}, el("h1", {}, "midlayer"), status), tabs, halves, runs.element);
 /** Asks what there is to ask, for every model that is shown. */
 function refresh(wait = 0) {

@@ -61,17 +61,20 @@ export class Maps {
     show(rows, lens, answer) {
         const floor = rows[0]?.floor ?? 0;
         this.says.textContent = lens
-            ? "What the model's head says of each token's state where it enters each layer. Framed: the model's own prediction, from where it stays. Click a cell for its layer."
+            ? "What the model's head says of each token's state where it enters each layer. Framed: the model's own prediction, from where it stays; the last column says from which layer. Click a cell for its layer."
             : `Noise in one state: how much the log-probability of ${answer ? visible(answer) : "the likeliest token"} changes (orange: less likely, blue: more). Grey: no more than rounding (${floor.toPrecision(2)}). Click a cell to put noise there alone.`;
         const layers = [...new Set(rows.map((row) => row.layer))].sort((a, b) => a - b);
         const most = Math.max(1e-9, ...rows.map((row) => Math.abs(row.value ?? 0)));
         const positions = [...new Set(rows.map((row) => row.position))];
-        const head = el("tr", {}, el("th", { scope: "col" }, "token"), ...layers.map((layer) => el("th", { scope: "col", class: "number" }, layer === this.column.layers ? "out" : String(layer))));
+        const head = el("tr", {}, el("th", { scope: "col" }, "token"), ...layers.map((layer) => el("th", { scope: "col", class: "number" }, this.layer(layer))), lens ? el("th", { scope: "col" }, "stays from") : null);
         const lines = positions.map((position) => {
             const own = rows.filter((row) => row.position === position).sort((a, b) => a.layer - b.layer);
-            return el("tr", {}, el("th", { scope: "row" }, quoted(own[0].text)), ...own.map((row) => lens ? this.said(row) : this.effect(row, most, floor)));
+            return el("tr", {}, el("th", { scope: "row" }, quoted(own[0].text)), ...own.map((row) => lens ? this.said(row) : this.effect(row, most, floor)), lens ? el("td", { class: "number" }, this.layer(own.find((row) => row.stays).layer)) : null);
         });
         this.grid.replaceChildren(el("table", { class: lens ? "lens" : "effect" }, el("thead", {}, head), el("tbody", {}, ...lines)));
+    }
+    layer(layer) {
+        return layer === this.column.layers ? "out" : String(layer);
     }
     effect(row, most, floor) {
         const value = row.value;
