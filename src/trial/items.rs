@@ -145,6 +145,10 @@ pub fn item_maps(
         match map(engine, anatomy, of, item, unfinished.as_deref_mut()) {
             Ok(Ok(made)) => all.maps.push(made),
             Ok(Err(reason)) => all.left_out.push((item.id.clone(), reason)),
+            Err(TrialError::Prompt(PromptError::NoPart(name))) => {
+                let reason = format!("it has no {name}");
+                all.left_out.push((item.id.clone(), reason))
+            }
             Err(TrialError::Prompt(error)) => {
                 all.left_out.push((item.id.clone(), error.to_string()))
             }

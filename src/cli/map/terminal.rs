@@ -57,11 +57,13 @@ impl Told<'_> {
         let mut text = format!("{}\n{}\n", visible(&self.picture.title), self.line());
         let columns: Vec<usize> = (0..self.picture.map.layers.len()).collect();
         for part in columns.chunks(fit.max(4)) {
-            let head = part.iter().map(|&n| self.picture.map.layers[n]);
-            // A layer's number takes the place of two where it has three digits.
-            let head = head.map(|layer| match layer % 2 {
-                0 if layer < 100 => format!("{layer:>2}"),
-                _ => "  ".into(),
+            // A cell is as wide as a number, so every second layer has its own.
+            let head = part.iter().enumerate().map(|(n, &column)| {
+                let layer = self.picture.map.layers[column];
+                match n % 2 {
+                    0 if layer < 100 => format!("{layer:>2}"),
+                    _ => "  ".into(),
+                }
             });
             writeln!(
                 text,
@@ -297,11 +299,32 @@ mod tests {
         let text = told.text(Some(80), Paint::Plain);
         assert!(text.contains("from -1.000 to +0.000"), "{text}");
         assert!(text.contains('#') && !text.contains('\x1b'), "{text}");
+        assert!(text.contains(" 0   2   4 "), "{text}");
         let second = text.lines().find(|line| line.contains('日')).unwrap();
         assert!(
             !second.contains(['#', '@', '.', '-']),
             "nothing exceeds rounding: {second}"
         );
+    }
+
+    #[test]
+    fn numbers_of_layers_do_not_touch() {
+        let map = Map {
+            layers: vec![1, 7, 13, 19, 25],
+            values: vec![vec![Some(1.0); 5]; 2],
+            ..map()
+        };
+        let picture = Picture {
+            map: &map,
+            tokens: &[(1, "a".into()), (2, "b".into())],
+            title: "a title".into(),
+            measure: "log-probability",
+            across: "layer",
+            change: true,
+            over: None,
+        };
+        let text = Told { picture: &picture }.text(Some(80), Paint::Plain);
+        assert!(text.contains("layer  1  13  25\n"), "{text}");
     }
 
     #[test]
