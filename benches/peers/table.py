@@ -35,7 +35,7 @@ def main(files: list[str]) -> int:
     own, *others = found
     levels = [name for name in others if name.startswith(f"{own}-")]
     others = [name for name in others if name not in levels]
-    worst = 0.0
+    worst, missing = 0.0, []
     head = "".join(f" {name}, s |" for name in [own, *levels])
     lines = ["| task |" + head + "".join(f" {name}, s | ratio |" for name in others)]
     lines.append("| --- |" + " ---: |" * (1 + len(levels)) + " ---: | ---: |" * len(others))
@@ -45,7 +45,8 @@ def main(files: list[str]) -> int:
         line += "".join(f" {float(found[of][f'time/{task}']):.3g} |" for of in levels)
         for name in others:
             if f"time/{task}" not in found[name]:
-                line += " | |"
+                line += " — | |"
+                missing.append(name)
                 continue
             answers = (found[of][f"answer/{task}"] for of in (own, name))
             off = difference(*answers, task)
@@ -56,6 +57,8 @@ def main(files: list[str]) -> int:
             line += f" {theirs:.3g} | {theirs / time:.1f} |"
         lines.append(line)
     print("\n".join(lines))
+    if missing:
+        print(f"\nA dash: {', '.join(dict.fromkeys(missing))} has nothing for it.")
     print(f"\nAll answers are equal within {worst:.1g} of a logit, generated tokens are the same."
           if worst <= CLOSE else "\nAnswers differ.")  # fmt: skip
     return worst > CLOSE
