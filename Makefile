@@ -10,7 +10,8 @@
 # make miri   the unit tests of what is pure Rust under Miri (nightly Rust)
 # make docs   the documentation as a book (mdBook), and that of the library
 # make wheel   the Python package, for the processor at hand (RUSTFLAGS= for others, too)
-# make test-python   the same, installed into an environment of its own and tested there
+# make wheel-variants   one wheel with builds for old and new x86-64 processors
+# make test-python   the first of these, installed into an environment of its own and tested there
 # make notebooks   the notebooks of examples/ anew, on the default model
 # make install   the program onto your path
 # make release   the program, the plugin and the wheel packed for other machines
@@ -33,7 +34,7 @@ endif
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-firefox test-python notebooks wheel test-runtimes test-prebuilt test-metal-twin test-slurm test-rpc sanitize miri plugin build install release setup format lint api docs bench clean-demo
+.PHONY: demo test test-firefox test-python notebooks wheel wheel-variants test-runtimes test-prebuilt test-metal-twin test-slurm test-rpc sanitize miri plugin build install release setup format lint api docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -76,6 +77,10 @@ test-firefox: setup
 
 wheel: setup
 	scripts/wheel
+
+# llama.cpp is built for each.
+wheel-variants: setup
+	WHEEL_CPUS="avx2 avx512" scripts/wheel
 
 test-python: setup
 	scripts/test-python

@@ -124,7 +124,7 @@ fn a_model_that_cannot_be_served_leaves_the_others() {
 fn plans_and_python_are_those_of_the_question() {
     let served = Served::of(
         Place::with_six_layers(),
-        &format!("-m tiny.gguf,six.gguf {EXACT}"),
+        &format!("-m tiny.gguf,six.gguf --device none {EXACT}"),
     );
     served.loaded();
     let inject = json!({"prompt": "it's \"abc\"\n\u{1f999}", "manipulate": ["inject"], "layers": "2",
@@ -142,6 +142,7 @@ fn plans_and_python_are_those_of_the_question() {
         let python = of[0]["python"].as_str().unwrap();
         for said in [
             "ml.Model(\"six.gguf\", threads=1, flash_attn=\"off\"",
+            ", device=\"none\")",
             "m.prompt(\"",
         ] {
             assert!(python.contains(said), "{python}");

@@ -3,6 +3,9 @@
 import os
 import sys
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from . import _cpu
 
 __all__ = ["native"]
 
@@ -33,8 +36,11 @@ def _own_openmp():
             del os.environ[_SPIN]
 
 
-with _own_openmp():
+if TYPE_CHECKING:
     from . import _native as native
+else:
+    with _own_openmp():
+        native = _cpu.load()
 
 # What the program starts again (to try a file in a process of its own) is this module.
 if sys.executable:

@@ -73,6 +73,10 @@ class Model(native.Model):
         hub=True a model of the Hugging Face hub, `user/repo[@revision][:quant]`.
     threads: threads that compute (default: all cores).
     gpu_layers: layers to put on a GPU.
+    device: the devices to put them on, as `midlayer doctor` names them, as a list or separated by
+        commas; "none" is the processor alone (default: all).
+    rpc: servers whose devices are added, "host:port" (`midlayer rpc-server`), in wheels built with
+        the feature rpc.
     ctx_size, batch_size, ubatch_size: positions, rows in one decode, rows computed at once.
     flash_attn: "auto", "on" or "off".
     cache_type_k, cache_type_v: "f16", "f32", "q8_0", ...
@@ -83,7 +87,7 @@ class Model(native.Model):
     the GIL is free while it computes. A fork cannot use it (EngineError); spawned processes load
     their own.
 
-    Raises LoadError where there is no such model, or its file does not load.
+    Raises LoadError where there is no such model, device or server, or its file does not load.
     """
 
     def run(

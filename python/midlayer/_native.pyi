@@ -1,6 +1,6 @@
 """The native half: objects of the Rust library."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,8 @@ class Model:
         hub: bool = False,
         threads: int | None = None,
         gpu_layers: int | None = None,
+        device: str | Sequence[str] | None = None,
+        rpc: str | Sequence[str] | None = None,
         ctx_size: int = 2048,
         batch_size: int = 2048,
         ubatch_size: int = 512,

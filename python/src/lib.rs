@@ -12,6 +12,7 @@ mod mapping;
 mod model;
 mod prompt;
 mod results;
+mod settings;
 mod stored;
 mod told;
 mod worker;

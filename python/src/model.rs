@@ -9,7 +9,7 @@ use midlayer::hub::{Hub, model_file};
 use midlayer::loading::{self, LoadError, Settings};
 use midlayer::models::Remember;
 use midlayer::plan::{Plan, Shape};
-use midlayer::runtime::{ChatDate, ContextOptions, FlashAttention, Model as Loaded};
+use midlayer::runtime::{ChatDate, ContextOptions, Model as Loaded};
 use midlayer::trial::{self, NamedTask, Told};
 use numpy::{IntoPyArray, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
@@ -23,6 +23,7 @@ use crate::map::Map;
 use crate::mapping::{Wish, of_item};
 use crate::prompt::Prompt;
 use crate::results::Results;
+use crate::settings::{self, Names};
 use crate::told::{tell, tell_progress};
 use crate::worker::{Bench, Worker, check_process};
 
@@ -34,15 +35,14 @@ pub struct Model {
     worker: Worker,
     name: String,
     sha256: String,
-    options: ContextOptions,
-    gpu_layers: Option<u32>,
+    settings: Settings,
 }
 
 #[pymethods]
 impl Model {
     #[new]
-    #[pyo3(signature = (name, *, hub=false, threads=None, gpu_layers=None, ctx_size=2048,
-        batch_size=2048, ubatch_size=512, flash_attn="auto", cache_type_k="f16",
+    #[pyo3(signature = (name, *, hub=false, threads=None, gpu_layers=None, device=None, rpc=None,
+        ctx_size=2048, batch_size=2048, ubatch_size=512, flash_attn="auto", cache_type_k="f16",
         cache_type_v="f16", engine="planned"))]
     #[allow(clippy::too_many_arguments)] // keywords of Python
     fn new(
@@ -51,6 +51,8 @@ impl Model {
         hub: bool,
         threads: Option<u32>,
         gpu_layers: Option<u32>,
+        device: Option<Names>,
+        rpc: Option<Names>,
         ctx_size: u32,
         batch_size: u32,
         ubatch_size: u32,
@@ -66,16 +68,7 @@ impl Model {
             n_batch: batch_size.min(ctx_size),
             n_ubatch: ubatch_size.min(batch_size),
             threads: threads.unwrap_or(defaults.threads),
-            flash_attention: match flash_attn {
-                "on" => FlashAttention::On,
-                "off" => FlashAttention::Off,
-                "auto" => FlashAttention::Auto,
-                other => {
-                    return Err(usage(format!(
-                        "flash_attn is on, off or auto, not '{other}'"
-                    )));
-                }
-            },
+            flash_attention: settings::flash_attention(flash_attn)?,
             cache_k: cache_type_k.parse().map_err(usage)?,
             cache_v: cache_type_v.parse().map_err(usage)?,
             ..defaults
@@ -91,8 +84,9 @@ impl Model {
         };
         let settings = Settings {
             gpu_layers,
+            devices: device.map(Names::all),
+            rpc: rpc.map(Names::all).unwrap_or_default(),
             context,
-            ..Settings::default()
         };
         let mut said = Vec::new();
         let tried = py.detach(|| {
@@ -113,15 +107,14 @@ impl Model {
         said.extend(notices.into_iter().flatten());
         tell(py, &said)?;
         let model = tried.model;
-        let options = settings.context;
-        let worker = py.detach(|| Worker::start(model.clone(), options.clone(), planned));
+        let options = settings.context.clone();
+        let worker = py.detach(|| Worker::start(model.clone(), options, planned));
         Ok(Self {
             model,
             worker: worker.map_err(of_runtime)?,
             name: name.into(),
             sha256: tried.files.sha256().into(),
-            options,
-            gpu_layers,
+            settings,
         })
     }
 
@@ -140,26 +133,7 @@ impl Model {
     /// Its options, as the program takes them.
     #[getter]
     fn options(&self) -> Vec<String> {
-        let of = &self.options;
-        let mut options = vec![
-            ("--threads", of.threads.to_string()),
-            ("--ctx-size", of.n_ctx.to_string()),
-            ("--batch-size", of.n_batch.to_string()),
-            ("--ubatch-size", of.n_ubatch.to_string()),
-            ("--cache-type-k", of.cache_k.to_string()),
-            ("--cache-type-v", of.cache_v.to_string()),
-        ];
-        let flash = match of.flash_attention {
-            FlashAttention::On => "on",
-            FlashAttention::Off => "off",
-            FlashAttention::Auto => "auto",
-        };
-        options.push(("--flash-attn", flash.into()));
-        options.extend(self.gpu_layers.map(|n| ("--n-gpu-layers", n.to_string())));
-        let options = options.into_iter();
-        options
-            .flat_map(|(name, value)| [name.to_string(), value])
-            .collect()
+        settings::options(&self.settings)
     }
 
     /// The number of layers.
@@ -183,7 +157,7 @@ impl Model {
     /// Threads that compute.
     #[getter]
     fn threads(&self) -> u32 {
-        self.options.threads
+        self.settings.context.threads
     }
 
     /// Tokenizes a text. `chat` puts it into the model's own chat template; `parse_special` says
@@ -353,7 +327,7 @@ impl Model {
         let wish = Wish::new(manipulation, heads, corrupt, by, kl, progress)?;
         let foil = of_item(foil)?;
         let task: NamedTask = task.parse().map_err(usage)?;
-        let n_ctx = self.options.n_ctx;
+        let n_ctx = self.settings.context.n_ctx;
         let (map, said) = self.worker.ask(py, move |bench| {
             let told = Told {
                 limit: Some(limit),
@@ -400,7 +374,7 @@ impl Model {
         let facts = self.model.facts();
         format!(
             "Model({:?}, {} layers of width {}, {} tokens, {} threads)",
-            self.name, facts.n_layer, facts.n_embd, facts.n_vocab, self.options.threads
+            self.name, facts.n_layer, facts.n_embd, facts.n_vocab, self.settings.context.threads
         )
     }
 }

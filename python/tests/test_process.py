@@ -1,5 +1,6 @@
 """Threads, signals, forks, other libraries."""
 
+import importlib.util
 import multiprocessing
 import os
 import subprocess
@@ -125,6 +126,28 @@ def test_a_model_asked_from_within_is_an_error(model, prompt):
 
     with pytest.raises(ml.EngineError, match="cannot ask the same model"):
         model._run(prompt, [ml.freeze()], [], [], None, True, 0, asks)
+
+
+OTHERS = {
+    "numpy": "a = np.ones((300, 300)); assert (a @ a == 300).all()",
+    "torch": "import torch; a = torch.ones(300, 300); assert (a @ a == 300).all()",
+    "llama_cpp": "import llama_cpp as it; assert it.llama_print_system_info()",
+}
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_beside_another_library(model, model_file, prompt, other, order):
+    if importlib.util.find_spec(other) is None:
+        pytest.skip(f"{other} is not installed")
+    own = "import midlayer as ml; model = ml.Model(sys.argv[1], ctx_size=256, threads=2)"
+    there = OTHERS[other]
+    steps = [there, own] if order == "before" else [own, there]
+    run = "model.run(sys.argv[2], ml.freeze(), progress=False).logits.tobytes().hex()"
+    code = ["import sys; import numpy as np", *steps, f"print({run})", there, f"print({run})"]
+    done = python("\n".join(code), model_file, prompt.text)
+    expected = model.run(prompt, ml.freeze(), progress=False).logits.tobytes().hex()
+    assert done.stdout.split() == [expected, expected], done.stderr
 
 
 def test_the_environment_is_left_as_it_was():

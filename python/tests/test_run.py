@@ -194,6 +194,18 @@ def test_a_model_that_is_none(tmp_path):
         ml.Model(str(broken))
 
 
+def test_devices_and_servers_are_the_program_s(model, model_file, prompt):
+    here = ml.Model(str(model_file), ctx_size=256, threads=2, device="none")
+    np.testing.assert_array_equal(here.run(prompt).clean_logits, model.run(prompt).clean_logits)
+    assert here.options[-2:] == ["--device", "none"]
+    for device in ("none,NONE7", ["none", "NONE7"]):
+        with pytest.raises(ml.LoadError, match=r"NONE7|none.*`device`"):
+            ml.Model(str(model_file), device=device)
+    # Without the feature, or with it and no server there.
+    with pytest.raises(ml.LoadError, match="`rpc`"):
+        ml.Model(str(model_file), rpc="127.0.0.1:1")
+
+
 def test_what_is_left_out_is_a_warning(model, prompt):
     with pytest.warns(UserWarning, match="not defined"):
         results = model.run(prompt, ml.freeze(range(0, 3)))

@@ -11,12 +11,6 @@ use clap::ValueEnum;
 /// `midlayer.Model(...).run(...)` with the same model, settings and question.
 pub fn python(args: &ServeArgs, ask: &TryAsk) -> Result<String, Usage> {
     let mut lines = vec!["import midlayer as ml".to_string(), String::new()];
-    if args.model.device.is_some() || !args.model.rpc.is_empty() {
-        lines.push(
-            "# --device and --rpc of the program that this comes from have no counterpart here."
-                .into(),
-        );
-    }
     lines.push(format!("m = ml.Model({})", model(args)));
     let chat = if ask.chat { ", chat=True" } else { "" };
     lines.push(format!("p = m.prompt({}{chat})", text(&ask.prompt)));
@@ -85,6 +79,13 @@ fn model(args: &ServeArgs) -> String {
         if value != default {
             all.push(format!("{name}={}", text(&value)));
         }
+    }
+    let places = [
+        ("device", model.device.as_deref()),
+        ("rpc", Some(&model.rpc[..]).filter(|rpc| !rpc.is_empty())),
+    ];
+    for (name, value) in places {
+        all.extend(value.map(|value| format!("{name}={}", text(&value.join(",")))));
     }
     all.join(", ")
 }
