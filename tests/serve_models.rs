@@ -192,7 +192,9 @@ fn positions_are_another_model_s() {
             chosen.map(|t| t["text"].as_str().unwrap()).collect()
         };
         let (theirs, own) = (texts(&same[0]), texts(&of[0]));
-        assert!(own.contains(&theirs), "{own:?} holds {theirs:?}");
+        // A byte that is no text by itself is shown as <F0>.
+        let readable = theirs.split('<').next().unwrap();
+        assert!(own.contains(readable), "{own:?} holds {theirs:?}");
         for path in ["/v1/generate", "/v1/plan"] {
             let mut one = ask.clone();
             one["layers"] = json!("2");
