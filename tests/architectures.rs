@@ -20,6 +20,11 @@ fn all() -> impl Iterator<Item = Architecture> {
     Architecture::ALL.iter().copied()
 }
 
+/// With those that are put together as others are.
+fn with_kin() -> impl Iterator<Item = Architecture> {
+    all().chain(Architecture::KIN.iter().copied())
+}
+
 /// Those with both recurrent layers and attention.
 fn hybrids() -> impl Iterator<Item = Architecture> {
     all().filter(|a| a.is_recurrent() && a.has_attention(1))
@@ -48,7 +53,7 @@ fn fault(result: Result<Outcome, EngineError>) -> HookFault {
 /// another text, its logits are that text's, to the bit.
 #[test]
 fn the_states_entering_a_layer_are_all_that_those_above_know() {
-    for architecture in all() {
+    for architecture in with_kin() {
         let mut context = Context::new(model(architecture), &options()).unwrap();
         let everything = Capture {
             targets: vec![Target::Input],
@@ -391,11 +396,29 @@ fn a_graph_with_a_path_around_its_layers_is_refused() {
             other => panic!("{architecture}: {other:?}"),
         }
     };
-    assert_eq!(Architecture::REFUSED.len(), 3);
+    assert_eq!(Architecture::REFUSED.len(), 7);
     assert_eq!(error(Architecture::Rwkv7), AnatomyError::Bypassed(1));
     let per_layer = error(Architecture::Gemma4PerLayer);
     assert_eq!(per_layer, AnatomyError::Bypassed(1));
-    assert_eq!(error(Architecture::Gemma3n), AnatomyError::NoLayerOutput(0));
+    assert_eq!(error(Architecture::Talkie), AnatomyError::Bypassed(1));
+    for architecture in [
+        Architecture::Gemma3n,
+        Architecture::Plamo2,
+        Architecture::Step35,
+    ] {
+        let expected = AnatomyError::NoLayerOutput(0);
+        assert_eq!(error(architecture), expected, "{architecture}");
+    }
+}
+
+#[test]
+fn a_diffusion_model_is_refused_by_name() {
+    let made = Context::new(model(Architecture::Llada), &options());
+    let error = made.err().expect("tokens that see later ones");
+    assert!(
+        error.to_string().contains("llada is a diffusion model"),
+        "{error}"
+    );
 }
 
 /// In hybrid models the layers that have keys and values have them like any other.

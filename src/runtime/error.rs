@@ -42,6 +42,10 @@ pub enum RuntimeError {
         "{path} is an encoder ({architecture}): its tokens see later ones, so there are no prior tokens to manipulate; give a decoder (`model`)"
     )]
     Encoder { path: PathBuf, architecture: String },
+    #[error(
+        "{0} is a diffusion model: its tokens see later ones, so there are no prior tokens to manipulate; give one that predicts the next token (`model`)"
+    )]
+    Diffusion(String),
     #[error("the model's weights are mapped from its file, so they cannot be changed")]
     Mapped,
     #[error("memory does not suffice for the model a second time")]

@@ -188,6 +188,12 @@ impl Model {
         !decodes || encodes || looks_ahead
     }
 
+    /// Whether it fills in tokens anywhere, not the next one alone.
+    pub(super) fn is_diffusion(&self) -> bool {
+        // SAFETY: the model is live.
+        unsafe { sys::llama_model_is_diffusion(self.pointer()) }
+    }
+
     /// Whether weights may be changed: they lie in memory of their own, not in a mapped file.
     pub(super) fn is_writable(&self) -> bool {
         self.writable

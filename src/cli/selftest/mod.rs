@@ -55,11 +55,8 @@ pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
 }
 
 fn of_architectures(args: &SelftestArgs, named: &[Architecture]) -> anyhow::Result<()> {
-    let all = if named.is_empty() {
-        Architecture::ALL
-    } else {
-        named
-    };
+    let every = [Architecture::ALL, Architecture::KIN].concat();
+    let all = if named.is_empty() { &every } else { named };
     let mut examined = Vec::new();
     for (n, &architecture) in all.iter().enumerate() {
         let name = format!("examining {architecture} ({} of {})", n + 1, all.len());

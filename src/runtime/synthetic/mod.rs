@@ -8,6 +8,7 @@
 mod architectures;
 mod metadata;
 mod recipe;
+mod recipes;
 mod weights;
 
 use llama_cpp_sys_2 as sys;

@@ -122,7 +122,8 @@ impl Architecture {
 
     /// Every variant, those refused too.
     fn every() -> impl Iterator<Item = Architecture> {
-        Self::ALL.iter().chain(Self::REFUSED).copied()
+        let all = Self::ALL.iter().chain(Self::KIN);
+        all.chain(Self::REFUSED).copied()
     }
 }
 

@@ -1,0 +1,6 @@
+//! What metadata each architecture needs, where they are more than a few numbers.
+
+pub(super) mod kin;
+pub(super) mod kin_experts;
+pub(super) mod own;
+pub(super) mod recurrent;
