@@ -29,6 +29,15 @@ whole, as the straightforward one does.
 
 ";
 
+const FURTHER: &str = "
+## Further architectures
+
+Their layers are put together as those of one above, of other parts. They are examined in the same
+way; the project's tests run the others through all checks, and these through one: that a layer
+knows nothing but the states that enter it.
+
+";
+
 /// The page of what was examined.
 ///
 /// # Errors
@@ -37,17 +46,24 @@ pub fn page(examined: &[(Architecture, SelfTest)]) -> anyhow::Result<String> {
     let mut page = HEAD.to_string();
     let kinds = Scope::spread(1, 1).kinds;
     let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-    let mut line = |cells: &[String]| {
-        writeln!(page, "| {} |", cells.join(" | ")).expect("a String takes any text");
-    };
     let mut head = vec!["architecture".to_string(), "what it stands for".into()];
     head.extend(names);
     head.extend(Site::ALL[1..].iter().map(Site::to_string));
     head.push("planned".into());
-    line(&head);
-    line(&vec!["---".to_string(); head.len()]);
+    let line = |page: &mut String, cells: &[String]| {
+        writeln!(page, "| {} |", cells.join(" | ")).expect("a String takes any text");
+    };
     let mut reasons: Vec<String> = Vec::new();
-    for (architecture, found) in examined {
+    let is_kin = |architecture: &Architecture| Architecture::KIN.contains(architecture);
+    for (n, (architecture, found)) in examined.iter().enumerate() {
+        let begins = n == 0 || is_kin(architecture) != is_kin(&examined[n - 1].0);
+        if begins {
+            if n > 0 {
+                page.push_str(FURTHER);
+            }
+            line(&mut page, &head);
+            line(&mut page, &vec!["---".to_string(); head.len()]);
+        }
         let mut cells = vec![
             architecture.to_string(),
             architecture.describe().to_string(),
@@ -65,7 +81,7 @@ pub fn page(examined: &[(Architecture, SelfTest)]) -> anyhow::Result<String> {
                 "whole".into()
             }
         });
-        line(&cells);
+        line(&mut page, &cells);
         reasons.extend(refusals(*architecture, found));
     }
     writeln!(page, "\n## Why not\n").expect("as above");
