@@ -15,9 +15,6 @@ use crate::hook::{Capture, Captured, Cut, Row, Start};
 use crate::intervention::{PlanError, States, Target};
 use crate::runtime::Token;
 
-/// The logits of one batch take so many bytes at most, where several layers share it.
-const LOGITS: usize = 32 << 20;
-
 /// What the head says of the states of some tokens where they enter a layer.
 pub struct Reading<'r> {
     /// The layer that the states enter. As many as there are layers means the states that leave
@@ -35,9 +32,7 @@ impl Straightforward {
     /// layers stands for the states that leave the last one.
     ///
     /// A layer's logits come in one [`Reading`], in several where the text is longer than a batch
-    /// (`n_batch`). Layers of short texts share a batch, as long as its logits take 32 MiB at most;
-    /// the states that leave the last layer have a batch of their own, of the same shape as the
-    /// model's, so that its logits are the model's to the bit.
+    /// (`n_batch`); they take no more memory than one of these.
     ///
     /// # Errors
     /// [`EngineError`]; [`crate::hook::CutError::NoHead`] where the logits are made of more than
@@ -59,28 +54,19 @@ impl Straightforward {
         self.positions().fit(tokens.len())?;
         let cut = Cut::head(n_layer);
         self.context_mut().roles(&cut)?;
-        let own = rows(tokens);
+        let rows = rows(tokens);
         let entering = Capture {
             targets: vec![Target::Input],
             layers: layers.iter().copied().collect(),
         };
-        let states = self.kept(&own, &entering)?.inputs;
+        let states = self.kept(&rows, &entering)?.inputs;
         let n_batch = self.context().options().n_batch as usize;
-        let is_last = |layer: &u32| *layer == n_layer;
-        let together = self.layers_together(tokens.len());
-        let alike = layers.chunk_by(|a, b| !is_last(a) && !is_last(b));
-        for layers in alike.flat_map(|layers| layers.chunks(together)) {
-            // The head knows no positions: a layer's rows follow those of the layer before.
+        for &layer in layers {
             let mut given = States::new();
-            let mut rows = Vec::with_capacity(layers.len() * tokens.len());
-            for &layer in layers {
-                for row in &own {
-                    let position = rows.len() as u32;
-                    // One that is not there is missed by the decode, which says which.
-                    if let Some(state) = states.get(layer, row.position) {
-                        given.insert(n_layer, position, state);
-                    }
-                    rows.push(Row { position, ..*row });
+            for row in &rows {
+                // One that is not there is missed by the decode, which says which.
+                if let Some(state) = states.get(layer, row.position) {
+                    given.insert(n_layer, row.position, state);
                 }
             }
             let start = Start {
@@ -94,37 +80,18 @@ impl Straightforward {
                 let context = self.context_mut();
                 context.decode_part(rows, HashMap::new(), &cut, starts)?;
                 let logits = (0..rows.len()).map(|n| context.logits(n));
-                let logits = logits.collect::<Result<Vec<_>, _>>()?;
-                let by_layer = rows.chunks(tokens.len()).zip(logits.chunks(tokens.len()));
-                for ((rows, logits), &layer) in by_layer.zip(layers) {
-                    let reading = Reading {
-                        layer,
-                        first: rows[0].position % tokens.len() as u32,
-                        logits: logits.to_vec(),
-                    };
-                    if told(reading).is_break() {
-                        return Err(EngineError::Stopped);
-                    }
+                let reading = Reading {
+                    layer,
+                    first: rows[0].position,
+                    logits: logits.collect::<Result<_, _>>()?,
+                };
+                if told(reading).is_break() {
+                    return Err(EngineError::Stopped);
                 }
             }
         }
         self.context_mut().clear();
         Ok(())
-    }
-
-    /// Of how many layers the rows of so many tokens go through the head in one batch. Each batch
-    /// reads all weights of the head.
-    fn layers_together(&self, tokens: usize) -> usize {
-        let of_row = size_of::<f32>() * self.facts().n_vocab as usize;
-        let positions = self.positions();
-        let room = [
-            LOGITS / of_row.max(1),
-            self.context().options().n_batch as usize,
-            positions.n_ctx as usize,
-            positions.learned.map_or(usize::MAX, |n| n as usize),
-        ];
-        let rows = room.into_iter().min().unwrap_or(1);
-        (rows / tokens).max(1)
     }
 
     /// What a clean run of a text leaves of what `capture` names, of each of its tokens, the last
