@@ -144,7 +144,7 @@ fn skipping_attention_is_having_none() {
 /// What an architecture says of its layers is what is found in its graph.
 #[test]
 fn layers_have_what_their_architecture_says() {
-    for architecture in all() {
+    for architecture in with_kin() {
         let model = model(architecture);
         let named = &model.facts().architecture;
         assert_eq!(named, architecture.llama_cpp_name());

@@ -66,8 +66,9 @@ fn a_tasks_maps_are_averaged() {
     let alone = json_lines(assert_cmd::Command::from_std(command).assert());
     let task = task.replace("-o json", "-o json --kl");
     let rows = json_lines(place.run(&format!("map {task} --corrupt subject --layers 2")));
-    let own = rows.iter().filter(|row| row["item"] == name);
-    for (row, cell) in own.zip(&alone) {
+    let own: Vec<_> = rows.iter().filter(|row| row["item"] == name).collect();
+    assert!(own.len() == alone.len() && !own.is_empty(), "{own:?}");
+    for (row, cell) in own.into_iter().zip(&alone) {
         assert_eq!(
             (&row["position"], &row["text"]),
             (&cell["position"], &cell["text"])

@@ -152,13 +152,12 @@ fn whatever_happens_to_jobs_the_parts_are_the_run() {
     if asked == Some(SLURM_ARRAY) {
         return;
     }
-    let steps: [(&str, Step); 7] = [
+    let steps: [(&str, Step); 6] = [
         ("cancelled", a_cancelled_task_is_resubmitted),
         ("requeued", a_requeued_task_goes_on),
         ("time", a_task_whose_time_is_over_is_queued_again),
         ("node", a_node_goes_down_and_comes_back),
         ("network", results_go_to_a_network_file_system),
-        ("apart", results_are_kept_on_the_nodes_own_disk),
         ("refused", what_is_of_another_run_is_refused),
     ];
     for (name, step) in steps {
@@ -256,20 +255,6 @@ fn results_go_to_a_network_file_system(slurm: &Slurm<'_>) {
     slurm.wait(&last);
     same(slurm.place, "net/run");
     must("umount", &[path_text(&net)]);
-}
-
-/// They are there once the task has ended, also one that was told to, and it goes on with them.
-fn results_are_kept_on_the_nodes_own_disk(slurm: &Slurm<'_>) {
-    let sweep = format!("{SWEEP} --out apart");
-    let (parts, last) = slurm.submit(&sweep, "--scratch-results");
-    let state = format!("squeue -h -r -t running -o %t -j {parts}_2");
-    while slurm.run(&state).is_empty() {
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    std::thread::sleep(Duration::from_secs(1));
-    slurm.run(&format!("scancel --batch --signal=USR1 {parts}_2"));
-    slurm.wait(&last);
-    same(slurm.place, "apart");
 }
 
 fn what_is_of_another_run_is_refused(slurm: &Slurm<'_>) {

@@ -71,8 +71,7 @@ def load() -> ModuleType:
     if not builds:
         if asked:
             raise ImportError(
-                f"{CHOICE}={asked}: this wheel has a single build, made for one processor; "
-                f"unset {CHOICE}"
+                f"{CHOICE}={asked}: this wheel has a single build; unset {CHOICE}"
             )
         from . import _native
 
@@ -84,5 +83,9 @@ def load() -> ModuleType:
         raise ImportError(f"{file} is no module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

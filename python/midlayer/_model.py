@@ -252,8 +252,9 @@ class Model(native.Model):
         data: the file of squad's or cnn_dailymail's data (default: the pulled set, or else a small
             sample).
         foil: True for each item's own: its record's foil, else its wrong choices, else the answer
-            that inject would bring (the likeliest of several); or a text, for all items. Items
-            without a foil that differs from their answer are left out with a warning.
+            that inject would bring (of several the one that comes closest where the two part); or
+            a text, for all items. Items without a foil that differs from their answer are left
+            out with a warning.
         corrupt: tokens to corrupt, "subject" above all; the others as for `map`.
 
         Items without a subject, where roles need one, are left out with a warning. Raises

@@ -16,7 +16,7 @@ use super::dry_run::of_parts;
 use super::output::{print, say};
 use super::setup::{Named, named_models};
 use crate::runtime::model_parts;
-use crate::shards::slurm::{Jobs, RESULTS, variable};
+use crate::shards::slurm::{Jobs, variable};
 use crate::shards::{Shard, Shards, list};
 
 pub fn run(args: &SubmitArgs) -> anyhow::Result<()> {
@@ -107,11 +107,6 @@ fn jobs(args: &SlurmArgs, sweep: &SweepArgs, out: &Path, array: String) -> anyho
     if args.scratch {
         copied = scratch(sweep, &mut words)?;
     }
-    if args.scratch_results {
-        *value_of(&mut words, &["--out"]).ok_or_else(|| {
-            Usage("--scratch-results: name the folder as --out FOLDER, in two words".into())
-        })? = format!("\"${RESULTS}\"");
-    }
     let name = out
         .file_name()
         .map_or("run".into(), |name| name.to_string_lossy());
@@ -123,7 +118,6 @@ fn jobs(args: &SlurmArgs, sweep: &SweepArgs, out: &Path, array: String) -> anyho
         sweep: words.join(" "),
         ready: ready(sweep),
         copied,
-        results_apart: args.scratch_results,
         out: quoted(out),
         count: args.parts,
         array,
@@ -170,22 +164,17 @@ fn scratch(sweep: &SweepArgs, words: &mut [String]) -> anyhow::Result<Vec<Vec<St
         .map(|n| format!("${}", variable(n)))
         .collect();
     let models = format!("\"{}\"", all.join(","));
-    let options = ["-m", "--model", "-hf", "--hf-repo"];
-    let at = words.iter().position(|word| options.contains(&&**word));
-    match value_of(words, &options) {
-        Some(value) => *value = models,
-        None => {
-            return Err(Usage("--scratch: name the model as -m MODEL, in two words".into()).into());
+    let at = words
+        .iter()
+        .position(|word| matches!(&**word, "-m" | "--model" | "-hf" | "--hf-repo"));
+    match at.filter(|at| at + 1 < words.len()) {
+        Some(at) => {
+            words[at] = "-m".into();
+            words[at + 1] = models;
+            Ok(copied)
         }
+        None => Err(Usage("--scratch: name the model as -m MODEL, in two words".into()).into()),
     }
-    at.into_iter().for_each(|at| words[at] = "-m".into());
-    Ok(copied)
-}
-
-/// The word after an option's.
-fn value_of<'w>(words: &'w mut [String], options: &[&str]) -> Option<&'w mut String> {
-    let at = words.iter().position(|word| options.contains(&&**word))?;
-    words.get_mut(at + 1)
 }
 
 fn submit(script: &str) -> anyhow::Result<()> {

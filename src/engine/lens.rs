@@ -64,7 +64,7 @@ impl Straightforward {
         for &layer in layers {
             let mut given = States::new();
             for row in &rows {
-                // One that is not there is missed by the decode, which says which.
+                // The decode misses one that is not there, and says which token's it is.
                 if let Some(state) = states.get(layer, row.position) {
                     given.insert(n_layer, row.position, state);
                 }

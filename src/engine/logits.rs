@@ -86,8 +86,9 @@ impl Spread {
     }
 }
 
-/// The logarithm of the sum of the exponentials.
-fn log_sum(logits: &[f32]) -> f64 {
+/// The logarithm of the sum of the exponentials: a logit less this is the logarithm of its
+/// probability.
+pub fn log_sum(logits: &[f32]) -> f64 {
     let max = f64::from(largest(logits));
     let mut sum = f64x8::ZERO;
     lanes(logits).for_each(|logits| sum += (logits - max).exp());
@@ -189,12 +190,25 @@ mod tests {
     fn exponentials_are_the_system_s() {
         for n in 0..=870_000 {
             let x = -1e-3 * f64::from(n);
-            let (found, expected) = (f64x8::splat(x).exp().to_array()[7], x.exp());
-            let far = (found - expected).abs();
-            assert!(
-                far <= 4.0 * f64::EPSILON * expected + f64::MIN_POSITIVE,
-                "{x}: {found} is not {expected}"
-            );
+            // Near and far ones side by side.
+            let all = [
+                x,
+                0.5 * x,
+                0.0,
+                f64::NEG_INFINITY,
+                -900.0,
+                -x / 900.0,
+                -1.0,
+                x - 1.0,
+            ];
+            for (x, found) in all.into_iter().zip(f64x8::new(all).exp().to_array()) {
+                let expected = x.exp();
+                let far = (found - expected).abs();
+                assert!(
+                    far <= 4.0 * f64::EPSILON * expected + f64::MIN_POSITIVE,
+                    "{x}: {found} is not {expected}"
+                );
+            }
         }
         for (x, exp) in [(0.0, 1.0), (f64::NEG_INFINITY, 0.0)] {
             assert_eq!(f64x8::splat(x).exp().to_array(), [exp; LANES]);

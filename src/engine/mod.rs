@@ -30,7 +30,7 @@ use std::sync::Arc;
 pub use cost::{Cost, Decode, Shape};
 pub use donor::{DonorStates, donor_states, filler_states, scaffold_states};
 pub use lens::Reading;
-pub use logits::{Spread, argmax, kl, likeliest, log_softmax, logprob, rank, top};
+pub use logits::{Spread, argmax, kl, likeliest, log_softmax, log_sum, logprob, rank, top};
 pub use means::{Means, read_texts};
 pub use mock::Mock;
 pub use noise::NoiseFloor;

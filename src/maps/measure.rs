@@ -14,7 +14,7 @@ pub enum Measure {
     LogProbability(Followed),
     /// The logit of the answer's token less that of the foil's, at the first place where the two
     /// differ and after what they share (Wang et al. 2022, arXiv 2211.00593). Of several foils the
-    /// likeliest of each run counts. Each differs from the answer somewhere within both.
+    /// one of the least difference in each run counts. Each differs from the answer somewhere within both.
     LogitDifference(Followed, Vec<Followed>),
     /// KL divergence of the next token's distribution from the clean one, nats.
     Kl,

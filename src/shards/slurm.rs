@@ -3,8 +3,6 @@
 
 use std::fmt::Write;
 
-use crate::store::{DATABASE, SHARDS};
-
 /// What the jobs are to do, and what they are given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Jobs {
@@ -21,9 +19,6 @@ pub struct Jobs {
     /// The files of each model that is to be copied to the node's own disk, the first one first.
     /// The sweep's arguments have a [`variable`] in the place of each.
     pub copied: Vec<Vec<String>>,
-    /// Whether results stay on the node's own disk while a part runs, in the folder that the sweep's
-    /// arguments call by the variable [`RESULTS`].
-    pub results_apart: bool,
     /// The run's folder.
     pub out: String,
     /// How many parts there are.
@@ -48,9 +43,6 @@ pub struct Jobs {
 const WARNING: u32 = 120;
 /// What the program ends with when it was told to end, and is to be queued again.
 const AGAIN: u8 = 75;
-
-/// The name of the variable that stands for a run's folder on the node's own disk.
-pub const RESULTS: &str = "RESULTS";
 
 /// The name of the variable that stands for the copy of the `n`-th model, counted from 1.
 pub fn variable(n: usize) -> String {
@@ -149,12 +141,10 @@ impl Jobs {
 
     fn part(&self) -> String {
         let mut text = String::new();
-        if self.results_apart || !self.copied.is_empty() {
+        if !self.copied.is_empty() {
             put(
                 &mut text,
-                "# The node's own disk.\nscratch=${TMPDIR:-/tmp}/midlayer-$SLURM_JOB_ID\ntrap 'rm -rf \"$scratch\"' EXIT
-# Copies a file whole: under another name, which it keeps until the disk has it.
-whole() { cp \"$1\" \"$2.$SLURM_JOB_ID\" && sync \"$2.$SLURM_JOB_ID\" && mv \"$2.$SLURM_JOB_ID\" \"$2\"; }\n",
+                "# Models on the node's own disk: written whole, then renamed.\nscratch=${TMPDIR:-/tmp}/midlayer-$SLURM_JOB_ID\ntrap 'rm -rf \"$scratch\"' EXIT\n",
             );
         }
         // A folder each: files of different models may have one name.
@@ -164,7 +154,10 @@ whole() { cp \"$1\" \"$2.$SLURM_JOB_ID\" && sync \"$2.$SLURM_JOB_ID\" && mv \"$2
                 &mut text,
                 &format!(
                     "mkdir -p \"$scratch/{n}\"
-for file in {files}; do whole \"$file\" \"$scratch/{n}/$(basename \"$file\")\"; done
+for file in {files}; do
+    copy=$scratch/{n}/$(basename \"$file\")
+    cp \"$file\" \"$copy.new\" && sync \"$copy.new\" && mv \"$copy.new\" \"$copy\"
+done
 {variable}=$scratch/{n}/$(basename {first})
 ",
                     files = files.join(" "),
@@ -176,30 +169,8 @@ for file in {files}; do whole \"$file\" \"$scratch/{n}/$(basename \"$file\")\"; 
             program,
             sweep,
             count,
-            out,
             ..
         } = self;
-        let mut publish = String::new();
-        if self.results_apart {
-            put(
-                &mut text,
-                &format!(
-                    "{RESULTS}=$scratch/results
-part={SHARDS}/$SLURM_ARRAY_TASK_ID-of-{count}
-shared={out}/$part/{DATABASE}
-mkdir -p \"${RESULTS}/$part\"
-if [ -e \"$shared\" ]; then whole \"$shared\" \"${RESULTS}/$part/{DATABASE}\"; fi
-"
-                ),
-            );
-            publish = format!(
-                "if [ -e \"${RESULTS}/$part/{DATABASE}\" ]; then
-    mkdir -p {out}/$part
-    whole \"${RESULTS}/$part/{DATABASE}\" \"$shared\"
-fi
-"
-            );
-        }
         put(
             &mut text,
             &format!(
@@ -215,7 +186,7 @@ wait \"$pid\" || code=$?
 # A signal ends the waiting, not the program.
 while kill -0 \"$pid\" 2>/dev/null; do code=0; wait \"$pid\" || code=$?; done
 code=0; wait \"$pid\" || code=$?
-{publish}if [ \"$code\" = {AGAIN} ] && [ -n \"$again\" ]; then
+if [ \"$code\" = {AGAIN} ] && [ -n \"$again\" ]; then
     # Not by SLURM_JOB_ID, which for one of the tasks is the whole array's.
     scontrol requeue \"${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID\"
 fi
@@ -246,7 +217,6 @@ mod tests {
             sweep: "sweep -m \"$MODEL_1\" --out runs/x".into(),
             ready: vec!["tokens -m 'it'\\''s' -p .".into()],
             copied: vec![vec!["'m 1.gguf'".into()]],
-            results_apart: true,
             out: "runs/x".into(),
             count: 16,
             array: "1-16".into(),
@@ -299,41 +269,6 @@ mod tests {
         for job in jobs {
             let job = job.split("\nJOB\n").next().unwrap();
             assert_eq!(bash(job), (true, String::new()), "{job}");
-        }
-    }
-
-    #[test]
-    fn results_kept_apart_are_published_whole_and_gone_on_with() {
-        let folder = tempfile::tempdir().unwrap();
-        let jobs = Jobs {
-            program: "work".into(),
-            sweep: format!("\"${RESULTS}\""),
-            results_apart: true,
-            out: "'the run'".into(),
-            count: 4,
-            ..Jobs::default()
-        };
-        // In the program's place, what adds a result, and is told to end.
-        let work = format!(
-            "work() {{ echo result >> \"$1/shards/3-of-4/{DATABASE}\"; return {AGAIN}; }}\n"
-        );
-        let published = folder.path().join("the run/shards/3-of-4");
-        for results in ["result\n", "result\nresult\n"] {
-            let mut shell = Command::new("bash");
-            let script = format!("set -euo pipefail\n{work}{}", jobs.part());
-            let status = shell
-                .args(["-c", &script])
-                .current_dir(folder.path())
-                .env("TMPDIR", folder.path().join("disk"))
-                .env("SLURM_JOB_ID", "7")
-                .env("SLURM_ARRAY_TASK_ID", "3")
-                .status()
-                .unwrap();
-            assert_eq!(status.code(), Some(AGAIN.into()));
-            let read = std::fs::read_to_string(published.join(DATABASE)).unwrap();
-            assert_eq!(read, results);
-            assert_eq!(std::fs::read_dir(&published).unwrap().count(), 1);
-            assert!(!folder.path().join("disk/midlayer-7").exists());
         }
     }
 

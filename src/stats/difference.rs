@@ -90,8 +90,9 @@ fn exchanged(a: &Profile, b: &Profile) -> Units {
             values.extend(scores.map(|score| chance + by * (score - chance)));
         }
     };
-    let none = || vec![0.0; 2 * (1 + a.layers.len())];
-    Units::new(&a.clusters(), of_item, [none(), none()])
+    // No padding is drawn in exchanges.
+    let unused = vec![0.0; 2 * (1 + a.layers.len())];
+    Units::new(&a.clusters(), of_item, [unused.clone(), unused])
 }
 
 impl Profile {
@@ -99,12 +100,13 @@ impl Profile {
     /// The interval is a padded paired bootstrap's; the p-value a permutation test's: if the
     /// half-way layers do not differ, either model could have given an item's scores, in units of
     /// its clean mean, so that they are exchanged at random, item by item or cluster by cluster
-    /// (Good 2005, "Permutation, Parametric and Bootstrap Tests of Hypotheses", chapter 3). `None` where layers or items are not the same,
+    /// (Good 2005, "Permutation, Parametric and Bootstrap Tests of Hypotheses", chapter 3). `None` where layers, items or chance are not the same,
     /// or a model has too few items that it scores on.
     pub fn difference(&self, other: &Profile) -> Option<Difference> {
         let items = self.items.len();
         let enough = self.is_enough() && other.is_enough();
-        if self.layers != other.layers || items != other.items.len() || !enough {
+        let alike = self.layers == other.layers && self.chance == other.chance;
+        if !alike || items != other.items.len() || !enough {
             return None;
         }
         let (&first, &last) = (self.layers.first()?, self.layers.last()?);

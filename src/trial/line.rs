@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Answer, Listed, Run};
-use crate::engine::{Outcome, Prompt, Spread, argmax, kl, top};
+use crate::engine::{Outcome, Prompt, argmax, kl, log_sum, top};
 use crate::hook::Touched;
 use crate::runtime::{Model, Token};
 use crate::shown::{json, plain};
@@ -104,7 +104,7 @@ impl Line {
         outcome: &Outcome,
     ) -> Self {
         let text = |token: Token| plain(&model.piece(token));
-        let log_sum = Spread::of(&outcome.logits).log_sum;
+        let log_sum = log_sum(&outcome.logits);
         let likely = |token: Token| Likely {
             id: token.0,
             text: text(token),

@@ -1,5 +1,5 @@
-//! Without a scheduler: the lines of `docs/clusters.md`, as they stand there but for the model and
-//! the number of items.
+//! Without a scheduler: the lines of `docs/clusters.md`, as they stand there but for the sweep's
+//! size: model, tasks, items, manipulations, layers, threads.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;

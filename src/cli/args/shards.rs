@@ -76,11 +76,6 @@ pub struct SlurmArgs {
     /// Copy the model to the node's own disk first ($TMPDIR)
     #[arg(long)]
     pub scratch: bool,
-    /// Keep a task's results on the node's own disk ($TMPDIR) while it runs, and publish them whole
-    /// when it ends: for network file systems that are slow or forget locks. A task that is killed
-    /// loses what it has not published
-    #[arg(long)]
-    pub scratch_results: bool,
     /// A further option of all jobs, as --sbatch=--partition=long; may be given several times
     #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
     pub sbatch: Vec<String>,

@@ -89,8 +89,13 @@ fn worst(lines: &[&Line], sets: usize) -> String {
     };
     let mean = said.iter().map(|line| line.share).sum::<f64>() / said.len() as f64;
     let error = (promised * (1.0 - promised) / sets as f64).sqrt();
+    // A power may be anything, of which half varies most.
+    let most = match lines[0].study {
+        Study::Dips => " at most",
+        _ => "",
+    };
     format!(
-        "{by}: {:.3} ({}, {} items); mean of {} cells {mean:.3}; standard error of a cell {error:.3}.",
+        "{by}: {:.3} ({}, {} items); mean of {} cells {mean:.3}; standard error of a cell {error:.3}{most}.",
         worst.share,
         worst.case,
         worst.items,

@@ -32,9 +32,9 @@ whole, as the straightforward one does.
 const FURTHER: &str = "
 ## Further architectures
 
-Their layers are put together as those of one above, of other parts. They are examined in the same
-way; the project's tests run the others through all checks, and these through one: that a layer
-knows nothing but the states that enter it.
+These differ from the ones above in the parts of their layers. They are examined in the same way.
+The project's tests run fewer checks on them: that a layer knows nothing but the states that enter
+it, and that what is said of the layers is found in the graph.
 
 ";
 

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::cli::output::{table, width};
-use crate::engine::{Outcome, Spread, kl, top};
+use crate::engine::{Outcome, kl, log_sum, top};
 use crate::hook::Touched;
 use crate::report::Column::{Numbers, Words};
 use crate::report::wrap;
@@ -23,7 +23,7 @@ pub fn side_by_side(
     outcome: &Outcome,
 ) -> String {
     let column = |outcome: &Outcome| -> Vec<[String; 2]> {
-        let log_sum = Spread::of(&outcome.logits).log_sum;
+        let log_sum = log_sum(&outcome.logits);
         let best = top(&outcome.logits, SHOWN).into_iter();
         best.map(|(token, logit)| {
             let probability = (f64::from(logit) - log_sum).exp();

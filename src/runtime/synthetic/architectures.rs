@@ -22,8 +22,8 @@ macro_rules! architectures {
             /// All whose residual stream can be rewritten.
             pub const ALL: &[Architecture] = &[$(Architecture::$variant),+];
 
-            /// Further ones of llama.cpp's whose residual stream can be rewritten: their layers are
-            /// put together as those of one of [`Self::ALL`], of other parts.
+            /// Further ones of llama.cpp's whose residual stream can be rewritten. They differ from
+            /// those of [`Self::ALL`] in the parts of their layers, not in how these are joined.
             pub const KIN: &[Architecture] = &[$(Architecture::$alike),+];
 
             /// Those for which no context can be made, as examples of why.
@@ -200,9 +200,9 @@ kin {
     GraniteExperts => kin_experts::GRANITE_EXPERTS,
     /// Hybrid: recurrent layers and attention in turns.
     GraniteHybrid => kin::GRANITE_HYBRID,
-    /// As deepseek.
+    /// As llama, with chosen and shared experts.
     BailingExperts => kin_experts::BAILING_EXPERTS,
-    /// As bailingmoe, with norms on Q and K, Q, K, V in one projection.
+    /// As deepseek, with norms on Q and K, Q, K, V in one projection.
     BailingExperts2 => kin_experts::BAILING_EXPERTS2,
     /// As deepseek, with norms on Q and K.
     Dots1 => kin_experts::DOTS1,
@@ -244,7 +244,7 @@ kin {
     PanguEmbedded => rms_norms("pangu-embedded"),
     /// As qwen35, with chosen and shared experts everywhere.
     Qwen35Experts => kin_experts::QWEN35_EXPERTS,
-    /// As qwen3, with gated attention and experts above the first layer.
+    /// As qwen3, with gated attention, chosen and shared experts above the first layer.
     Laguna => kin_experts::LAGUNA,
     /// As qwen3, with chosen and shared experts.
     HyV3 => kin_experts::HY_V3,

@@ -116,7 +116,12 @@ impl Architecture {
     /// values.
     pub fn is_recurrent(self) -> bool {
         let metadata = self.recipe().metadata;
-        let keys = ["ssm.conv_kernel", "wkv.head_size", "shortconv.l_cache"];
+        let keys = [
+            "ssm.conv_kernel",
+            "wkv.head_size",
+            "shortconv.l_cache",
+            "full_attention_interval",
+        ];
         metadata.iter().any(|(key, _)| keys.contains(key))
     }
 
