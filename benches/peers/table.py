@@ -58,7 +58,7 @@ def main(files: list[str]) -> int:
         lines.append(line)
     print("\n".join(lines))
     if missing:
-        print(f"\nA dash: {', '.join(dict.fromkeys(missing))} has nothing for it.")
+        print(f"\n—: {', '.join(dict.fromkeys(missing))} has no such task.")
     print(f"\nAll answers are equal within {worst:.1g} of a logit, generated tokens are the same."
           if worst <= CLOSE else "\nAnswers differ.")  # fmt: skip
     return worst > CLOSE
