@@ -10,19 +10,32 @@ use unicode_width::UnicodeWidthStr;
 const CELL: (i32, i32) = (20, 20);
 const LEFT: i32 = 150;
 const TOP: i32 = 74;
-/// Room for a letter of the title.
+/// Room for a letter of the title, and of the line below it.
 const GLYPH: i32 = 8;
+const SMALL_GLYPH: i32 = 7;
 /// Drawing into a string cannot fail.
 pub(super) const INFALLIBLE: &str = "an SVG string takes any drawing";
 
-/// The map as SVG: red where the value is below zero, blue where it is above, a dot where it does
+/// The map as SVG: red where the value is below zero, blue where it is above, hatched where it does
 /// not exceed the noise floor, empty where the manipulation has no place.
 pub(super) fn svg(picture: &Picture<'_>) -> String {
     let map = picture.map;
+    let mut below_title = match picture.change {
+        true => format!("change of the {}", picture.measure),
+        false => picture.measure.to_string(),
+    };
+    let mut places = (0..map.values.len()).flat_map(|r| (0..map.layers.len()).map(move |c| (r, c)));
+    if places.any(|(row, column)| is_hatched(picture, row, column)) {
+        below_title.push_str("; hatched: no more than rounding");
+        if picture.over.is_some() {
+            below_title.push_str(", or zero in the interval");
+        }
+    }
     let size = (
         (LEFT + CELL.0 * map.layers.len() as i32 + 110)
             .max(480)
-            .max(24 + GLYPH * visible(&picture.title).width() as i32) as u32,
+            .max(24 + GLYPH * visible(&picture.title).width() as i32)
+            .max(24 + SMALL_GLYPH * below_title.width() as i32) as u32,
         (TOP + CELL.1 * map.rows.len() as i32 + 24) as u32,
     );
     let most = map.largest();
@@ -39,14 +52,7 @@ pub(super) fn svg(picture: &Picture<'_>) -> String {
             (12, 18),
             &style(14, HPos::Left),
         );
-        put(
-            match picture.change {
-                true => format!("change of the {}", picture.measure),
-                false => picture.measure.to_string(),
-            },
-            (12, 38),
-            &style(12, HPos::Left),
-        );
+        put(below_title, (12, 38), &style(12, HPos::Left));
         put(
             picture.across.into(),
             (LEFT - 8, TOP - 12),
@@ -72,10 +78,11 @@ pub(super) fn svg(picture: &Picture<'_>) -> String {
                 let (red, green, blue) = colour(*value, most);
                 let cell = Rectangle::new(corners, RGBColor(red, green, blue).filled());
                 root.draw(&cell).expect(INFALLIBLE);
-                if picture.is_none(row, column) {
-                    let middle = (x + CELL.0 / 2, y + CELL.1 / 2);
-                    let dot = Circle::new(middle, 2, RGBColor(150, 150, 150).filled());
-                    root.draw(&dot).expect(INFALLIBLE);
+                if is_hatched(picture, row, column) {
+                    for line in hatching((x, y)) {
+                        let line = PathElement::new(line, RGBColor(150, 150, 150).stroke_width(1));
+                        root.draw(&line).expect(INFALLIBLE);
+                    }
                 }
             }
         }
@@ -101,6 +108,22 @@ pub(super) fn svg(picture: &Picture<'_>) -> String {
         root.present().expect(INFALLIBLE);
     }
     out
+}
+
+/// Whether a cell has a value that is no more than rounding.
+fn is_hatched(picture: &Picture<'_>, row: usize, column: usize) -> bool {
+    picture.map.values[row][column].is_some() && picture.is_none(row, column)
+}
+
+/// Three lines across a cell, from the left below to the right above.
+fn hatching((x, y): (i32, i32)) -> [[(i32, i32); 2]; 3] {
+    let (right, bottom) = (x + CELL.0 - 1, y + CELL.1 - 1);
+    let (middle, half) = (x + CELL.0 / 2, y + CELL.1 / 2);
+    [
+        [(x, half), (middle, y)],
+        [(x, bottom), (right, y)],
+        [(middle, bottom), (right, half)],
+    ]
 }
 
 /// Black text of a size, in the middle of its line.

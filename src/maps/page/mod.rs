@@ -43,6 +43,8 @@ struct Cell {
     text: String,
     /// Whether it stands out.
     marked: bool,
+    /// No more than rounding.
+    hatched: bool,
 }
 
 struct Page {
@@ -70,8 +72,9 @@ pub(super) fn of_map(picture: &Picture<'_>) -> String {
                 next: says.map(line).collect(),
             },
             share: value / most,
-            text: if is_none { "·".into() } else { String::new() },
+            text: String::new(),
             marked: false,
+            hatched: is_none,
         })
     };
     let row = |row: usize| {
@@ -92,12 +95,12 @@ pub(super) fn of_map(picture: &Picture<'_>) -> String {
         lead: what,
         legend: match picture.over {
             Some(_) => {
-                "Red is below zero, blue above. A dot: no more than rounding, or zero is in its 95% interval. Empty: no place."
+                "Red is below zero, blue above. Hatched: no more than rounding, or zero is in its 95% interval. Empty: no place."
             }
             None if picture.change => {
-                "Red is below zero, blue above. A dot: no more than rounding. Empty: no place."
+                "Red is below zero, blue above. Hatched: no more than rounding. Empty: no place."
             }
-            None => "The stronger the colour the larger; a dot: no more than rounding.",
+            None => "The stronger the colour the larger; hatched: no more than rounding.",
         },
         across: picture.across,
         columns: map.layers.iter().map(ToString::to_string).collect(),
@@ -183,6 +186,7 @@ pub(super) fn of_lens(picture: &LensPicture<'_>) -> String {
                     None => text(said.likeliest()),
                 },
                 marked: column >= from,
+                hatched: false,
             })
         });
         (quoted(token), cells.collect())
@@ -268,8 +272,9 @@ impl Cell {
         let share = 100.0 * self.share.abs().min(1.0);
         let dark = if share > 55.0 { " dark" } else { "" };
         let marked = if self.marked { " marked" } else { "" };
+        let hatched = if self.hatched { " hatched" } else { "" };
         html! {
-            td class={ (pole) (dark) (marked) } style={ "--s:" (format!("{share:.1}")) "%" }
+            td class={ (pole) (dark) (marked) (hatched) } style={ "--s:" (format!("{share:.1}")) "%" }
                 data-n=(number) tabindex="0" { (visible(&self.text)) }
         }
     }
