@@ -70,9 +70,7 @@ def load() -> ModuleType:
     asked = os.environ.get(CHOICE)
     if not builds:
         if asked:
-            raise ImportError(
-                f"{CHOICE}={asked}: this wheel has a single build; unset {CHOICE}"
-            )
+            raise ImportError(f"{CHOICE}={asked}: this wheel has a single build; unset {CHOICE}")
         from . import _native
 
         return _native
