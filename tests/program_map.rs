@@ -57,6 +57,44 @@ fn it_is_shown_and_written() {
 }
 
 /// Where the donor has another length, tokens meet those that they are aligned with.
+/// In the figure and in the page, those cells are hatched whose values are within the floor that
+/// the map names.
+#[test]
+fn what_rounding_explains_is_hatched() {
+    let place = Place::new();
+    let mut both = [0, 0];
+    for manipulation in ["self", "zero"] {
+        let map = format!(
+            "map -m tiny.gguf -p abcd {EXACT} --answer e --manipulate {manipulation} --layers 1,2"
+        );
+        let cells = json_lines(place.run(&format!("{map} -o json")));
+        let number = |cell: &serde_json::Value, name: &str| cell[name].as_f64().unwrap();
+        let within =
+            |cell: &&serde_json::Value| number(cell, "value").abs() <= number(cell, "floor");
+        let hatched = cells.iter().filter(within).count();
+        place
+            .run(&format!("{map} --out m.svg --out m.html"))
+            .success();
+        let read = |file: &str| std::fs::read_to_string(place.path(file)).unwrap();
+        let (svg, page) = (read("m.svg"), read("m.html"));
+        assert_eq!(page.matches("data-n=").count(), cells.len());
+        assert_eq!(
+            svg.matches("<polyline").count(),
+            3 * hatched,
+            "{manipulation}"
+        );
+        assert_eq!(svg.contains("hatched: no more than rounding"), hatched > 0);
+        assert_eq!(
+            page.matches(" hatched\"").count(),
+            hatched,
+            "{manipulation}"
+        );
+        both[0] += hatched;
+        both[1] += cells.len() - hatched;
+    }
+    assert!(both.iter().all(|n| *n > 0), "{both:?}");
+}
+
 #[test]
 fn a_donor_of_another_length_is_aligned() {
     let place = Place::new();
