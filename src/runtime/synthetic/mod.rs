@@ -146,7 +146,7 @@ impl Synthetic {
             m.bool("attention.causal", false);
         }
         self.describe_heads(m, recipe.heads);
-        for (key, value) in recipe.metadata {
+        for (key, value) in recipe.pairs() {
             m.set(key, *value, self.n_layer);
         }
     }

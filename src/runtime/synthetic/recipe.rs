@@ -19,8 +19,18 @@ pub(super) struct Recipe {
     pub(super) caches: Caches,
     /// Heads of K and V.
     pub(super) heads: Heads,
-    /// The rest, keys without the architecture's prefix.
-    pub(super) metadata: &'static [(&'static str, Value)],
+    /// The rest.
+    pub(super) metadata: &'static [Group],
+}
+
+/// Metadata that belong together, keys without the architecture's prefix.
+pub(super) type Group = &'static [(&'static str, Value)];
+
+impl Recipe {
+    /// The rest of the metadata, group after group.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = &'static (&'static str, Value)> + use<> {
+        self.metadata.iter().copied().flatten()
+    }
 }
 
 /// Which layers keep keys and values.
@@ -106,23 +116,20 @@ impl Architecture {
 
     /// Whether a layer that keeps keys and values keeps them as one (latent attention).
     pub fn is_latent(self) -> bool {
-        let metadata = self.recipe().metadata;
-        metadata
-            .iter()
-            .any(|(key, _)| *key == "attention.key_length_mla")
+        let mut pairs = self.recipe().pairs();
+        pairs.any(|(key, _)| *key == "attention.key_length_mla")
     }
 
     /// Whether some layer carries a state from token to token that is no list of keys and
     /// values.
     pub fn is_recurrent(self) -> bool {
-        let metadata = self.recipe().metadata;
         let keys = [
             "ssm.conv_kernel",
             "wkv.head_size",
             "shortconv.l_cache",
             "full_attention_interval",
         ];
-        metadata.iter().any(|(key, _)| keys.contains(key))
+        self.recipe().pairs().any(|(key, _)| keys.contains(key))
     }
 
     /// Every variant, those refused too.
