@@ -18,6 +18,7 @@ use common::place::{Place, one_line_error};
 use common::require::{DISKS, PANDAS, is_required};
 use common::rows::Copy;
 use common::served::{EXACT, Served};
+use midlayer::store::DATABASE;
 
 const SWEEP: &str = "sweep -m tiny.gguf -t 1 --task capitals,math --shots 0 --limit 12 \
                      --manipulate random,freeze --layers 2,3 --strategy straightforward";
@@ -163,6 +164,48 @@ fn a_full_disk_is_an_error_at_any_size_and_the_run_goes_on_later() {
         must("umount", &[text(&disk)]);
     }
     assert!(partial > 0, "no disk was full midway");
+}
+
+/// Results that are worked on elsewhere stay there when the run's folder has no room for them.
+#[test]
+fn what_a_full_disk_does_not_take_is_kept_and_named() {
+    const NAME: &str = "what_a_full_disk_does_not_take_is_kept_and_named";
+    if !in_namespace(NAME, DISKS, tmpfs) {
+        return;
+    }
+    let place = Place::new();
+    let whole = expected(&place);
+    let (disk, scratch) = (place.path("disk"), place.path("scratch"));
+    std::fs::create_dir(&disk).unwrap();
+    std::fs::create_dir(&scratch).unwrap();
+    let run = disk.join("run");
+    let line = format!("{SWEEP} --scratch scratch --out disk/run");
+    // Room for what is published at the beginning.
+    must(
+        "mount",
+        &["-t", "tmpfs", "-o", "size=120k", "tmpfs", text(&disk)],
+    );
+    let assert = place.run(&line);
+    let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    one_line_error(1, "the last results are not in disk/run")(assert);
+    assert!(said.contains("no space is left"), "{said}");
+    assert_eq!(left(&run), 0, "what was published at the beginning");
+    let kept = walk(&scratch)
+        .into_iter()
+        .find(|file| file.ends_with(DATABASE));
+    let kept = kept.unwrap();
+    assert!(
+        said.contains(text(kept.strip_prefix(place.path("")).unwrap())),
+        "{said}"
+    );
+    must("mount", &["-o", "remount,size=32m", text(&disk)]);
+    std::fs::copy(&kept, run.join(DATABASE)).unwrap();
+    assert_whole(&run, &whole);
+    let again = place.run(&line).success();
+    let said = String::from_utf8_lossy(&again.get_output().stderr).into_owned();
+    assert!(said.contains("results were there already"), "{said}");
+    assert_whole(&run, &whole);
+    must("umount", &[text(&disk)]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::dry_run::of_parts;
 use super::output::{print, say};
 use super::setup::{Named, named_models};
 use crate::runtime::model_parts;
-use crate::shards::slurm::{Jobs, variable};
+use crate::shards::slurm::{DISK, Jobs, variable};
 use crate::shards::{Shard, Shards, list};
 
 pub fn run(args: &SubmitArgs) -> anyhow::Result<()> {
@@ -106,6 +106,9 @@ fn jobs(args: &SlurmArgs, sweep: &SweepArgs, out: &Path, array: String) -> anyho
     let mut copied = Vec::new();
     if args.scratch {
         copied = scratch(sweep, &mut words)?;
+        if sweep.scratch.is_none() {
+            words.extend(["--scratch".into(), format!("\"{DISK}\"")]);
+        }
     }
     let name = out
         .file_name()

@@ -15,7 +15,7 @@ use crate::engine::{Engine, EngineError};
 use crate::experiment::{Comparison, Spec, Variant, alike, labels};
 use crate::models::Remember;
 use crate::report::{self, Report};
-use crate::store::{Machines, Part, Store, StoreError, StoredRun};
+use crate::store::{Machines, OfShard, Opening, Part, Store, StoreError, StoredRun};
 use crate::sweep;
 use crate::sweep::{Base, Prepared, Progress, Summary, SweepError};
 
@@ -26,8 +26,7 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
     let shard = sharded::asked(&args)?;
     let mut follow = Follow::new(args.budget)?;
     let files = model_files(&args.model)?;
-    let strategy = args.strategy.into();
-    let (sources, mut prepared, mut last) = prepare(&args, &files, &follow)?;
+    let (sources, mut prepared, last) = prepare(&args, &files, &follow)?;
     let variants: Vec<Variant> = prepared.iter().map(|p| p.variant().clone()).collect();
     let out = args.out.clone().unwrap_or_else(|| {
         let stem = files[0].file_stem().unwrap_or_default();
@@ -39,133 +38,202 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
         None => None,
     };
     // Opened before anything is computed, so that a bad folder fails early.
-    let mut store = match shard {
-        Some(shard) => Store::open_on(&shard.folder(&out), &variants, Machines::Any)?,
-        None => Store::open(&out, &variants)?,
+    let folder = shard.map_or_else(|| out.clone(), |shard| shard.folder(&out));
+    let opening = Opening {
+        machines: match shard {
+            Some(_) => Machines::Any,
+            None => Machines::Same,
+        },
+        scratch: args.scratch.as_deref(),
     };
+    let mut store = Store::open_by(&folder, &variants, opening)?;
+    let commands = (command, whole);
+    let swept = begin(&args, &prepared, part.as_ref(), commands, &mut store).and_then(|()| {
+        let ready = Ready {
+            args: &args,
+            sources,
+            prepared: &prepared,
+            part: part.as_ref(),
+        };
+        ready.sweep(last, &mut store, &mut follow)
+    });
+    let swept = match swept {
+        Ok(swept) => {
+            store.close()?;
+            swept
+        }
+        Err(error) => {
+            let interrupted = matches!(error.downcast_ref(), Some(SweepError::Interrupted));
+            let closed = match interrupted {
+                true => store.close(),
+                false => store.close_failed(),
+            };
+            if let Err(error) = closed {
+                say(&error.to_string());
+            }
+            return Err(match interrupted {
+                true => follow.stopped_error().into(),
+                false => error,
+            });
+        }
+    };
+    if let (Some(shard), Some(part)) = (shard, part) {
+        say(&format!(
+            "part {shard} is complete: its {} results are in {}; midlayer merge {} makes one run of all parts, midlayer report reads them as they are",
+            part.results,
+            folder.display(),
+            out.display()
+        ));
+        return Ok(());
+    }
+    follow.reports();
+    if swept.spent {
+        say(
+            "the time that --budget allows is over: what follows is about what is stored so far; repeat the command to go on",
+        );
+    }
+    if swept.resumed > 0 {
+        say(&format!("{} results were there already", swept.resumed));
+    }
+    report(&out, &args)
+}
+
+/// Notes what is about to be done. `commands` are what the user typed, and the same without the
+/// part that it asks for.
+fn begin(
+    args: &SweepArgs,
+    prepared: &[Prepared],
+    part: Option<&OfShard>,
+    (command, whole): (&str, &str),
+    store: &mut Store,
+) -> anyhow::Result<()> {
     if let Some(notice) = store.notice() {
         say(&notice);
     }
-    let threads = variants[0].spec.context.threads;
-    store.begin_session(crate::REVISION, &sharded::machine(&args, threads)?)?;
+    let threads = prepared[0].variant().spec.context.threads;
+    store.begin_session(crate::REVISION, &sharded::machine(args, threads)?)?;
     store.note_command(command)?;
-    if let Some(part) = &part {
+    if let Some(part) = part {
         store.note_shard(part, whole)?;
     }
     for (n, prepared) in prepared.iter().enumerate() {
         prepared.note(&mut store.part(n))?;
     }
-    let results = prepared.iter().map(|p| p.amount().results).sum();
-    let adaptive = variants[0].spec.until.is_some();
-    follow.opened((!adaptive).then_some(results), store.results()?);
-    tell_samples(&variants[0].spec);
-    tell_controls(&args.manipulate, &variants[0].spec);
-    tell_once(prepared.iter().flat_map(notes));
-    let specs: Vec<&Spec> = variants.iter().map(|v| &v.spec).collect();
-    alike(&specs).iter().for_each(|notice| say(notice));
-    let labels = labels(&specs);
-    let left = work_left(&prepared, &mut store)?;
-    // The first model's states are kept while the others run, where one is still to be compared. Of
-    // parts, the first one compares them.
-    let mut compares = false;
-    if variants.len() > 1 && part.is_none_or(|part| part.number == 1) {
-        for n in 0..variants.len() {
-            compares |= !store.part(n).has_drift()?;
-        }
-    }
-    let mut base = None;
-    let (mut resumed, mut done) = (0, 0.0);
-    let mut spent = false;
-    let mut comparison = match variants.len() {
-        1 => Comparison::Alone,
-        _ => Comparison::First,
-    };
-    for (n, (prepared, file)) in prepared.iter().zip(sources).enumerate() {
-        let elsewhere = part.is_some() && prepared.amount().results == 0;
-        if elsewhere && !compares {
-            continue;
-        }
-        if variants.len() > 1 {
-            say(&format!("{} ({} of {})", labels[n], n + 1, variants.len()));
-        }
-        // How much a sweep takes that stops when it knows is known of the models before alone.
-        let after = variants.len() - n - 1;
-        let later = match adaptive {
-            false => Some(left[n + 1..].iter().sum()),
-            true => (n > 0).then(|| done / n as f64 * after as f64),
-        };
-        follow.of_models(n + 1, variants.len(), later);
-        // One model at a time is in memory, and none is loaded twice in a row.
-        let mut loaded = match last.take() {
-            Some(loaded) if loaded.path == *file => loaded,
-            _ => load_file(file.clone(), &args.model)?,
-        };
-        let spec = &prepared.variant().spec;
-        loaded.files.expect(&spec.model.sha256)?;
-        follow.model = Some(loaded.files.clone());
-        loaded.options = spec.context.clone();
-        let part = &mut store.part(n);
-        let base = compares.then_some((&mut base, n == 0));
-        let result = match elsewhere {
-            true => loaded
-                .engine_by(strategy, args.parallel)
-                .and_then(|mut engine| {
-                    compare_states(prepared, engine.as_mut(), part, &mut follow, base)?;
-                    Ok(Summary::default())
-                }),
-            false => run_variant(
-                &args,
-                &loaded,
-                prepared,
-                part,
-                &mut follow,
-                &comparison,
-                base,
-            ),
-        };
-        follow.rest();
-        match result {
-            Ok(summary) => {
-                resumed += summary.resumed;
-                done += follow.work();
-                spent |= summary.spent;
-                if n == 0 && variants.len() > 1 {
-                    comparison = Comparison::With(summary.windows);
-                }
-            }
-            Err(error) if matches!(error.downcast_ref(), Some(SweepError::Interrupted)) => {
-                return Err(follow.stopped_error().into());
-            }
-            Err(error) => {
-                store.close_failed();
-                return Err(error);
+    // What follows the run sees it begun.
+    store.publish()?;
+    Ok(())
+}
+
+/// What is to be run.
+struct Ready<'a> {
+    args: &'a SweepArgs,
+    sources: Vec<&'a PathBuf>,
+    prepared: &'a [Prepared],
+    part: Option<&'a OfShard>,
+}
+
+/// What came of it.
+struct Swept {
+    resumed: usize,
+    /// The budget is spent.
+    spent: bool,
+}
+
+impl Ready<'_> {
+    /// Runs each variant. `last` is the model loaded last.
+    fn sweep(
+        self,
+        mut last: Option<Loaded>,
+        store: &mut Store,
+        follow: &mut Follow,
+    ) -> anyhow::Result<Swept> {
+        let Self {
+            args,
+            prepared,
+            part,
+            ..
+        } = self;
+        let strategy = args.strategy.into();
+        let results = prepared.iter().map(|p| p.amount().results).sum();
+        let first = &prepared[0].variant().spec;
+        let adaptive = first.until.is_some();
+        follow.opened((!adaptive).then_some(results), store.results()?);
+        tell_samples(first);
+        tell_controls(&args.manipulate, first);
+        tell_once(prepared.iter().flat_map(notes));
+        let specs: Vec<&Spec> = prepared.iter().map(|p| &p.variant().spec).collect();
+        alike(&specs).iter().for_each(|notice| say(notice));
+        let labels = labels(&specs);
+        let left = work_left(prepared, store)?;
+        let several = prepared.len() > 1;
+        // The first model's states are kept while the others run, where one is still to be compared.
+        // Of parts, the first one compares them.
+        let mut compares = false;
+        if several && part.is_none_or(|part| part.number == 1) {
+            for n in 0..prepared.len() {
+                compares |= !store.part(n).has_drift()?;
             }
         }
-        last = Some(loaded);
-        if spent {
-            break;
+        let mut base = None;
+        let mut done = 0.0;
+        let mut swept = Swept {
+            resumed: 0,
+            spent: false,
+        };
+        let mut comparison = match several {
+            false => Comparison::Alone,
+            true => Comparison::First,
+        };
+        for (n, (prepared, file)) in self.prepared.iter().zip(self.sources).enumerate() {
+            let elsewhere = part.is_some() && prepared.amount().results == 0;
+            if elsewhere && !compares {
+                continue;
+            }
+            if several {
+                say(&format!("{} ({} of {})", labels[n], n + 1, labels.len()));
+            }
+            // How much a sweep takes that stops when it knows is known of the models before alone.
+            let after = labels.len() - n - 1;
+            let later = match adaptive {
+                false => Some(left[n + 1..].iter().sum()),
+                true => (n > 0).then(|| done / n as f64 * after as f64),
+            };
+            follow.of_models(n + 1, labels.len(), later);
+            // One model at a time is in memory, and none is loaded twice in a row.
+            let mut loaded = match last.take() {
+                Some(loaded) if loaded.path == *file => loaded,
+                _ => load_file(file.clone(), &args.model)?,
+            };
+            let spec = &prepared.variant().spec;
+            loaded.files.expect(&spec.model.sha256)?;
+            follow.model = Some(loaded.files.clone());
+            loaded.options = spec.context.clone();
+            let part = &mut store.part(n);
+            let base = compares.then_some((&mut base, n == 0));
+            let result = match elsewhere {
+                true => loaded
+                    .engine_by(strategy, args.parallel)
+                    .and_then(|mut engine| {
+                        compare_states(prepared, engine.as_mut(), part, follow, base)?;
+                        Ok(Summary::default())
+                    }),
+                false => run_variant(args, &loaded, prepared, part, follow, &comparison, base),
+            };
+            follow.rest();
+            let summary = result?;
+            swept.resumed += summary.resumed;
+            done += follow.work();
+            swept.spent |= summary.spent;
+            if n == 0 && several {
+                comparison = Comparison::With(summary.windows);
+            }
+            last = Some(loaded);
+            if swept.spent {
+                break;
+            }
         }
+        Ok(swept)
     }
-    if let (Some(shard), Some(part)) = (shard, part) {
-        say(&format!(
-            "part {shard} is complete: its {} results are in {}; midlayer merge {} makes one run of all parts, midlayer report reads them as they are",
-            part.results,
-            store.folder().display(),
-            out.display()
-        ));
-        return Ok(());
-    }
-    drop(store);
-    follow.reports();
-    if spent {
-        say(
-            "the time that --budget allows is over: what follows is about what is stored so far; repeat the command to go on",
-        );
-    }
-    if resumed > 0 {
-        say(&format!("{resumed} results were there already"));
-    }
-    report(&out, &args)
 }
 
 /// Loads each model and prepares what is run on it: all that can be known is known before the first

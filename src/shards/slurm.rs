@@ -44,6 +44,9 @@ const WARNING: u32 = 120;
 /// What the program ends with when it was told to end, and is to be queued again.
 const AGAIN: u8 = 75;
 
+/// The node's own disk, for a shell.
+pub const DISK: &str = "${TMPDIR:-/tmp}";
+
 /// The name of the variable that stands for the copy of the `n`-th model, counted from 1.
 pub fn variable(n: usize) -> String {
     format!("MODEL_{n}")
@@ -144,7 +147,9 @@ impl Jobs {
         if !self.copied.is_empty() {
             put(
                 &mut text,
-                "# Models on the node's own disk: written whole, then renamed.\nscratch=${TMPDIR:-/tmp}/midlayer-$SLURM_JOB_ID\ntrap 'rm -rf \"$scratch\"' EXIT\n",
+                &format!(
+                    "# Models on the node's own disk: written whole, then renamed.\nscratch={DISK}/midlayer-$SLURM_JOB_ID\ntrap 'rm -rf \"$scratch\"' EXIT\n"
+                ),
             );
         }
         // A folder each: files of different models may have one name.

@@ -19,19 +19,35 @@ use super::{DATABASE, StoreError, database};
 /// What SQLite keeps beside a database.
 pub(super) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
+/// What a database is restored from when its writer is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Journal {
+    /// A write-ahead log: others can read meanwhile. It needs memory that all who open it share.
+    Ahead,
+    /// A rollback journal: between transactions the database is one file.
+    Rollback,
+}
+
+impl Journal {
+    /// That of a folder that is held: ahead on a disk of this machine.
+    pub fn of(hold: &Hold) -> Self {
+        match hold.network() {
+            None => Self::Ahead,
+            Some(_) => Self::Rollback,
+        }
+    }
+}
+
 /// Opens the database of a folder that is held, to write it.
-///
-/// On a disk of this machine it has a write-ahead log, so that others can read meanwhile. That
-/// log needs memory that all who open it share, so elsewhere it is a rollback journal.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn to_write(folder: &Path, hold: &Hold) -> rusqlite::Result<Connection> {
+pub(super) fn to_write(folder: &Path, journal: Journal) -> rusqlite::Result<Connection> {
     let mut db = Connection::open(folder.join(DATABASE))?;
     db.busy_handler(Some(wait))?;
-    let mode = match hold.network() {
-        None => "WAL",
-        Some(_) => {
+    let mode = match journal {
+        Journal::Ahead => "WAL",
+        Journal::Rollback => {
             // A log that is left is taken in without shared memory by a connection of its own.
             db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             "DELETE"

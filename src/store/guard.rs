@@ -1,30 +1,41 @@
 //! Writing into a run that is held: what must be true at every commit.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::hold::Hold;
 use super::opened::Opened;
+use super::scratch::Scratch;
 use super::{DATABASE, StoreError, database};
 
 /// A run that this process works on.
 #[derive(Debug)]
 pub(super) struct Guard {
+    /// Where the database is.
     folder: PathBuf,
     hold: Hold,
+    /// Where that is not the run's folder.
+    scratch: Option<Scratch>,
     /// The [`version`] of the database when it was opened.
     version: i64,
     opened: Opened,
 }
 
 impl Guard {
-    /// The guard of a database whose [`version`] is known, in a folder that is held.
-    pub fn new(folder: PathBuf, hold: Hold, version: i64, opened: Opened) -> Self {
+    /// The guard of a database whose [`version`] is known, of a run whose folder is held.
+    pub fn new(
+        folder: PathBuf,
+        hold: Hold,
+        scratch: Option<Scratch>,
+        version: i64,
+        opened: Opened,
+    ) -> Self {
         Self {
             folder,
             hold,
+            scratch,
             version,
             opened,
         }
@@ -35,7 +46,40 @@ impl Guard {
         &self.hold
     }
 
-    /// The folder is held on.
+    /// Where the database is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether the run's folder is another one.
+    pub fn is_scratch(&self) -> bool {
+        self.scratch.is_some()
+    }
+
+    /// Gives the run's folder what is stored, where the database is elsewhere.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn publish(&mut self) -> Result<(), StoreError> {
+        match &mut self.scratch {
+            Some(scratch) => scratch.publish(&self.hold),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for the last time. The folder is held on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn close(self, db: Connection) -> Result<Hold, StoreError> {
+        match self.scratch {
+            Some(scratch) => scratch.close(db, &self.hold)?,
+            None => drop(db),
+        }
+        Ok(self.hold)
+    }
+
+    /// The folder is held on; what was not published is gone.
     pub fn into_hold(self) -> Hold {
         self.hold
     }
@@ -55,11 +99,12 @@ impl Guard {
     /// [`StoreError`]; before anything is written where another process works on the run or has
     /// written into it.
     pub fn write<T>(
-        &self,
+        &mut self,
         db: &mut Connection,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        self.carry_out(db, |db| work(db).map_err(database(&self.folder)))
+        let folder = self.folder.clone();
+        self.carry_out(db, |db| work(db).map_err(database(&folder)))
     }
 
     /// The same for work that fails in other ways too.
@@ -67,12 +112,12 @@ impl Guard {
     /// # Errors
     /// [`StoreError`]; nothing is written then.
     pub fn carry_out<T>(
-        &self,
+        &mut self,
         db: &mut Connection,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.check()?;
-        if self.hold.network().is_some() {
+        if self.hold.network().is_some() && !self.is_scratch() {
             // What another machine has written may be hidden by what this one keeps of the file.
             // Network file systems look again when a file is opened. SQLite holds no lock now,
             // which closing the file would drop.
@@ -91,6 +136,9 @@ impl Guard {
         transaction.commit().map_err(&fail)?;
         // It may have gone meanwhile, and this commit may be the last.
         self.opened.check()?;
+        if let Some(scratch) = &mut self.scratch {
+            scratch.publish_when_due(&self.hold)?;
+        }
         Ok(done)
     }
 }

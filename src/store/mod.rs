@@ -16,6 +16,7 @@ mod opened;
 mod part;
 mod read;
 mod rows;
+mod scratch;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ pub use notes::{Notes, OfShard, Planned};
 pub use part::Part;
 pub use read::{StoredItem, StoredRun, StoredVariant};
 pub use rows::{ResultRow, StoredCell};
-pub use write::{Machines, Store};
+pub use scratch::PUBLISHED_EVERY;
+pub use write::{Machines, Opening, Store};
 
 use crate::hook::Sabotage;
 use file_system::FileSystem;
@@ -133,6 +135,19 @@ pub enum StoreError {
         "{0} was deleted, moved or replaced while the run was written to it, so what it is given now is lost: put the file back, or choose another folder (`out`), then repeat the command"
     )]
     Gone(PathBuf),
+    #[error("{path} takes no results: {source} (`scratch`)")]
+    Scratch {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "the last results are not in {folder} ({reason}): they are kept in {kept}; put that file into {folder} before you repeat the command, or they are computed again"
+    )]
+    Unpublished {
+        folder: PathBuf,
+        kept: PathBuf,
+        reason: Box<StoreError>,
+    },
     #[error("the database in {folder} failed: {source} (`out`)")]
     Database {
         folder: PathBuf,
@@ -159,6 +174,12 @@ impl StoreError {
                 source,
             },
         }
+    }
+
+    /// Whether a disk has failed or is full, and neither the run nor the command is at fault.
+    fn is_of_disk(&self) -> bool {
+        use StoreError::{Disk, Folder, Full};
+        matches!(self, Folder { .. } | Full { .. } | Disk { .. })
     }
 
     /// Whether another process works on the run, whose files are to be left alone.

@@ -153,7 +153,7 @@ impl Part<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn has_drift(&self) -> Result<bool, StoreError> {
-        let notes = Notes::of(self.db).map_err(database(self.folder))?;
+        let notes = Notes::of(self.db).map_err(database(self.guard.folder()))?;
         Ok(notes.drift(self.variant).is_some())
     }
 

@@ -1,7 +1,6 @@
 //! A variant's part of a run being written.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -37,8 +36,7 @@ pub(super) fn selftest(
 /// A variant's part of a run.
 pub struct Part<'s> {
     pub(super) db: &'s mut Connection,
-    pub(super) folder: &'s Path,
-    guard: &'s Guard,
+    pub(super) guard: &'s mut Guard,
     pub(super) variant: i64,
     first_cell: i64,
 }
@@ -46,14 +44,12 @@ pub struct Part<'s> {
 impl<'s> Part<'s> {
     pub(super) fn new(
         db: &'s mut Connection,
-        folder: &'s Path,
-        guard: &'s Guard,
+        guard: &'s mut Guard,
         variant: i64,
         first_cell: i64,
     ) -> Self {
         Self {
             db,
-            folder,
             guard,
             variant,
             first_cell,
@@ -123,7 +119,7 @@ impl<'s> Part<'s> {
             }
             Ok(scores)
         };
-        read().map_err(database(self.folder))
+        read().map_err(database(self.guard.folder()))
     }
 
     fn pairs<T: FromSql>(
@@ -132,11 +128,14 @@ impl<'s> Part<'s> {
         task: TaskName,
     ) -> Result<Vec<(String, T)>, StoreError> {
         let of_task = params![self.variant, task.to_string()];
-        let mut query = self.db.prepare(query).map_err(database(self.folder))?;
+        let mut query = self
+            .db
+            .prepare(query)
+            .map_err(database(self.guard.folder()))?;
         query
             .query_map(of_task, |row| Ok((row.get(0)?, row.get(1)?)))
             .and_then(Iterator::collect)
-            .map_err(database(self.folder))
+            .map_err(database(self.guard.folder()))
     }
 
     /// What the self-test found, if this revision of the program has run it.
@@ -144,7 +143,7 @@ impl<'s> Part<'s> {
     /// # Errors
     /// [`StoreError`].
     pub fn selftest(&self, revision: &str) -> Result<Option<SelfTest>, StoreError> {
-        let stored = selftest(self.db, self.variant).map_err(database(self.folder))?;
+        let stored = selftest(self.db, self.variant).map_err(database(self.guard.folder()))?;
         Ok(stored
             .filter(|(by, _)| by == revision)
             .map(|(_, found)| found))
@@ -174,7 +173,7 @@ impl<'s> Part<'s> {
             )
             .optional()
             .map(|found| found.is_some())
-            .map_err(database(self.folder))
+            .map_err(database(self.guard.folder()))
     }
 
     /// Stores the noise floor.

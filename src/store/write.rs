@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use rand::RngExt;
 use rusqlite::{Connection, params};
 
-use super::connection::{BESIDE, to_write};
+use super::connection::{BESIDE, Journal, to_write};
 use super::fresh;
 use super::guard::{Guard, version};
 use super::hold::{self, Hold};
 use super::layout::complete;
 use super::opened::Opened;
+use super::scratch::{self, PUBLISHED_EVERY, Scratch};
 use super::{DATABASE, Machine, Part, SCHEMA_VERSION, SHARDS, StoreError, database};
 use crate::experiment::{Spec, Variant, labels};
 use crate::intervention::{Kind, Value};
@@ -24,6 +25,17 @@ pub enum Machines {
     Same,
     /// Any: the parts of a run are computed where there is room.
     Any,
+}
+
+/// How a run's folder is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// Which machines may have computed what it holds.
+    pub machines: Machines,
+    /// A folder of a disk of this machine where the results are while they are worked on. The
+    /// run's folder gets them whole, every [`PUBLISHED_EVERY`](super::PUBLISHED_EVERY) and at the
+    /// end.
+    pub scratch: Option<&'a Path>,
 }
 
 /// A run's folder, held by this process alone.
@@ -46,17 +58,22 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing is left behind when a new run cannot be begun.
     pub fn open(folder: &Path, variants: &[Variant]) -> Result<Self, StoreError> {
-        Self::open_on(folder, variants, Machines::Same)
+        let opening = Opening {
+            machines: Machines::Same,
+            scratch: None,
+        };
+        Self::open_by(folder, variants, opening)
     }
 
-    /// The same, where other machines may have begun the run.
+    /// The same, where other machines may have begun the run, or where the results are elsewhere
+    /// while they are worked on.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_on(
+    pub fn open_by(
         folder: &Path,
         variants: &[Variant],
-        machines: Machines,
+        opening: Opening<'_>,
     ) -> Result<Self, StoreError> {
         let mut faults = variants.iter().filter_map(|v| v.spec.context.sabotage);
         if let Some(fault) = faults.next() {
@@ -80,11 +97,15 @@ impl Store {
                 return Err(error);
             }
         };
-        let database = Self::open_database(folder, &hold, variants, machines)
-            .and_then(|made| Ok((made, Opened::new(folder.join(DATABASE)).map_err(io)?)));
-        match database {
-            Ok(((db, version), opened)) => Ok(Self {
-                guard: Guard::new(folder.to_path_buf(), hold, version, opened),
+        match Self::open_database(folder, &hold, variants, opening) {
+            Ok(Database {
+                at,
+                db,
+                version,
+                opened,
+                scratch,
+            }) => Ok(Self {
+                guard: Guard::new(at, hold, scratch, version, opened),
                 folder: folder.to_path_buf(),
                 db,
                 first_cells: first_cells(variants),
@@ -104,13 +125,22 @@ impl Store {
         folder: &Path,
         hold: &Hold,
         variants: &[Variant],
-        machines: Machines,
-    ) -> Result<(Connection, i64), StoreError> {
-        let fail = database(folder);
+        opening: Opening<'_>,
+    ) -> Result<Database, StoreError> {
         if hold.network().is_some() {
             fresh::settle(folder).map_err(|source| StoreError::of_io(folder, source))?;
         }
-        let mut db = to_write(folder, hold).map_err(&fail)?;
+        scratch::remove_parts(folder);
+        let scratch = match opening.scratch {
+            Some(at) => Some(Scratch::new(at, folder)?),
+            None => None,
+        };
+        let (at, journal) = match &scratch {
+            Some(scratch) => (scratch.path().to_path_buf(), Journal::Rollback),
+            None => (folder.to_path_buf(), Journal::of(hold)),
+        };
+        let fail = database(&at);
+        let mut db = to_write(&at, journal).map_err(&fail)?;
         let begun: i64 = db
             .query_row(
                 "SELECT count(*) FROM sqlite_master WHERE name = 'meta'",
@@ -122,7 +152,7 @@ impl Store {
             create(&mut db, variants).map_err(&fail)?;
         }
         let stored = super::read::specs_of(&db, folder)?;
-        if let Some(difference) = difference(&stored, variants, machines) {
+        if let Some(difference) = difference(&stored, variants, opening.machines) {
             return Err(StoreError::AnotherRun {
                 folder: folder.to_path_buf(),
                 difference,
@@ -130,22 +160,57 @@ impl Store {
         }
         complete(&mut db).map_err(&fail)?;
         let version = version(&db).map_err(&fail)?;
-        Ok((db, version))
+        let opened = Opened::new(at.join(DATABASE));
+        Ok(Database {
+            opened: opened.map_err(|source| StoreError::of_io(&at, source))?,
+            db,
+            version,
+            scratch,
+            at: at.clone(),
+        })
     }
 
     /// What the user should know of where the results lie.
     pub fn notice(&self) -> Option<String> {
-        let system = self.guard.hold().network()?;
         let folder = self.folder.display();
+        if self.guard.is_scratch() {
+            return Some(format!(
+                "results are worked on in {}, and {folder} gets them every {} minutes and at the end; a run that is killed loses those since",
+                self.guard.folder().display(),
+                PUBLISHED_EVERY.as_secs() / 60
+            ));
+        }
+        let system = self.guard.hold().network()?;
         Some(format!(
             "{folder} is on a file system that other machines may reach ({system}): the database has a rollback journal there, and {} says who works on it",
             hold::IN_USE
         ))
     }
 
+    /// Gives the run's folder what is stored, where the results are elsewhere while they are worked
+    /// on.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the folder is as it was then.
+    pub fn publish(&mut self) -> Result<(), StoreError> {
+        self.guard.publish()
+    }
+
+    /// Closes the run; its folder has all that is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Unpublished`], which says where the results are; or that another process works
+    /// on the run.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.guard.close(self.db).map(drop)
+    }
+
     /// Closes the run after a failure, and removes it if this session began it and it holds no
     /// item.
-    pub fn close_failed(self) {
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn close_failed(self) -> Result<(), StoreError> {
         let items = self
             .db
             .query_row("SELECT count(*) FROM items", [], |row| row.get(0));
@@ -157,11 +222,13 @@ impl Store {
             guard,
             ..
         } = self;
-        drop(db);
         // What another has taken over, or put in its place, is not ours to remove.
         if fresh && items == Ok(0i64) && guard.check().is_ok() {
+            drop(db);
             remove_new(&folder, existed, Some(guard.into_hold()));
+            return Ok(());
         }
+        guard.close(db).map(drop)
     }
 
     /// How many results are stored.
@@ -171,7 +238,7 @@ impl Store {
     pub fn results(&self) -> Result<usize, StoreError> {
         let count = "SELECT count(*) FROM results";
         let n: Result<i64, _> = self.db.query_row(count, [], |row| row.get(0));
-        n.map(|n| n as usize).map_err(database(&self.folder))
+        n.map(|n| n as usize).map_err(database(self.guard.folder()))
     }
 
     /// The run's folder.
@@ -210,14 +277,18 @@ impl Store {
     /// When there is no such variant.
     pub fn part(&mut self, n: usize) -> Part<'_> {
         let first_cell = self.first_cells[n];
-        Part::new(
-            &mut self.db,
-            &self.folder,
-            &self.guard,
-            n as i64,
-            first_cell,
-        )
+        Part::new(&mut self.db, &mut self.guard, n as i64, first_cell)
     }
+}
+
+/// A run's database, to be guarded.
+struct Database {
+    /// Its folder.
+    at: PathBuf,
+    db: Connection,
+    version: i64,
+    opened: Opened,
+    scratch: Option<Scratch>,
 }
 
 /// What a run that was begun and cut off before its first commit may have left.
@@ -227,7 +298,7 @@ fn is_ours(entry: &std::io::Result<fs::DirEntry>) -> bool {
     };
     let name = entry.file_name();
     let beside = |suffix: &&str| name == *format!("{DATABASE}{suffix}");
-    hold::is_ours(&name) || BESIDE.iter().any(beside)
+    hold::is_ours(&name) || scratch::is_part(&name) || BESIDE.iter().any(beside)
 }
 
 /// Removes what opening a new run has made, and the folder if it was made too. It is held until
@@ -237,6 +308,7 @@ fn remove_new(folder: &Path, existed: bool, hold: Option<Hold>) {
     for suffix in BESIDE.iter().chain(&[""]) {
         fs::remove_file(folder.join(format!("{DATABASE}{suffix}"))).ok();
     }
+    scratch::remove_parts(folder);
     hold::remove(folder);
     drop(hold);
     if !existed {

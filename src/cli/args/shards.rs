@@ -73,7 +73,8 @@ pub struct SlurmArgs {
     /// Generic resources of a task, as gpu:1 (with -ngl in the sweep)
     #[arg(long, value_name = "SPEC")]
     pub gres: Option<String>,
-    /// Copy the model to the node's own disk first ($TMPDIR)
+    /// Copy the model to the node's own disk ($TMPDIR) first, and work on the results there (sweep
+    /// --scratch)
     #[arg(long)]
     pub scratch: bool,
     /// A further option of all jobs, as --sbatch=--partition=long; may be given several times

@@ -137,6 +137,10 @@ pub struct SweepArgs {
     /// Folder of the results; an interrupted run in it is resumed [default: runs/<model>]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
+    /// Work on the results in this folder of the machine's own disk; --out gets them whole, every
+    /// five minutes and at the end. A killed run loses those since
+    #[arg(long, value_name = "FOLDER")]
+    pub scratch: Option<PathBuf>,
     #[command(flatten)]
     pub verdicts: VerdictArgs,
 }

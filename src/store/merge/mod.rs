@@ -19,7 +19,7 @@ use super::layout::has_column;
 use super::notes::OfShard;
 use super::read::specs_of;
 use super::rows::parameters;
-use super::{Machines, Notes, Store, StoreError, database};
+use super::{Machines, Notes, Opening, Store, StoreError, database};
 use crate::experiment::{GridError, Spec, Variant};
 
 /// What came of a merge.
@@ -73,7 +73,11 @@ pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged, StoreError> {
         folder: first.clone(),
         what: format!("its specification is none: {error}"),
     })?;
-    let mut store = Store::open_on(out, &variants, Machines::Any)?;
+    let anywhere = Opening {
+        machines: Machines::Any,
+        scratch: None,
+    };
+    let mut store = Store::open_by(out, &variants, anywhere)?;
     let taken = store.guard.carry_out(&mut store.db, |db| {
         let firsts = RefCell::new(firsts(db).map_err(database(out))?);
         let taken = parts
@@ -84,7 +88,7 @@ pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged, StoreError> {
     let parts = match taken {
         Ok(parts) => parts,
         Err(error) => {
-            store.close_failed();
+            store.close_failed()?;
             return Err(error);
         }
     };
