@@ -47,6 +47,9 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
         scratch: args.scratch.as_deref(),
     };
     let mut store = Store::open_by(&folder, &variants, opening)?;
+    if args.scratch.is_some() {
+        follow.elsewhere();
+    }
     let commands = (command, whole);
     let swept = begin(&args, &prepared, part.as_ref(), commands, &mut store).and_then(|()| {
         let ready = Ready {
@@ -60,6 +63,7 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
     let swept = match swept {
         Ok(swept) => {
             store.close()?;
+            follow.published();
             swept
         }
         Err(error) => {
@@ -68,8 +72,9 @@ pub fn run(args: SweepArgs, command: &str, whole: &str) -> anyhow::Result<()> {
                 true => store.close(),
                 false => store.close_failed(),
             };
-            if let Err(error) = closed {
-                say(&error.to_string());
+            match closed {
+                Ok(()) => follow.published(),
+                Err(error) => say(&error.to_string()),
             }
             return Err(match interrupted {
                 true => follow.stopped_error().into(),
@@ -185,6 +190,9 @@ impl Ready<'_> {
             true => Comparison::First,
         };
         for (n, (prepared, file)) in self.prepared.iter().zip(self.sources).enumerate() {
+            if follow.stopped() {
+                return Err(SweepError::Interrupted.into());
+            }
             let elsewhere = part.is_some() && prepared.amount().results == 0;
             if elsewhere && !compares {
                 continue;
@@ -320,6 +328,9 @@ fn run_variant(
     };
     before_sweep(loaded, prepared, engine.as_mut(), part, wishes)?;
     let summary = sweep::run(prepared, engine.as_mut(), part, follow, comparison)?;
+    if part.publish()? {
+        follow.published();
+    }
     let base = base.filter(|_| !summary.spent);
     compare_states(prepared, engine.as_mut(), part, follow, base)?;
     Ok(summary)

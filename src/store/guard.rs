@@ -67,6 +67,17 @@ impl Guard {
         }
     }
 
+    /// The same while the run goes on: whether the folder has taken it; if not, that is told.
+    ///
+    /// # Errors
+    /// That another process works on the run, or has replaced its database.
+    pub fn publish_or_tell(&mut self) -> Result<bool, StoreError> {
+        match &mut self.scratch {
+            Some(scratch) => scratch.publish_or_tell(&self.hold),
+            None => Ok(true),
+        }
+    }
+
     /// The same for the last time. The folder is held on.
     ///
     /// # Errors

@@ -64,6 +64,15 @@ impl<'s> Part<'s> {
         self.guard.write(self.db, work)
     }
 
+    /// Gives the run's folder what is stored, where the results are elsewhere while they are worked
+    /// on: whether it has taken it; if not, that is told.
+    ///
+    /// # Errors
+    /// That another process works on the run, or has replaced its database.
+    pub fn publish(&mut self) -> Result<bool, StoreError> {
+        self.guard.publish_or_tell()
+    }
+
     /// The numbers of the cells that are stored of each of a task's items.
     ///
     /// # Errors

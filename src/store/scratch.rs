@@ -129,25 +129,33 @@ impl Scratch {
         Ok(())
     }
 
-    /// The same if it is time for it. Where the folder takes nothing for the moment, the run goes
-    /// on, and what is wrong is told.
+    /// The same while the run goes on. Where the folder takes nothing for the moment, what is wrong
+    /// is told, and `false` is returned.
     ///
     /// # Errors
     /// That another process works on the run, or has replaced its database.
-    pub fn publish_when_due(&mut self, hold: &Hold) -> Result<(), StoreError> {
-        if self.at.elapsed() < self.every {
-            return Ok(());
-        }
+    pub fn publish_or_tell(&mut self, hold: &Hold) -> Result<bool, StoreError> {
         match self.publish(hold) {
             Err(error) if !error.is_of_disk() => Err(error),
             Err(error) => {
                 tell(&format!(
                     "nothing was published for now, the run goes on: {error}"
                 ));
-                Ok(())
+                Ok(false)
             }
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
         }
+    }
+
+    /// The same if it is time for it.
+    ///
+    /// # Errors
+    /// As [`publish_or_tell`](Self::publish_or_tell).
+    pub fn publish_when_due(&mut self, hold: &Hold) -> Result<(), StoreError> {
+        if self.at.elapsed() >= self.every {
+            self.publish_or_tell(hold)?;
+        }
+        Ok(())
     }
 
     /// Publishes for the last time; the working folder is removed.

@@ -88,6 +88,16 @@ impl Follow {
         self.state().run = Some((all, stored));
     }
 
+    /// Results are stored elsewhere than in the run's folder until they are published.
+    pub fn elsewhere(&self) {
+        self.state().elsewhere = true;
+    }
+
+    /// The run's folder has all that is stored.
+    pub fn published(&self) {
+        self.state().unpublished = false;
+    }
+
     /// The `n`-th of `of` models begins, counted from 1; `later` is the work that is left of those
     /// after it, where it is known.
     pub fn of_models(&self, n: usize, of: usize, later: Option<f64>) {
@@ -242,6 +252,7 @@ impl Progress for Follow {
             }
         }
         state.phase = Phase::Idle;
+        state.unpublished = state.elsewhere;
         drop(state);
         self.show(String::new());
     }

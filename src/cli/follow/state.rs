@@ -25,6 +25,10 @@ pub(super) struct State {
     pub(super) all: Amount,
     pub(super) stored: Amount,
     pub(super) speed: Speed,
+    /// Whether results are stored elsewhere than in the run's folder, and whether that lacks some
+    /// of them.
+    pub(super) elsewhere: bool,
+    pub(super) unpublished: bool,
     /// Whether to stop, and what to end with then.
     pub(super) stopping: Option<u8>,
     pub(super) last_line: Option<Instant>,
@@ -124,7 +128,10 @@ impl State {
     /// What to say to the first signal; `None` where nothing is worth waiting for.
     pub(super) fn waits(&self) -> Option<String> {
         match self.phase {
-            Phase::Idle => None,
+            Phase::Idle => self.unpublished.then(|| {
+                "stopping once the run's folder has all that is stored; Ctrl-C again stops at once, and it lacks the last results"
+                    .into()
+            }),
             Phase::Report => Some(
                 "everything is stored and the report is being written; Ctrl-C again stops at once"
                     .into(),
@@ -144,10 +151,13 @@ impl State {
 
     /// What a stop leaves and what it loses.
     pub(super) fn leaves(&self) -> String {
-        let lost = match self.in_hand().results {
+        let mut lost = match self.in_hand().results {
             0 => String::new(),
             n => format!(", {n} that were computed are lost"),
         };
+        if self.unpublished {
+            lost.push_str(", the run's folder lacks the last of them");
+        }
         match self.run {
             Some((all, stored)) => {
                 let of = all.map_or(String::new(), |all| format!(" of {all}"));
@@ -201,6 +211,20 @@ mod tests {
             },
             ..State::default()
         }
+    }
+
+    #[test]
+    fn a_stop_waits_for_what_is_not_published() {
+        let mut state = state(None, None, None);
+        state.run = Some((Some(40), 10));
+        assert_eq!(state.waits(), None);
+        state.unpublished = true;
+        assert!(state.waits().unwrap().contains("the run's folder has all"));
+        assert!(
+            state
+                .leaves()
+                .contains("10 of 40 results are stored, the run's")
+        );
     }
 
     #[test]
