@@ -11,7 +11,7 @@ use midlayer::captures::{Captures, Keep, Source, write};
 use midlayer::engine::{Engine, Planned};
 use midlayer::hook::Capture;
 use midlayer::intervention::{LayerList, Site};
-use midlayer::runtime::Architecture;
+use midlayer::runtime::{Architecture, Token};
 use safetensors::{SafeTensors, tensor::Dtype};
 
 const TOKENS: i32 = 9;
@@ -267,4 +267,57 @@ fn the_program_writes_what_the_library_keeps() {
     );
     wrong("--out s.npy --layers 9", "out of range");
     wrong("--out s.npy --tokens 40-41", "is outside the prompt");
+}
+
+/// Texts in one batch leave what each leaves alone, to rounding; one too long for a batch is cut.
+#[test]
+fn texts_that_share_a_batch_leave_what_each_leaves_alone() {
+    for architecture in [
+        Architecture::Llama,
+        Architecture::Gemma3,
+        Architecture::Gpt2,
+        Architecture::Mamba,
+    ] {
+        let mut engine = Planned::new(model(architecture), &options(), 8).unwrap();
+        let lengths = [3, 9, 1, 40, 9, 2, 2, 2, 2, 2, 2, 2];
+        let texts: Vec<_> = lengths.map(|n| prompt(n).tokens).into();
+        let texts: Vec<&[Token]> = texts.iter().map(Vec::as_slice).collect();
+        // Mamba has no attention.
+        let every = match architecture {
+            Architecture::Mamba => &Site::ALL[..1],
+            _ => &Site::ALL,
+        };
+        for sites in [&Site::ALL[..1], every] {
+            let capture = Capture {
+                targets: sites.iter().map(|site| site.target()).collect(),
+                layers: (0..N_LAYER).collect(),
+            };
+            let decodes = engine.work().decodes;
+            let mut together = Vec::new();
+            let told = &mut |n, captured| {
+                assert_eq!(n, together.len());
+                together.push(captured);
+            };
+            engine.captured_of_texts(&texts, &capture, told).unwrap();
+            let batches = engine.work().decodes - decodes;
+            match architecture {
+                Architecture::Mamba => assert_eq!(batches, texts.len() as u64),
+                _ => assert_eq!(batches, 2, "eight sequences, then four"),
+            }
+            for (tokens, together) in texts.iter().zip(&together) {
+                let alone = engine.captured_of_all(tokens, &capture).unwrap();
+                for site in sites {
+                    let [a, b] = [&alone, together].map(|found| found.of(site.target()));
+                    assert_eq!(a.iter().count(), b.iter().count());
+                    assert!(a.iter().next().is_some());
+                    for ((layer, at), row) in a.iter() {
+                        let other = b.get(layer, at).unwrap();
+                        let far = row.iter().zip(other).map(|(a, b)| (a - b).abs());
+                        let far = far.fold(0.0, f32::max);
+                        assert!(far < CLOSE, "{architecture:?} {site} {layer} {at}: {far}");
+                    }
+                }
+            }
+        }
+    }
 }

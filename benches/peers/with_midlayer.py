@@ -45,10 +45,9 @@ class Midlayer:
         return [token["id"] for token in made[0]["generated"]["tokens"]]
 
     def steer(self):
-        def last(prompt):
-            return self.model.capture(prompt, LAYER)["resid_pre"][0, -1]
-
-        pos, neg = ([last(p) for p in of] for of in (self.positive, self.negative))
+        found = self.model.capture_many([*self.positive, *self.negative], LAYER)
+        last = [states["resid_pre"][0, -1] for states in found]
+        pos, neg = last[: len(self.positive)], last[len(self.positive) :]
         direction = {LAYER: np.mean(pos, 0) - np.mean(neg, 0)}
         steered = [ml.add(LAYER, direction=direction, scale=s, unit="absolute") for s in SCALES]
         return self.model.run(self.short, steered).logits

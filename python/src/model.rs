@@ -235,25 +235,30 @@ impl Model {
         Ok(results)
     }
 
-    /// What a clean run leaves at `layers`: an array [layers, tokens, width] of each of `sites`.
+    /// What clean runs leave at `layers`: of each prompt an array [layers, tokens, width] of each of
+    /// `sites`.
     fn _capture<'py>(
         &self,
         py: Python<'py>,
-        prompt: &Prompt,
+        prompts: Vec<PyRef<'py, Prompt>>,
         layers: Vec<u32>,
         sites: Vec<String>,
-    ) -> PyResult<Vec<Bound<'py, PyArray3<f32>>>> {
-        let (prompt, n) = (prompt.prompt.clone(), layers.len());
-        let tokens = prompt.tokens.len();
+    ) -> PyResult<Vec<Vec<Bound<'py, PyArray3<f32>>>>> {
+        let prompts: Vec<_> = prompts.iter().map(|prompt| prompt.prompt.clone()).collect();
+        let n = layers.len();
+        let tokens: Vec<usize> = prompts.iter().map(|prompt| prompt.tokens.len()).collect();
         let targets = sites.iter().map(|site| target(site));
         let targets = targets.collect::<PyResult<Vec<_>>>()?;
         let arrays = self.worker.ask(py, move |bench| {
-            bench.captured(&prompt, &layers, (&sites, &targets))
+            bench.captured(&prompts, &layers, (&sites, &targets))
         })?;
-        let arrays = arrays
-            .into_iter()
-            .map(|(values, width)| values.into_pyarray(py).reshape([n, tokens, width]));
-        arrays.collect()
+        let of_prompt = |(of_sites, tokens): (Vec<(Vec<f32>, usize)>, usize)| {
+            let arrays = of_sites
+                .into_iter()
+                .map(|(values, width)| values.into_pyarray(py).reshape([n, tokens, width]));
+            arrays.collect()
+        };
+        arrays.into_iter().zip(tokens).map(of_prompt).collect()
     }
 
     #[pyo3(signature = (prompt, layers, answer))]

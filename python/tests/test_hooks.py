@@ -118,3 +118,19 @@ def test_arrays_go_to_others_without_a_copy(model, prompt):
     states = model.capture(prompt, [0, 1])["resid_pre"]
     again = np.from_dlpack(states)
     assert np.shares_memory(states, again)
+
+
+def test_many_prompts_are_captured_as_one_is(model, prompt):
+    texts = [prompt, "ab", "A longer text with more tokens than those.", "ab"]
+    sites = ["resid_pre", "attn_out", "v"]
+    together = model.capture_many(texts, [0, 2, model.n_layer - 1], sites)
+    assert len(together) == len(texts)
+    for text, found in zip(texts, together, strict=True):
+        alone = model.capture(text, [0, 2, model.n_layer - 1], sites)
+        for site in sites:
+            assert found[site].shape == alone[site].shape
+            assert np.allclose(found[site], alone[site], rtol=0, atol=2e-3)
+    assert not np.allclose(together[1]["v"][0, -1], together[2]["v"][0, -1], atol=1e-2)
+    assert model.capture_many([]) == []
+    with pytest.raises(ml.UsageError, match="layer 99"):
+        model.capture_many(texts, 99)

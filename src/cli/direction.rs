@@ -6,10 +6,13 @@ use super::Usage;
 use super::args::DirectionArgs;
 use super::output::{print, say, table};
 use super::setup::load;
+use super::try_prompt::engine;
 use crate::directions::{Found, Method, between, write_directions};
-use crate::engine::{Engine, Straightforward, read_texts};
+use crate::engine::{Engine, Planned, read_texts};
+use crate::hook::Capture;
 use crate::intervention::{States, Target};
 use crate::report::Column;
+use crate::runtime::Token;
 
 pub fn run(args: DirectionArgs) -> anyhow::Result<()> {
     let read = |path: &Path, option: &str| {
@@ -26,7 +29,7 @@ pub fn run(args: DirectionArgs) -> anyhow::Result<()> {
         .into());
     }
     let loaded = load(&args.model)?;
-    let mut engine = loaded.engine()?;
+    let mut engine = engine(&loaded)?;
     let positive = last_states(&mut engine, &positive)?;
     let negative = last_states(&mut engine, &negative)?;
     let facts = engine.facts();
@@ -56,14 +59,19 @@ pub fn run(args: DirectionArgs) -> anyhow::Result<()> {
 }
 
 /// The states of each text's last token, at position 0.
-fn last_states(engine: &mut Straightforward, texts: &[String]) -> anyhow::Result<Vec<States>> {
+fn last_states(engine: &mut Planned, texts: &[String]) -> anyhow::Result<Vec<States>> {
+    let prompts = texts.iter().map(|text| Ok(engine.prompt(text)?.tokens));
+    let prompts = prompts.collect::<anyhow::Result<Vec<_>>>()?;
+    let prompts: Vec<&[Token]> = prompts.iter().map(Vec::as_slice).collect();
+    let capture = Capture {
+        targets: vec![Target::Input],
+        layers: (0..engine.facts().n_layer).collect(),
+    };
     let mut all = Vec::new();
-    for text in texts {
-        let prompt = engine.prompt(text)?;
-        let captured = engine.captured(&prompt.tokens, 0, &[Target::Input])?;
-        let last = prompt.tokens.len() as u32 - 1;
+    engine.captured_of_texts(&prompts, &capture, &mut |n, captured| {
+        let last = prompts[n].len() as u32 - 1;
         all.push(captured.inputs.moved(&[(last, 0)]));
-    }
+    })?;
     Ok(all)
 }
 

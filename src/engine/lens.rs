@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::straightforward::row;
-use super::{Engine, EngineError, Planned, PromptError, Straightforward};
-use crate::hook::{Capture, Captured, Cut, Row, Start};
+use super::captured::rows;
+use super::{Engine, EngineError, Planned, Straightforward};
+use crate::hook::{Capture, Cut, Start};
 use crate::intervention::{PlanError, States, Target};
 use crate::runtime::Token;
 
@@ -48,18 +48,14 @@ impl Straightforward {
             let last = n_layer;
             return Err(PlanError::LayerOutOfRange { layer, last }.into());
         }
-        if tokens.is_empty() {
-            return Err(PromptError::Empty.into());
-        }
-        self.positions().fit(tokens.len())?;
         let cut = Cut::head(n_layer);
         self.context_mut().roles(&cut)?;
-        let rows = rows(tokens);
         let entering = Capture {
             targets: vec![Target::Input],
             layers: layers.iter().copied().collect(),
         };
-        let states = self.kept(&rows, &entering)?.inputs;
+        let states = self.captured_of_all(tokens, &entering)?.inputs;
+        let rows = rows(tokens, true);
         let n_batch = self.context().options().n_batch as usize;
         for &layer in layers {
             let mut given = States::new();
@@ -93,48 +89,6 @@ impl Straightforward {
         self.context_mut().clear();
         Ok(())
     }
-
-    /// What a clean run of a text leaves of what `capture` names, of each of its tokens, the last
-    /// layer's sums among it: llama.cpp computes these for rows with logits only, so all have them.
-    /// As many as the model has layers is the state that leaves the last one. [`Target::Mask`] stands
-    /// for the weights of attention, which need a context without flash attention.
-    ///
-    /// # Errors
-    /// [`EngineError`]; [`crate::hook::HookFault::Weights`].
-    pub fn captured_of_all(
-        &mut self,
-        tokens: &[Token],
-        capture: &Capture,
-    ) -> Result<Captured, EngineError> {
-        if tokens.is_empty() {
-            return Err(PromptError::Empty.into());
-        }
-        self.positions().fit(tokens.len())?;
-        self.kept(&rows(tokens), capture)
-    }
-
-    fn kept(&mut self, rows: &[Row], capture: &Capture) -> Result<Captured, EngineError> {
-        let mut captured = Captured::default();
-        let context = self.context_mut();
-        context.clear();
-        // Weights of attention are by cell, and told by position.
-        context.follow_cells(capture.targets.contains(&Target::Mask));
-        for rows in rows.chunks(self.context().options().n_batch as usize) {
-            let seen = self.decode(rows, Arc::new([]), None, Some(capture))?;
-            captured.extend(seen.states);
-        }
-        self.context_mut().follow_cells(false);
-        Ok(captured)
-    }
-}
-
-/// The rows of a text, all with logits.
-fn rows(tokens: &[Token]) -> Vec<Row> {
-    let rows = tokens.iter().enumerate().map(|(i, token)| Row {
-        output: true,
-        ..row(i, *token, i + 1 == tokens.len())
-    });
-    rows.collect()
 }
 
 impl Planned {
@@ -149,17 +103,5 @@ impl Planned {
         told: &mut dyn FnMut(Reading<'_>) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         self.whole().lens(tokens, layers, told)
-    }
-
-    /// [`Straightforward::captured_of_all`], in this engine's context.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn captured_of_all(
-        &mut self,
-        tokens: &[Token],
-        capture: &Capture,
-    ) -> Result<Captured, EngineError> {
-        self.whole().captured_of_all(tokens, capture)
     }
 }

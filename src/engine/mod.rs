@@ -4,6 +4,7 @@
 //! [`Straightforward`] computes every cell by a full forward pass: slow, simple, and the oracle
 //! for anything faster.
 
+mod captured;
 mod cost;
 mod donor;
 mod elsewhere;

@@ -9,6 +9,7 @@
 //! Many requests travel together: their rows in one batch, the tokens that follow in another at
 //! each step.
 
+mod captured;
 mod classes;
 pub(super) mod cost;
 mod route;

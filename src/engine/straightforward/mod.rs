@@ -99,9 +99,14 @@ impl Straightforward {
             editors.insert(SEQUENCE, editor);
         }
         let observed = self.context.decode(rows, editors, capture.cloned())?;
-        self.work.layer_rows += rows.len() as u64 * u64::from(self.n_layer());
-        self.work.decodes += 1;
+        self.count(rows.len());
         Ok(Seen::from(observed))
+    }
+
+    /// Counts a decode of the whole graph.
+    pub(super) fn count(&mut self, rows: usize) {
+        self.work.layer_rows += rows as u64 * u64::from(self.n_layer());
+        self.work.decodes += 1;
     }
 }
 
