@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-TASKS = ["freeze", "patch", "lens", "map", "generate", "steer"]
+TASKS = ["freeze", "few", "patch", "lens", "map", "generate", "steer"]
 THREADS = 2
 GENERATED = 32
 # Frozen from this layer while text is generated; and the layer that is steered.
@@ -28,6 +28,7 @@ class Asked:
         self.texts: dict = told["texts"]
         self.long: list[int] = told["long"]
         self.short: list[int] = told["short"]
+        self.shots: list[list[int]] = told["shots"]
         self.donor: list[int] = told["donor"]
         self.at: int = told["at"]
         self.answer: int = told["answer"]

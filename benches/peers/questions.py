@@ -25,8 +25,8 @@ NEGATIVE = [
 ]
 
 
-def prompt(shots: int) -> str:
-    pairs = [*CAPITALS[:shots], ("France", "")]
+def prompt(shots: int, country: str = "France") -> str:
+    pairs = [*CAPITALS[:shots], (country, "")]
     text = "\n".join(f"Q: What is the capital of {c}?\nA: {capital}" for c, capital in pairs)
     return text.rstrip()
 
@@ -36,6 +36,7 @@ def main(gguf: str, file: str) -> None:
     texts = {
         "long": prompt(11),
         "short": prompt(1),
+        "shots": [prompt(5, country) for country, _ in CAPITALS[5:10]],
         "donor": "The country Italy",
         "positive": POSITIVE,
         "negative": NEGATIVE,

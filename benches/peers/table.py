@@ -13,6 +13,7 @@ from common import TASKS
 
 WORDS = {
     "freeze": "next token under freeze, 29 layers",
+    "few": "ablation of five 5-shot questions, 30 layers",
     "patch": "activation patch, 30 layers",
     "lens": "logit lens, all tokens and layers",
     "map": "effect map, all prior tokens, 10 layers",

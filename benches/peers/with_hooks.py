@@ -1,4 +1,4 @@
-"""The six tasks with PyTorch's own hooks on transformers, as the paper's code does it."""
+"""The seven tasks with PyTorch's own hooks on transformers, as the paper's code does it."""
 
 from contextlib import contextmanager
 
@@ -57,6 +57,18 @@ class Hooks:
         for k in range(1, len(self.blocks)):
             with self.frozen(k):
                 found.append(self.logits(self.asked.long))
+        return torch.stack(found)
+
+    def few(self):
+        def zero(layer, rows):
+            rows[:-1] = 0
+
+        def ablated(ids, k):
+            with self.entering([k], zero):
+                return self.logits(ids)
+
+        layers = range(len(self.blocks))
+        found = [torch.stack([ablated(ids, k) for k in layers]) for ids in self.asked.shots]
         return torch.stack(found)
 
     def patch(self):

@@ -1,4 +1,4 @@
-"""The six tasks in midlayer: `python with_midlayer.py QUESTIONS ANSWERS [MODEL.gguf]`, on the peers'
+"""The seven tasks in midlayer: `python with_midlayer.py QUESTIONS ANSWERS [MODEL.gguf]`, on the peers'
 weights or on another file.
 """
 
@@ -21,12 +21,16 @@ class Midlayer:
         )
         self.long = self.model.prompt(asked.texts["long"])
         self.short = self.model.prompt(asked.texts["short"])
+        self.shots = [self.model.prompt(text) for text in asked.texts["shots"]]
         self.positive = [self.model.prompt(text) for text in asked.texts["positive"]]
         self.negative = [self.model.prompt(text) for text in asked.texts["negative"]]
         assert (self.long.ids, self.short.ids) == (asked.long, asked.short)
 
     def freeze(self):
         return self.model.run(self.long, ml.freeze()).logits
+
+    def few(self):
+        return np.stack([self.model.run(prompt, ml.zero()).logits for prompt in self.shots])
 
     def patch(self):
         patch = ml.inject(donor="The country Italy", at=" France")

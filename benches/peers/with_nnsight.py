@@ -1,4 +1,4 @@
-"""The six tasks in nnsight."""
+"""The seven tasks in nnsight."""
 
 import numpy as np
 import torch
@@ -26,6 +26,19 @@ class Nnsight:
 
     def freeze(self):
         return torch.stack([self.frozen(k) for k in range(1, len(self.layers))])
+
+    def ablated(self, ids, layer):
+        with self.model.trace(ids):
+            layer.input[:, :-1] = 0
+            logits = self.model.output.logits[0, -1].save()
+        return logits
+
+    def few(self):
+        found = [
+            torch.stack([self.ablated(ids, layer) for layer in self.layers])
+            for ids in self.asked.shots
+        ]
+        return torch.stack(found)
 
     def patch(self):
         found = []

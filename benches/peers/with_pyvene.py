@@ -1,4 +1,4 @@
-"""The six tasks in pyvene: states are collected in one run and put into others."""
+"""The seven tasks in pyvene: states are collected in one run and put into others."""
 
 import numpy as np
 import pyvene as pv
@@ -53,6 +53,13 @@ class Pyvene:
             kept = [states[k - 1][None, :-1]] * (self.n_layer - k)
             layers = range(k, self.n_layer)
             found.append(self.logits(ids, prior, layers, pv.VanillaIntervention, kept))
+        return torch.stack(found)
+
+    def few(self):
+        def ablated(ids, k):
+            return self.logits(ids, range(len(ids) - 1), [k], pv.ZeroIntervention)
+
+        found = [torch.stack([ablated(ids, k) for k in self.layers]) for ids in self.asked.shots]
         return torch.stack(found)
 
     def patch(self):

@@ -1,4 +1,4 @@
-"""The six tasks in TransformerLens, whose bridge keeps the model's own weights: nothing is folded
+"""The seven tasks in TransformerLens, whose bridge keeps the model's own weights: nothing is folded
 or centered.
 """
 
@@ -51,6 +51,17 @@ class TransformerLens:
 
     def freeze(self):
         return torch.stack([self.logits(self.long, self.frozen(k)) for k in range(1, self.n_layer)])
+
+    def few(self):
+        def zero(rows, hook):
+            rows[:, :-1] = 0
+            return rows
+
+        found = [
+            torch.stack([self.logits(torch.tensor([ids]), [(name, zero)]) for name in self.resid])
+            for ids in self.asked.shots
+        ]
+        return torch.stack(found)
 
     def patch(self):
         _, donor = self.states(self.donor)

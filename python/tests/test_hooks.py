@@ -129,8 +129,8 @@ def test_many_prompts_are_captured_as_one_is(model, prompt):
         alone = model.capture(text, [0, 2, model.n_layer - 1], sites)
         for site in sites:
             assert found[site].shape == alone[site].shape
-            assert np.allclose(found[site], alone[site], rtol=0, atol=2e-3)
-    assert not np.allclose(together[1]["v"][0, -1], together[2]["v"][0, -1], atol=1e-2)
+            assert np.allclose(found[site], alone[site], rtol=0, atol=2e-2)
+    assert not np.allclose(together[1]["v"][0, -1], together[2]["v"][0, -1], atol=0.1)
     assert model.capture_many([]) == []
     with pytest.raises(ml.UsageError, match="layer 99"):
         model.capture_many(texts, 99)
