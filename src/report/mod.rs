@@ -9,6 +9,7 @@ mod fit;
 mod grid;
 pub mod html;
 mod lines;
+mod numbers;
 mod overlay;
 mod profiles;
 mod provenance;

@@ -1,6 +1,7 @@
 //! Findings in plain sentences: one a question.
 
 use super::findings::{DifferenceRow, Finding, Report};
+use super::numbers::{beyond, digits, ends};
 use crate::intervention::Kind;
 use crate::stats::{Crossing, FEWEST_ITEMS, HalfWay, Need, Verdict};
 use crate::tasks::TaskName;
@@ -20,26 +21,6 @@ pub(super) struct Told {
 /// The manipulation as what is done.
 pub(super) fn doing(kind: Kind) -> &'static str {
     kind.manipulation().doing()
-}
-
-/// A layer with as many digits as its interval leaves meaningful.
-fn digits(low: f64, high: f64) -> usize {
-    if high - low < 0.25 { 2 } else { 1 }
-}
-
-/// The interval, with ends beyond the swept layers in words.
-fn ends(low: f64, high: f64, layers: &[u32]) -> String {
-    let (first, last) = (layers.first().unwrap_or(&0), layers.last().unwrap_or(&0));
-    let by = digits(low, high);
-    let low = match low.is_finite() {
-        true => format!("{low:.by$}"),
-        false => format!("below {first}"),
-    };
-    let high = match high.is_finite() {
-        true => format!("{high:.by$}"),
-        false => format!("above {last}"),
-    };
-    format!("{low} to {high}")
 }
 
 /// A mean clean score below which it is the questions that should be looked at first.
@@ -171,9 +152,9 @@ impl Finding {
                 "From layer {layer} up it can be ignored: the loss is at most {margin} (95%)."
             ),
             None => format!(
-                "A loss of at most {margin} is not shown at any layer: at the top one swept ({}) it may be up to {:.0}{} (95%).",
+                "A loss of at most {margin} is not shown at any layer: at the top one swept ({}) it may be up to {}{} (95%).",
                 top.layer,
-                100.0 * top.bound,
+                beyond(100.0 * top.bound, 100.0 * margin.share()),
                 match margin {
                     crate::stats::Margin::Points(_) => " points",
                     crate::stats::Margin::Relative(_) => "% of clean",
