@@ -603,3 +603,24 @@ fn recurrent_models_take_sequences_one_after_the_other() {
         assert!(noticed, "{architecture}: {error:?}");
     }
 }
+
+/// Layers that predict further tokens are not counted, and change nothing.
+#[test]
+fn predictors_of_further_tokens_are_no_layers() {
+    for architecture in with_kin() {
+        let with = Synthetic {
+            predictors: 1,
+            ..Synthetic::new(architecture)
+        };
+        eprintln!("{architecture}");
+        let with = Arc::new(with.build().unwrap());
+        assert_eq!(with.n_layer(), N_LAYER, "{architecture}");
+        let mut logits = [with, model(architecture)].map(|model| {
+            let mut context = Context::new(model, &options()).unwrap();
+            assert_eq!(context.anatomy().unwrap().inputs.len(), 4, "{architecture}");
+            decode(&mut context, &tokens(0), vec![], None).unwrap().0
+        });
+        let plain = logits[1].split_off(0);
+        assert_eq!(logits[0], plain, "{architecture}");
+    }
+}

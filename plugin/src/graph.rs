@@ -8,7 +8,7 @@ use crate::ggml::{
     GGML_OP_GET_ROWS, GGML_OP_NONE, GGML_OP_ROPE, GGML_OP_SET_ROWS, GGML_TYPE_I32, ggml_op,
     ggml_tensor,
 };
-use crate::hook::{Anatomy, AnatomyError, Recording, Tensor};
+use crate::hook::{Anatomy, AnatomyError, Recording, Tensor, layer_named};
 use crate::requests::Row;
 
 /// Why a graph is left alone.
@@ -112,10 +112,7 @@ impl Structure {
         for &n in &nodes {
             recording.add_node(all[n]);
         }
-        let layers = nodes.iter().filter_map(|&n| {
-            let name = all[n].name();
-            name.strip_prefix("l_out-")?.parse::<u32>().ok()
-        });
+        let layers = nodes.iter().filter_map(|&n| layer_named(&all[n].name()));
         let layers = layers.max().map_or(0, |last| last + 1);
         if layers == 0 {
             return Err(AnatomyError::NoLayerOutput(0).into());

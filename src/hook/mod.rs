@@ -10,6 +10,7 @@ mod cut;
 mod fake;
 mod graph;
 mod mask;
+mod names;
 mod node;
 mod observed;
 mod parts;
@@ -27,6 +28,8 @@ pub(crate) use callback::{Silenced, Slot, trampoline};
 pub use cut::{CacheFill, Cut, CutError};
 pub(crate) use graph::Role;
 pub(crate) use mask::Cells;
+#[allow(unused_imports, reason = "the plugin counts layers")]
+pub(crate) use names::{layer_left, layer_named};
 pub use observed::{Captured, Observed, Touched};
 pub(crate) use pass::Pass;
 pub use sabotage::Sabotage;

@@ -226,6 +226,29 @@ mod tests {
         assert!(error.to_string().contains("24 logits"), "{error}");
     }
 
+    /// A state that goes by another name than usual is believed where its layer reads weights of
+    /// its own alone.
+    #[test]
+    fn unusual_names_are_proved() {
+        let of = |name: &str, weight: &str| {
+            let (mut graph, input, output, _) = layer(false);
+            graph.tensors[output].name = name.into();
+            let key = graph
+                .nodes
+                .iter()
+                .find(|n| graph.tensors[**n].sources.contains(&input));
+            let read = graph.tensors[*key.unwrap()].sources[0];
+            graph.tensors[read].name = weight.into();
+            Anatomy::of(&graph, 1, WIDTH as u32, VOCAB as u32).err()
+        };
+        let missing = Some(AnatomyError::NoLayerOutput(0));
+        for name in ["nemotron_h_block_out-0", "ffn_residual-0", "attn_norm_in-1"] {
+            assert_eq!(of(name, "blk.0.attn_k.weight"), None, "{name}");
+            assert_eq!(of(name, "blk.1.attn_k.weight"), missing, "{name}");
+        }
+        assert_eq!(of("attn_norm_in-0", "blk.0.attn_k.weight"), missing);
+    }
+
     /// What leaves the last layer is all that the head reads, unless something leads around it.
     #[test]
     fn the_head_is_a_part_of_its_own() {

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use crate::ggml as sys;
 
 use super::graph::is_view;
+use super::names::{LAST, USUAL, layer_entered, layer_left};
 use super::recording::{Record, Recording};
 use super::site::{AnatomyError, Site};
 
@@ -129,9 +130,12 @@ impl<'g> View<'g> {
     /// llama.cpp leaves a layer out of the graph that has neither attention nor MLP (DeciLM).
     /// What leaves such a layer is what enters it, which is taken for granted only where it is
     /// proved: nothing that the logits are computed from reads a weight or a cache of that
-    /// layer, and of every other layer something does.
+    /// layer, and of every other layer something does. A state that goes by an unusual name is
+    /// believed only where its layer reads no weight and no cache of another one.
     pub(super) fn states(&self, n_layer: u32) -> Result<(Vec<usize>, Vec<usize>), AnatomyError> {
-        let named: Vec<Option<usize>> = (0..n_layer).map(|l| self.layer_output(l)).collect();
+        let named: Vec<Option<usize>> = (0..n_layer)
+            .map(|l| self.layer_output(l, l + 1 == n_layer))
+            .collect();
         if let Some(missing) = named.iter().position(Option::is_none) {
             let computed = self.layers_computed();
             let mut layers = (0..).zip(&named);
@@ -151,7 +155,24 @@ impl<'g> View<'g> {
         }
         let outputs = inputs[1..].to_vec();
         inputs.pop();
+        for (layer, &output) in (0..).zip(&outputs) {
+            let usual = self.graph.tensors[output].name.starts_with(USUAL);
+            if !usual && self.reads_of_others(layer, inputs[layer as usize], output) {
+                return Err(AnatomyError::NoLayerOutput(layer));
+            }
+        }
         Ok((inputs, outputs))
+    }
+
+    /// Whether anything between two states reads a weight or a cache that another layer's name
+    /// is on.
+    fn reads_of_others(&self, layer: u32, input: usize, output: usize) -> bool {
+        let nodes = self.layer(input, output).nodes;
+        let mut read = nodes.iter().flat_map(|&n| &self.graph.tensors[n].sources);
+        read.any(|&source| {
+            let of = layer_of_leaf(&self.graph.tensors[source]);
+            self.order[source].is_none() && of.is_some_and(|of| of != layer)
+        })
     }
 
     /// The layers of which the logits need a weight or a cache, by these tensors' names.
@@ -162,14 +183,17 @@ impl<'g> View<'g> {
             .collect()
     }
 
-    fn layer_output(&self, layer: u32) -> Option<usize> {
-        let name = format!("l_out-{layer}");
-        self.graph
-            .nodes
-            .iter()
-            .rev()
-            .copied()
-            .find(|&n| self.graph.tensors[n].name == name && self.is_state(n))
+    fn layer_output(&self, layer: u32, is_last: bool) -> Option<usize> {
+        let named = |fits: &dyn Fn(&str) -> bool| {
+            let mut nodes = self.graph.nodes.iter().rev().copied();
+            nodes.find(|&n| fits(&self.graph.tensors[n].name) && self.is_state(n))
+        };
+        // The last of several (Nemotron-H calls what an MLP adds l_out, too).
+        let left = named(&|name| layer_left(name) == Some(layer));
+        left.or_else(|| {
+            named(&|name| is_last && layer_entered(name) == Some(layer))?;
+            named(&|name| name == LAST)
+        })
     }
 
     /// Everything `node` is computed from, itself included. Cache contents are not followed:

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use super::HookFault;
+use super::names::layer_left;
 use super::tensor::Tensor;
 
 /// The states that left layers and the keys and values that went into the cache, row by row of
 /// the latest micro-batch, as they stood after all rewriting.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Witness {
-    /// By layer, the state leaving it (`l_out-N`).
+    /// By layer, the state leaving it (`l_out-N`, or what `names.rs` has in its place).
     pub outputs: BTreeMap<u32, Vec<f32>>,
     /// By layer, the keys written to `cache_k_lN`; absent where the cache is not of `f32`.
     pub keys: BTreeMap<u32, Vec<f32>>,
@@ -26,7 +27,7 @@ enum Place {
 
 fn place(node: Tensor<'_>) -> Option<Place> {
     let number = |name: &str, prefix: &str| name.strip_prefix(prefix)?.parse().ok();
-    if let Some(layer) = number(&node.name(), "l_out-") {
+    if let Some(layer) = layer_left(&node.name()) {
         return Some(Place::Output(layer));
     }
     let cache = node.written_cache()?.name();

@@ -126,8 +126,9 @@ impl Context {
         setup: Setup,
     ) -> Result<Self, RuntimeError> {
         backend()?;
-        if model.is_diffusion() {
-            return Err(RuntimeError::Diffusion(model.facts().name.clone()));
+        if let Some(why) = model.unfit() {
+            let facts = model.facts();
+            return Err(why.error(facts.name.clone(), &facts.architecture));
         }
         if options.cache_v.is_quantized() && options.flash_attention == FlashAttention::Off {
             return Err(RuntimeError::QuantizedV);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ChatError, RpcError};
+use super::{ChatError, RpcError, Unfit};
 use crate::hook::{AnatomyError, CutError, HookFault};
 
 /// An error of the runtime. Messages name the option to change where there is one.
@@ -38,14 +38,12 @@ pub enum RuntimeError {
     },
     #[error("{path} could not be loaded (`model`): {reason}")]
     Load { path: PathBuf, reason: String },
-    #[error(
-        "{path} is an encoder ({architecture}): its tokens see later ones, so there are no prior tokens to manipulate; give a decoder (`model`)"
-    )]
-    Encoder { path: PathBuf, architecture: String },
-    #[error(
-        "{0} is a diffusion model: its tokens see later ones, so there are no prior tokens to manipulate; give one that predicts the next token (`model`)"
-    )]
-    Diffusion(String),
+    #[error("{model} is {} ({architecture}): {} (`model`)", .why.what(), .why.why())]
+    Unfit {
+        model: String,
+        architecture: String,
+        why: Unfit,
+    },
     #[error("the model's weights are mapped from its file, so they cannot be changed")]
     Mapped,
     #[error("memory does not suffice for the model a second time")]

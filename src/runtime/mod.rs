@@ -26,6 +26,7 @@ mod stop;
 mod synthetic;
 mod text;
 mod tokenizer;
+mod unfit;
 mod weights;
 
 pub use backend::{Device, chosen, cpu_features, devices, llama_cpp_version};
@@ -49,4 +50,5 @@ pub use signals::is_ignored;
 pub use stop::Stop;
 pub use synthetic::{Architecture, Synthetic, Vocabulary};
 pub use text::Text;
+pub use unfit::Unfit;
 pub use weights::Weights;

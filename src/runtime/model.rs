@@ -17,7 +17,7 @@ use super::log::{forget_log, reason};
 use super::parts::{model_name, model_parts};
 use super::rpc::add_servers;
 use super::tokenizer::Tokenizer;
-use super::{Facts, RuntimeError, Text, Token, Weights};
+use super::{Facts, RuntimeError, Text, Token, Unfit, Weights};
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +75,10 @@ impl Model {
     /// [`RuntimeError`] for a file that is missing, not GGUF, without weights, refused by
     /// llama.cpp, or not a decoder.
     pub fn load(path: &Path, options: &ModelOptions) -> Result<Self, RuntimeError> {
+        // Before anything is loaded: llama.cpp may end the process on some of these.
+        if let Some(why) = Unfit::of_file(path) {
+            return Err(why);
+        }
         let parts = model_parts(path)?;
         let backend = backend()?;
         add_servers(&options.rpc)?;
@@ -106,13 +110,10 @@ impl Model {
         } = &model.facts;
         model.heads = Heads::of_file(path, architecture, *n_layer);
         model.writable = options.unmapped;
-        if model.is_encoder() {
-            return Err(RuntimeError::Encoder {
-                path: path.to_path_buf(),
-                architecture: model.facts.architecture.clone(),
-            });
+        match model.unfit() {
+            None => Ok(model),
+            Some(why) => Err(why.error(path.display().to_string(), &model.facts.architecture)),
         }
-        Ok(model)
     }
 
     /// Takes over a model that llama.cpp made in memory.
@@ -178,20 +179,22 @@ impl Model {
         model
     }
 
-    fn is_encoder(&self) -> bool {
+    /// Why it cannot be manipulated, where that is known before anything is computed.
+    pub(super) fn unfit(&self) -> Option<Unfit> {
+        if let Some(why) = Unfit::of(&self.facts.architecture) {
+            return Some(why);
+        }
         let causal = format!("{}.attention.causal", self.facts.architecture);
         // SAFETY: the model is live.
         let decodes = unsafe { sys::llama_model_has_decoder(self.pointer()) };
         // SAFETY: the model is live.
         let encodes = unsafe { sys::llama_model_has_encoder(self.pointer()) };
         let looks_ahead = self.inner.meta_val_str(&causal).is_ok_and(|v| v == "false");
-        !decodes || encodes || looks_ahead
-    }
-
-    /// Whether it fills in tokens anywhere, not the next one alone.
-    pub(super) fn is_diffusion(&self) -> bool {
         // SAFETY: the model is live.
-        unsafe { sys::llama_model_is_diffusion(self.pointer()) }
+        if unsafe { sys::llama_model_is_diffusion(self.pointer()) } {
+            return Some(Unfit::Diffusion);
+        }
+        (!decodes || encodes || looks_ahead).then_some(Unfit::Encoder)
     }
 
     /// Whether weights may be changed: they lie in memory of their own, not in a mapped file.

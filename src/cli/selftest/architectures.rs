@@ -8,7 +8,7 @@ use super::super::setup::context_options;
 use crate::engine::Strategy;
 use crate::hook::Sabotage;
 use crate::intervention::{Kind, Site};
-use crate::runtime::{Architecture, Context, ContextOptions, Facts, Synthetic};
+use crate::runtime::{Architecture, Context, ContextOptions, Facts, Synthetic, Unfit};
 use crate::selftest::{self, Scope, SelfTest, Silent, Subject, Verdict, Watch};
 
 const HEAD: &str = "# Architectures
@@ -35,6 +35,22 @@ const FURTHER: &str = "
 These differ from the ones above in the parts of their layers. They are examined in the same way.
 The project's tests run fewer checks on them: that a layer knows nothing but the states that enter
 it, and that what is said of the layers is found in the graph.
+
+";
+
+const BY_NAME: &str = "
+## Refused by name
+
+llama.cpp knows these, and they are refused before anything of a file is loaded.
+
+";
+
+const UNEXAMINED: &str = "
+## Not examined
+
+Of these decoders no tiny random model is examined. They are not refused; `midlayer selftest -m FILE`
+examines a file. With the ones above they are all that llama.cpp of this version knows, which a test
+demands.
 
 ";
 
@@ -91,6 +107,15 @@ pub fn page(examined: &[(Architecture, SelfTest)]) -> anyhow::Result<String> {
     writeln!(page, "\n## Refused as a whole\n").expect("as above");
     for reason in refused()? {
         writeln!(page, "- {reason}").expect("as above");
+    }
+    page.push_str(BY_NAME);
+    for why in Unfit::ALL {
+        let names = why.architectures().join(", ");
+        writeln!(page, "- {} ({names}): {}", why.what(), why.why()).expect("as above");
+    }
+    page.push_str(UNEXAMINED);
+    for (name, reason) in Unfit::UNEXAMINED {
+        writeln!(page, "- {name}: {reason}").expect("as above");
     }
     Ok(page)
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::cli::output::{table, width};
 use crate::engine::{Outcome, kl, log_sum, top};
-use crate::hook::Touched;
+use crate::hook::{Touched, layer_left};
 use crate::report::Column::{Numbers, Words};
 use crate::report::wrap;
 use crate::runtime::Model;
@@ -103,13 +103,14 @@ pub fn written(touched: &[Touched]) -> String {
             n => format!("{n} tensors, {name}-{first} to {name}-{last}"),
         };
         // llama.cpp numbers what a layer gives; a manipulation names what enters one.
-        let meaning = match (name, layers.len()) {
-            ("l_out", 1) => format!(" (the state entering layer {})", first + 1),
-            ("l_out", _) => format!(
-                " (the states entering layers {} to {})",
-                first + 1,
-                last + 1
-            ),
+        let entered = |n: u32| Some(layer_left(&format!("{name}-{n}"))? + 1);
+        let meaning = match (entered(first), entered(last)) {
+            (Some(first), _) if layers.len() == 1 => {
+                format!(" (the state entering layer {first})")
+            }
+            (Some(first), Some(last)) => {
+                format!(" (the states entering layers {first} to {last})")
+            }
             _ => String::new(),
         };
         others.push(format!("{} of {tensors}{meaning}", of_rows(rows)));

@@ -2,7 +2,7 @@
 //! the metadata that llama.cpp wants of it.
 
 use super::recipe::{Recipe, layer_norms, rms_norms};
-use super::recipes::{kin, kin_experts, own, recurrent};
+use super::recipes::{kin, kin_experts, own, recurrent, refused, sparse};
 
 macro_rules! architectures {
     (
@@ -134,6 +134,10 @@ supported {
     KimiLinear => recurrent::KIMI_LINEAR,
     /// Hybrid: attention and recurrence in parallel in every layer.
     FalconH1 => recurrent::FALCON_H1,
+    /// Hybrid: each layer has attention, a recurrence or an MLP alone.
+    NemotronH => recurrent::NEMOTRON_H,
+    /// As deepseek2-latent, with an index that chooses the tokens that attention sees.
+    Deepseek32 => sparse::DEEPSEEK32,
 }
 kin {
     /// Attention within chunks, chosen and shared experts in every second layer.
@@ -260,12 +264,34 @@ kin {
     Qwen3Vl => kin::QWEN3_VL,
     /// As qwen3moe, with positions of several axes.
     Qwen3VlExperts => kin_experts::QWEN3_VL_EXPERTS,
+    /// As qwen3, with squares and logarithms in place of a gate (xIELU).
+    Apertus => kin::APERTUS,
+    /// As llama, with experts that are chosen by what enters a layer, before its attention.
+    Smallthinker => kin_experts::SMALLTHINKER,
+    /// As llama, with Q, K, V in one projection.
+    Cogvlm => kin::COGVLM,
+    /// As deepseek.
+    Deepseek2Ocr => kin_experts::DEEPSEEK2_OCR,
+    /// As hunyuan-dense, with positions of several axes.
+    HunyuanVl => kin::HUNYUAN_VL,
+    /// As ernie4_5, with positions of several axes.
+    PaddleOcr => kin::PADDLE_OCR,
+    /// As qwen3, with chosen and shared experts and gated attention.
+    Step35 => kin_experts::STEP35,
+    /// Hybrid, as jamba, with an MLP in place of the experts and norms behind each sub-layer.
+    Plamo2 => recurrent::PLAMO2,
+    /// As nemotron_h, with experts in place of the MLPs.
+    NemotronHExperts => recurrent::NEMOTRON_H_EXPERTS,
+    /// As kimi-linear, with positions and gated attention.
+    BailingExperts3 => recurrent::BAILING_EXPERTS3,
+    /// As deepseek32.
+    GlmDsa => sparse::GLM_DSA,
+    /// As deepseek32, with sliding windows in place of the index in every second layer.
+    Dots3Note => sparse::DOTS3_NOTE,
+    /// As qwen3, with chosen and shared experts above the first layer, and an index that chooses the blocks of tokens that attention sees.
+    MinimaxM3 => sparse::MINIMAX_M3,
 }
 refused {
-    /// As jamba, with attention and recurrence in turns, and no name for what leaves a layer.
-    Plamo2 => recurrent::PLAMO2,
-    /// As qwen3, with experts, gated attention, and no name for what leaves a layer.
-    Step35 => kin_experts::STEP35,
     /// As qwen3, with each token's embedding again in every layer: a path around the residual stream.
     Talkie => kin::TALKIE,
     /// A diffusion model: tokens see later ones.
@@ -276,5 +302,21 @@ refused {
     Gemma4PerLayer => own::GEMMA4_PER_LAYER,
     /// Four residual streams at once, and each token's embedding again in every layer.
     Gemma3n => own::GEMMA3N,
+    /// As rwkv7, with norms and MLPs of another kind: the same path around the residual stream.
+    Arwkv7 => refused::ARWKV7,
+    /// As kimi-linear, with each layer reading what several lower ones left: paths around the residual stream.
+    KimiK3 => refused::KIMI_K3,
+    /// A few layers that are gone through again and again, each round with what came in at first: a path around the residual stream.
+    HrmText => refused::HRM_TEXT,
+    /// Latent attention, and four residual streams at once.
+    HyV4 => refused::HY_V4,
+    /// Attention to compressed keys and values, and four residual streams at once.
+    Deepseek4 => refused::DEEPSEEK4,
+    /// As kimi-linear, with an index that chooses what attention sees, and four residual streams at once.
+    Glm5Next => refused::GLM5_NEXT,
+    /// As qwen35moe, with an index that chooses what attention sees, and four residual streams at once.
+    Qwen4Exp => refused::QWEN4_EXP,
+    /// As granite, with small changes of the weights that earlier tokens choose: tokens are looked up by others than the text's.
+    GraniteSwitch => refused::GRANITE_SWITCH,
 }
 }

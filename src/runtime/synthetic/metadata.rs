@@ -17,7 +17,9 @@ pub(super) enum Value {
     Odd(bool),
     /// A number for each layer.
     Each(fn(u32) -> u32),
-    /// Four numbers, however many layers there are.
+    /// Two numbers, however many layers there are.
+    Two([u32; 2]),
+    /// Four of them.
     Four([u32; 4]),
     /// So many fewer than there are layers.
     LayersBut(u32),
@@ -39,10 +41,10 @@ impl Metadata {
     }
 
     fn key(&self, key: &str) -> CString {
-        let full = if key.starts_with("general.") || key.starts_with("tokenizer.") {
-            key.to_string()
-        } else {
-            format!("{}.{key}", self.architecture)
+        let whole = ["general.", "tokenizer.", "xielu."];
+        let full = match whole.iter().any(|prefix| key.starts_with(prefix)) {
+            true => key.to_string(),
+            false => format!("{}.{key}", self.architecture),
         };
         CString::new(full).expect("keys hold no NUL")
     }
@@ -103,6 +105,7 @@ impl Metadata {
             Value::F32(value) => self.f32(key, value),
             Value::Bool(value) => self.bool(key, value),
             Value::Each(of) => self.numbers(key, &(0..n_layer).map(of).collect::<Vec<_>>()),
+            Value::Two(values) => self.numbers(key, &values),
             Value::Four(values) => self.numbers(key, &values),
             Value::LayersBut(n) => self.u32(key, n_layer.saturating_sub(n)),
             Value::Odd(value) => {

@@ -42,6 +42,9 @@ pub struct Synthetic {
     pub seed: u64,
     /// Number of layers.
     pub n_layer: u32,
+    /// Layers above these that predict further tokens (multi-token prediction). They are no layers
+    /// of the model: llama.cpp counts them apart, and what it computes passes them by.
+    pub predictors: u32,
     /// Number of attention heads, even; how many share a head of K and V, the architecture says.
     pub n_head: u32,
     /// Context length, which is also the size of a table of learned positions.
@@ -70,6 +73,7 @@ impl Synthetic {
             architecture,
             seed: 1,
             n_layer: 4,
+            predictors: 0,
             n_head: 4,
             n_ctx: 64,
             vocabulary: Vocabulary::None,
@@ -92,6 +96,8 @@ impl Synthetic {
         if let Some(layers) = self.gpu_layers {
             params.n_gpu_layers = layers as i32;
         }
+        // What is not loaded has no place in a model that no file describes.
+        params.load_mtp = self.predictors > 0;
         let filling = Filling {
             seed: self.seed,
             silent_from: self.silent_from,
@@ -125,7 +131,10 @@ impl Synthetic {
         m.string("general.name", &format!("synthetic-{}", self.architecture));
         m.u32("context_length", self.n_ctx);
         m.u32("embedding_length", WIDTH);
-        m.u32("block_count", self.n_layer);
+        m.u32("block_count", self.blocks());
+        if self.predictors > 0 {
+            m.u32("nextn_predict_layers", self.predictors);
+        }
         m.u32("feed_forward_length", 2 * WIDTH);
         m.f32(recipe.epsilon, 1e-5);
         match self.vocabulary {
@@ -147,8 +156,13 @@ impl Synthetic {
         }
         self.describe_heads(m, recipe.heads);
         for (key, value) in recipe.pairs() {
-            m.set(key, *value, self.n_layer);
+            m.set(key, *value, self.blocks());
         }
+    }
+
+    /// Layers and predictors.
+    fn blocks(&self) -> u32 {
+        self.n_layer + self.predictors
     }
 
     fn describe_heads(&self, m: &Metadata, heads: recipe::Heads) {
@@ -160,7 +174,7 @@ impl Synthetic {
             recipe::Heads::Single => m.u32(key, 1),
             recipe::Heads::PairedInOdd => {
                 let of = |layer| layer % 2 * (self.n_head / 2);
-                let by_layer: Vec<u32> = (0..self.n_layer).map(of).collect();
+                let by_layer: Vec<u32> = (0..self.blocks()).map(of).collect();
                 m.numbers(key, &by_layer);
             }
         }

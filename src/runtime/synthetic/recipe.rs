@@ -133,7 +133,7 @@ impl Architecture {
     }
 
     /// Every variant, those refused too.
-    fn every() -> impl Iterator<Item = Architecture> {
+    pub(crate) fn every() -> impl Iterator<Item = Architecture> {
         let all = Self::ALL.iter().chain(Self::KIN);
         all.chain(Self::REFUSED).copied()
     }

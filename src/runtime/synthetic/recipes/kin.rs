@@ -119,3 +119,28 @@ pub const TALKIE: Recipe = Recipe {
     metadata: &[&[("logit_scale", F32(0.5))]],
     ..rms_norms("talkie")
 };
+
+pub const APERTUS: Recipe = Recipe {
+    metadata: &[&[
+        ("xielu.alpha_n", F32(0.8)),
+        ("xielu.alpha_p", F32(0.8)),
+        ("xielu.beta", F32(0.5)),
+        ("xielu.eps", F32(-1e-6)),
+    ]],
+    ..rms_norms("apertus")
+};
+
+pub const COGVLM: Recipe = Recipe {
+    heads: Heads::Own,
+    ..rms_norms("cogvlm")
+};
+
+pub const HUNYUAN_VL: Recipe = Recipe {
+    metadata: &[AXES],
+    ..rms_norms("hunyuan_vl")
+};
+
+pub const PADDLE_OCR: Recipe = Recipe {
+    metadata: &[AXES],
+    ..rms_norms("paddleocr")
+};

@@ -199,3 +199,18 @@ pub const STEP35: Recipe = Recipe {
     metadata: &[SMALL_EXPERTS, SHARED, WINDOWS_LISTED],
     ..rms_norms("step35")
 };
+
+pub const SMALLTHINKER: Recipe = Recipe {
+    metadata: &[
+        SMALL_EXPERTS,
+        SIGMOID,
+        &[("attention.sliding_window", U32(8))],
+    ],
+    ..rms_norms("smallthinker")
+};
+
+pub const DEEPSEEK2_OCR: Recipe = Recipe {
+    heads: Heads::Own,
+    metadata: &[LEADING_SHARED_EXPERTS],
+    ..rms_norms("deepseek2-ocr")
+};

@@ -5,3 +5,5 @@ pub(super) mod kin;
 pub(super) mod kin_experts;
 pub(super) mod own;
 pub(super) mod recurrent;
+pub(super) mod refused;
+pub(super) mod sparse;

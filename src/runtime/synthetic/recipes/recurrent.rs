@@ -6,7 +6,7 @@ use super::groups::{
 };
 use crate::runtime::synthetic::metadata::Value::{Each, F32, U32};
 use crate::runtime::synthetic::metadata::WIDTH;
-use crate::runtime::synthetic::recipe::{Caches, Heads, Recipe, layer_norms, rms_norms};
+use crate::runtime::synthetic::recipe::{Caches, Group, Heads, Recipe, layer_norms, rms_norms};
 
 pub const MAMBA: Recipe = Recipe {
     caches: Caches::None,
@@ -91,4 +91,52 @@ pub const PLAMO2: Recipe = Recipe {
     heads: Heads::PairedInOdd,
     metadata: &[STATE_SPACE, &[("ssm.group_count", U32(0))]],
     ..rms_norms("plamo2")
+};
+
+/// In turns a recurrence, attention, an MLP, attention, each a layer.
+const ONE_EACH: Group = &[
+    ("ssm.group_count", U32(2)),
+    (
+        "attention.head_count_kv",
+        Each(|l| [0, 2, 0, 2][l as usize % 4]),
+    ),
+    (
+        "feed_forward_length",
+        Each(|l| [0, 0, 128, 0][l as usize % 4]),
+    ),
+];
+
+pub const NEMOTRON_H: Recipe = Recipe {
+    caches: Caches::Odd,
+    heads: Heads::PairedInOdd,
+    metadata: &[STATE_SPACE, ONE_EACH],
+    ..layer_norms("nemotron_h")
+};
+
+pub const NEMOTRON_H_EXPERTS: Recipe = Recipe {
+    caches: Caches::Odd,
+    heads: Heads::PairedInOdd,
+    metadata: &[
+        STATE_SPACE,
+        ONE_EACH,
+        SMALL_EXPERTS,
+        SHARED,
+        &[("expert_shared_count", U32(1))],
+    ],
+    ..layer_norms("nemotron_h_moe")
+};
+
+/// Delta nets with a gate for each channel, and latent attention in every second layer.
+pub(super) const CHANNEL_GATES: Group = &[
+    ("attention.head_count_kv", Each(|l| l % 2)),
+    ("attention.q_lora_rank", U32(32)),
+    ("kda.head_dim", U32(16)),
+    ("kda.gate_lower_bound", F32(-5.0)),
+    ("ssm.conv_kernel", U32(4)),
+];
+
+pub const BAILING_EXPERTS3: Recipe = Recipe {
+    caches: Caches::Odd,
+    metadata: &[LEADING_SHARED_EXPERTS, SIGMOID, LATENT, CHANNEL_GATES],
+    ..rms_norms("bailingmoe3")
 };
