@@ -396,19 +396,35 @@ fn a_graph_with_a_path_around_its_layers_is_refused() {
             other => panic!("{architecture}: {other:?}"),
         }
     };
-    assert_eq!(Architecture::REFUSED.len(), 7);
-    assert_eq!(error(Architecture::Rwkv7), AnatomyError::Bypassed(1));
-    let per_layer = error(Architecture::Gemma4PerLayer);
-    assert_eq!(per_layer, AnatomyError::Bypassed(1));
-    assert_eq!(error(Architecture::Talkie), AnatomyError::Bypassed(1));
-    for architecture in [
+    let around = [
+        (Architecture::Rwkv7, 1),
+        (Architecture::Arwkv7, 1),
+        (Architecture::Talkie, 1),
+        (Architecture::Gemma4PerLayer, 1),
+        (Architecture::KimiK3, 1),
+        (Architecture::HrmText, 0),
+    ];
+    for (architecture, layer) in around {
+        let expected = AnatomyError::Bypassed(layer);
+        assert_eq!(error(architecture), expected, "{architecture}");
+    }
+    let streams = [
         Architecture::Gemma3n,
-        Architecture::Plamo2,
-        Architecture::Step35,
-    ] {
+        Architecture::HyV4,
+        Architecture::Deepseek4,
+        Architecture::Glm5Next,
+        Architecture::Qwen4Exp,
+    ];
+    for architecture in streams {
         let expected = AnatomyError::NoLayerOutput(0);
         assert_eq!(error(architecture), expected, "{architecture}");
     }
+    assert_eq!(error(Architecture::GraniteSwitch), AnatomyError::NoTokens);
+    let first = AnatomyError::OtherLogits { found: 3, asked: 1 };
+    assert_eq!(error(Architecture::Cogvlm), first);
+    // And a diffusion model.
+    let n = around.len() + streams.len() + 3;
+    assert_eq!(Architecture::REFUSED.len(), n);
 }
 
 #[test]
@@ -604,23 +620,36 @@ fn recurrent_models_take_sequences_one_after_the_other() {
     }
 }
 
-/// Layers that predict further tokens are not counted, and change nothing.
+/// Layers that predict further tokens are not counted, and change nothing. These are the
+/// architectures that have any: llama.cpp loads them of no other one, or of none in memory.
 #[test]
 fn predictors_of_further_tokens_are_no_layers() {
-    for architecture in with_kin() {
+    for architecture in [
+        Architecture::Deepseek2,
+        Architecture::Deepseek2Latent,
+        Architecture::Deepseek32,
+        Architecture::Qwen3Next,
+        Architecture::Qwen35,
+        Architecture::Cohere2Experts,
+        Architecture::Glm4Experts,
+        Architecture::HyV3,
+        Architecture::Mimo2,
+        Architecture::Qwen35Experts,
+        Architecture::Step35,
+        Architecture::BailingExperts3,
+        Architecture::GlmDsa,
+    ] {
         let with = Synthetic {
             predictors: 1,
             ..Synthetic::new(architecture)
         };
-        eprintln!("{architecture}");
         let with = Arc::new(with.build().unwrap());
-        assert_eq!(with.n_layer(), N_LAYER, "{architecture}");
-        let mut logits = [with, model(architecture)].map(|model| {
+        let [with, without] = [with, model(architecture)].map(|model| {
+            assert_eq!(model.n_layer(), N_LAYER, "{architecture}");
             let mut context = Context::new(model, &options()).unwrap();
             assert_eq!(context.anatomy().unwrap().inputs.len(), 4, "{architecture}");
             decode(&mut context, &tokens(0), vec![], None).unwrap().0
         });
-        let plain = logits[1].split_off(0);
-        assert_eq!(logits[0], plain, "{architecture}");
+        assert_eq!(with, without, "{architecture}");
     }
 }

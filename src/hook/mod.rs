@@ -161,9 +161,9 @@ pub enum HookFault {
         "layer {0} keeps no {1} in a cache of its own (it has no attention, or reads another layer's cache), so they cannot be rewritten there"
     )]
     NoCache(u32, &'static str),
-    /// The layer's keys and values are one and the same rows.
+    /// The layer's keys and values are one and the same rows, or not all that it keeps.
     #[error(
-        "layer {0} keeps keys and values as one (latent attention), so its {1} cannot be rewritten alone"
+        "layer {0} does not keep keys and values apart and alone (latent attention keeps them as one, an index of tokens comes to them), so its {1} cannot be rewritten"
     )]
     Joined(u32, &'static str),
     /// Later tokens read what a lower layer left.

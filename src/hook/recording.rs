@@ -54,6 +54,13 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Rows of the node that is computed last: of logits, one for each token asked for.
+    #[allow(dead_code, reason = "the plugin reads no logits")]
+    pub fn rows_of_last(&self) -> usize {
+        let last = self.nodes.last();
+        last.map_or(0, |&last| self.tensors[last].shape[1] as usize)
+    }
+
     /// Adds a node. A node that starts a new evaluation (the token embedding look-up again)
     /// clears what was recorded of the one before: each micro-batch evaluates the graph anew.
     pub fn add_node(&mut self, node: Tensor<'_>) {

@@ -67,6 +67,16 @@ pub enum AnatomyError {
         /// Size of the vocabulary.
         n_vocab: u32,
     },
+    /// Logits are computed of other tokens than those asked for.
+    #[error(
+        "this architecture's graph computes the logits of {found} tokens where those of {asked} were asked for, and llama.cpp would give those of the first ones in their place"
+    )]
+    OtherLogits {
+        /// Rows of logits.
+        found: usize,
+        /// Tokens asked for.
+        asked: usize,
+    },
     /// A copy between backends of nobody knows what.
     #[error(
         "in this graph '{0}' copies a node that has another shape than every node of that name, so what it is computed from is not known"

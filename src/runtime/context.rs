@@ -11,7 +11,9 @@ use super::backend::backend;
 use super::log::{forget_log, reason, reported_buffers};
 use super::options::{ContextOptions, FlashAttention};
 use super::{Facts, Model, RuntimeError};
-use crate::hook::{Anatomy, Cells, Cut, CutError, Role, Row, Sabotage, Slot, Witness, trampoline};
+use crate::hook::{
+    Anatomy, AnatomyError, Cells, Cut, CutError, Role, Row, Sabotage, Slot, Witness, trampoline,
+};
 
 mod decode;
 
@@ -217,7 +219,13 @@ impl Context {
             n_vocab,
             ..
         } = facts;
-        Ok(Anatomy::of(&recording?, n_layer, n_embd, n_vocab)?)
+        let recording = recording?;
+        let anatomy = Anatomy::of(&recording, n_layer, n_embd, n_vocab)?;
+        let (found, asked) = (recording.rows_of_last(), 1);
+        if found != asked {
+            return Err(AnatomyError::OtherLogits { found, asked }.into());
+        }
+        Ok(anatomy)
     }
 
     pub(super) fn slot(&self) -> &Arc<Slot> {

@@ -268,8 +268,6 @@ kin {
     Apertus => kin::APERTUS,
     /// As llama, with experts that are chosen by what enters a layer, before its attention.
     Smallthinker => kin_experts::SMALLTHINKER,
-    /// As llama, with Q, K, V in one projection.
-    Cogvlm => kin::COGVLM,
     /// As deepseek.
     Deepseek2Ocr => kin_experts::DEEPSEEK2_OCR,
     /// As hunyuan-dense, with positions of several axes.
@@ -318,5 +316,7 @@ refused {
     Qwen4Exp => refused::QWEN4_EXP,
     /// As granite, with small changes of the weights that earlier tokens choose: tokens are looked up by others than the text's.
     GraniteSwitch => refused::GRANITE_SWITCH,
+    /// As llama, with Q, K, V in one projection; llama.cpp gives the first token's logits for the last one's.
+    Cogvlm => kin::COGVLM,
 }
 }
