@@ -22,6 +22,9 @@ fn all() -> impl Iterator<Item = Architecture> {
 /// Recurrent layers mix tokens in all that they add; a layer that is left out adds nothing.
 fn has_mlp(architecture: Architecture, layer: u32) -> bool {
     let recurrent = [Architecture::Mamba, Architecture::Rwkv6];
+    if architecture == Architecture::NemotronH {
+        return layer % 4 == 2;
+    }
     !recurrent.contains(&architecture) && !architecture.is_empty(layer)
 }
 

@@ -209,6 +209,37 @@ mod tests {
         assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len());
     }
 
+    /// All of them, from a header alone.
+    #[test]
+    fn files_are_refused_by_the_name_in_their_header() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let load = |architecture: &str| {
+            let text = |bytes: &mut Vec<u8>, text: &str| {
+                bytes.extend((text.len() as u64).to_le_bytes());
+                bytes.extend(text.as_bytes());
+            };
+            // Version 3, no tensors, one key, whose value is a text (type 8).
+            let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+            bytes.extend([0u64, 1].into_iter().flat_map(u64::to_le_bytes));
+            text(&mut bytes, "general.architecture");
+            bytes.extend(8u32.to_le_bytes());
+            text(&mut bytes, architecture);
+            std::fs::write(&path, bytes).unwrap();
+            let model = crate::runtime::Model::load(&path, &Default::default());
+            model.err().expect("no tensors").to_string()
+        };
+        for why in Unfit::ALL {
+            for name in why.architectures() {
+                let error = load(name);
+                let expected = format!("model.gguf is {} ({name}): {}", why.what(), why.why());
+                assert!(error.contains(&expected), "{error}");
+                assert!(error.ends_with("(`model`)"), "{error}");
+            }
+        }
+        assert!(load("llama").contains("vocabulary only"));
+    }
+
     /// What llama.cpp itself takes for diffusion models and for encoders is in the table.
     #[test]
     fn llama_cpp_says_the_same_of_diffusion_models_and_encoders() {
