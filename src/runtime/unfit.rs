@@ -227,7 +227,7 @@ mod tests {
             text(&mut bytes, architecture);
             std::fs::write(&path, bytes).unwrap();
             let model = crate::runtime::Model::load(&path, &Default::default());
-            model.err().expect("no tensors").to_string()
+            model.expect_err("no tensors").to_string()
         };
         for why in Unfit::ALL {
             for name in why.architectures() {
