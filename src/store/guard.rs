@@ -114,8 +114,8 @@ impl Guard {
         db: &mut Connection,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let folder = self.folder.clone();
-        self.carry_out(db, |db| work(db).map_err(database(&folder)))
+        let (folder, scratch) = (self.folder.clone(), self.is_scratch());
+        self.carry_out(db, |db| work(db).map_err(sorted(&folder, scratch)))
     }
 
     /// The same for work that fails in other ways too.
@@ -134,7 +134,7 @@ impl Guard {
             // which closing the file would drop.
             drop(File::open(self.folder.join(DATABASE)));
         }
-        let fail = database(&self.folder);
+        let fail = sorted(&self.folder, self.is_scratch());
         // At once, so that nothing is written between the look at the version and the commit.
         let transaction = db
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -151,6 +151,15 @@ impl Guard {
             scratch.publish_when_due(&self.hold)?;
         }
         Ok(done)
+    }
+}
+
+/// Sorts an error of the database in a folder, which may be a working folder.
+pub(super) fn sorted(folder: &Path, scratch: bool) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
+    let of_folder = database(folder);
+    move |error| match scratch {
+        true => of_folder(error).of_scratch(),
+        false => of_folder(error),
     }
 }
 

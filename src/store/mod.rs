@@ -135,13 +135,15 @@ pub enum StoreError {
         "{0} was deleted, moved or replaced while the run was written to it, so what it is given now is lost: put the file back, or choose another folder (`out`), then repeat the command"
     )]
     Gone(PathBuf),
-    #[error("{path} takes no results: {source} (`scratch`)")]
+    #[error(
+        "{path} takes no results ({source}): see that it has space and may be written to, or choose another folder (`scratch`)"
+    )]
     Scratch {
         path: PathBuf,
         source: std::io::Error,
     },
     #[error(
-        "the last results are not in {folder} ({reason}): they are kept in {kept}; put that file into {folder} before you repeat the command, or they are computed again"
+        "the last results are not in {folder} ({reason}): they are kept in {kept}; put that file in the place of {folder}/results.sqlite before you repeat the command, or they are computed again"
     )]
     Unpublished {
         folder: PathBuf,
@@ -173,6 +175,20 @@ impl StoreError {
                 path: folder,
                 source,
             },
+        }
+    }
+
+    /// The same where it is about a working folder.
+    fn of_scratch(self) -> Self {
+        match self {
+            StoreError::Full { folder, reason } | StoreError::Disk { folder, reason } => {
+                StoreError::Scratch {
+                    path: folder,
+                    source: std::io::Error::other(reason),
+                }
+            }
+            StoreError::Folder { path, source } => StoreError::Scratch { path, source },
+            error => error,
         }
     }
 

@@ -56,10 +56,13 @@ impl Opened {
     /// That the path still leads to the file.
     ///
     /// # Errors
-    /// [`StoreError::Gone`] when it does not.
+    /// [`StoreError::Gone`] when it does not; the disk's where that cannot be told.
     pub fn check(&self) -> Result<(), StoreError> {
         match FileId::of(&self.path) {
             Ok(found) if found == self.file => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::of_io(&self.path, error))
+            }
             _ => Err(StoreError::Gone(self.path.clone())),
         }
     }

@@ -8,15 +8,16 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use rand::RngExt;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::connection::{Journal, tell, to_write};
+use super::connection::{BESIDE, Journal, tell, to_write};
+use super::fresh::about;
 use super::hold::Hold;
-use super::opened::Opened;
 use super::{DATABASE, StoreError, database};
 
 /// How often results are published while a run goes on. A killed run loses what it has stored
@@ -52,9 +53,27 @@ pub(super) struct Scratch {
     folder: PathBuf,
     disk: TempDir,
     /// The run's database as it was found or last published, and when that was last tried.
-    published: Option<Opened>,
+    published: Option<Stamp>,
     at: Instant,
     every: Duration,
+}
+
+/// What changes when a file does. Its number would not do: some network file systems give a file
+/// that is not open another one.
+type Stamp = (u64, Option<SystemTime>);
+
+fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
+    let about = about(path)?;
+    Ok(about.map(|about| (about.len(), about.modified().ok())))
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What a panic ends has not published its last results.
+        if thread::panicking() {
+            self.disk.disable_cleanup(true);
+        }
+    }
 }
 
 impl Scratch {
@@ -69,22 +88,25 @@ impl Scratch {
         };
         let disk = tempfile::Builder::new().prefix(PREFIX).tempdir_in(at);
         let disk = disk.map_err(failed)?;
+        let of_run = |source| StoreError::of_io(folder, source);
         let theirs = folder.join(DATABASE);
-        let mut published = None;
-        if theirs.exists() {
+        let published = stamp(&theirs).map_err(of_run)?;
+        if published.is_some() {
             // A journal or a log that a killed process has left is taken in, and none stays that
             // would be taken for the next database's.
             drop(to_write(folder, Journal::Rollback).map_err(database(folder))?);
-            // The log's memory, which no process uses any more.
-            let _ = fs::remove_file(folder.join(format!("{DATABASE}-shm")));
-            fs::copy(&theirs, disk.path().join(DATABASE)).map_err(failed)?;
-            let of_run = |source| StoreError::of_io(folder, source);
-            published = Some(Opened::new(theirs).map_err(of_run)?);
+            let mut from = File::open(&theirs).map_err(of_run)?;
+            let mut to = File::create(disk.path().join(DATABASE)).map_err(failed)?;
+            io::copy(&mut from, &mut to).map_err(failed)?;
+        }
+        // The log's memory, which no process uses any more; and what is left beside no database.
+        for suffix in BESIDE {
+            let _ = fs::remove_file(folder.join(format!("{DATABASE}{suffix}")));
         }
         Ok(Self {
+            published: stamp(&theirs).map_err(of_run)?,
             folder: folder.into(),
             disk,
-            published,
             at: Instant::now(),
             every: PUBLISHED_EVERY,
         })
@@ -102,10 +124,11 @@ impl Scratch {
     /// is not the one that was published last. The folder is as it was then.
     pub fn publish(&mut self, hold: &Hold) -> Result<(), StoreError> {
         self.at = Instant::now();
-        if let Some(published) = &self.published {
-            published.check()?;
-        }
         let target = self.folder.join(DATABASE);
+        let there = stamp(&target).map_err(|source| StoreError::of_io(&self.folder, source))?;
+        if there != self.published {
+            return Err(StoreError::Gone(target));
+        }
         // A process that was taken for dead may still write its own.
         let own: u64 = rand::rng().random();
         let part = self.folder.join(format!("{DATABASE}{PART}{own:016x}"));
@@ -118,6 +141,10 @@ impl Scratch {
             let mut from = File::open(self.disk.path().join(DATABASE))?;
             let mut to = File::create_new(&part)?;
             io::copy(&mut from, &mut to)?;
+            // Those who may write to the run may go on doing so.
+            if let Ok(there) = fs::metadata(&target) {
+                let _ = to.set_permissions(there.permissions());
+            }
             to.sync_all()
         };
         write().map_err(failed)?;
@@ -125,7 +152,7 @@ impl Scratch {
         fs::rename(&part, &target).map_err(failed)?;
         // That the name leads to the new file; some file systems sync no folder.
         let _ = File::open(&self.folder).and_then(|folder| folder.sync_all());
-        self.published = Some(Opened::new(target).map_err(failed)?);
+        self.published = stamp(&target).map_err(failed)?;
         Ok(())
     }
 
@@ -166,11 +193,14 @@ impl Scratch {
     pub fn close(mut self, db: Connection, hold: &Hold) -> Result<(), StoreError> {
         drop(db);
         match self.publish(hold) {
-            Err(error) if error.is_of_disk() => Err(StoreError::Unpublished {
-                folder: self.folder,
-                kept: self.disk.keep().join(DATABASE),
-                reason: Box::new(error),
-            }),
+            Err(error) if !error.is_about_another() => {
+                self.disk.disable_cleanup(true);
+                Err(StoreError::Unpublished {
+                    folder: self.folder.clone(),
+                    kept: self.path().join(DATABASE),
+                    reason: Box::new(error),
+                })
+            }
             done => done,
         }
     }
@@ -230,6 +260,7 @@ mod tests {
         // No file can take its place.
         let there = folder.path().join(DATABASE);
         fs::create_dir_all(there.join("full")).unwrap();
+        scratch.published = stamp(&there).unwrap();
         scratch.publish_when_due(&hold).unwrap();
         put(&db);
         let error = scratch.close(db, &hold).unwrap_err();
@@ -253,9 +284,15 @@ mod tests {
         fs::write(&there, "another").unwrap();
         put(&db);
         scratch.every = Duration::ZERO;
-        for error in [scratch.publish_when_due(&hold), scratch.close(db, &hold)] {
-            assert!(matches!(error, Err(StoreError::Gone(_))), "{error:?}");
-        }
+        let error = scratch.publish_when_due(&hold);
+        assert!(matches!(error, Err(StoreError::Gone(_))), "{error:?}");
+        let error = scratch.close(db, &hold).unwrap_err();
+        let StoreError::Unpublished { kept, reason, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(matches!(*reason, StoreError::Gone(_)), "{reason}");
         assert_eq!(fs::read(&there).unwrap(), b"another");
+        fs::copy(kept, &there).unwrap();
+        assert_eq!(published(&folder), Some(1));
     }
 }

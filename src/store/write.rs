@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::connection::{BESIDE, Journal, to_write};
 use super::fresh;
-use super::guard::{Guard, version};
+use super::guard::{Guard, sorted, version};
 use super::hold::{self, Hold};
 use super::layout::complete;
 use super::opened::Opened;
@@ -139,7 +139,7 @@ impl Store {
             Some(scratch) => (scratch.path().to_path_buf(), Journal::Rollback),
             None => (folder.to_path_buf(), Journal::of(hold)),
         };
-        let fail = database(&at);
+        let fail = sorted(&at, scratch.is_some());
         let mut db = to_write(&at, journal).map_err(&fail)?;
         let begun: i64 = db
             .query_row(
