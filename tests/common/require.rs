@@ -31,7 +31,10 @@ pub const SLURM_ARRAY: &str = "slurm-array";
 /// GNU parallel.
 pub const PARALLEL: &str = "parallel";
 
-const KNOWN: [&str; 10] = [
+/// OpenBLAS, as a library that a program loads when it runs.
+pub const BLAS: &str = "blas";
+
+const KNOWN: [&str; 11] = [
     DISKS,
     NETWORK_DISKS,
     PANDAS,
@@ -42,6 +45,7 @@ const KNOWN: [&str; 10] = [
     SLURM,
     SLURM_ARRAY,
     PARALLEL,
+    BLAS,
 ];
 
 /// Says that a test was not run, past the test harness, which keeps what passing tests print to

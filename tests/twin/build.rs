@@ -1,4 +1,5 @@
-//! Compiles llama.cpp's own Metal scheduling, as the registry delivered it, around the twin.
+//! Compiles llama.cpp's own Metal scheduling and its BLAS backend, as the registry delivered them,
+//! around the twins.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,12 +53,19 @@ fn main() {
         .file("src/supported.c")
         .compile("twin_supported");
     build
+        .clone()
+        .cpp(true)
+        .std("c++17")
+        .define("GGML_BLAS_USE_OPENBLAS", None)
+        .include(ggml.join("src/ggml-blas"))
+        .file("src/blas.cpp")
+        .compile("twin_blas");
+    build
         .cpp(true)
         .std("c++17")
         .file(metal.join("ggml-metal-common.cpp"))
         .file("src/twin.cpp")
         .compile("twin");
-    for file in ["build.rs", "src/twin.cpp", "src/twin.h", "src/supported.c"] {
-        println!("cargo:rerun-if-changed={file}");
-    }
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src");
 }

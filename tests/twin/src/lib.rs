@@ -1,4 +1,4 @@
-//! A backend for tests that schedules as Metal does and computes on the CPU.
+//! Backends for tests: one that schedules as Metal does and computes on the CPU, and [`blas`].
 //!
 //! No Mac is needed for what differs there in the order and the grouping of nodes: llama.cpp's
 //! graph optimizer and fusions for Metal are portable C++ and run here as they are. The device
@@ -7,6 +7,8 @@
 //! numbers are the CPU's.
 
 #![cfg(target_os = "linux")]
+
+pub mod blas;
 
 use std::sync::Once;
 

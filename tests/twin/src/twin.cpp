@@ -1,6 +1,7 @@
 // The twin of Metal's backend: its order of nodes, its fusions, its allocation dependencies and
 // its refusals, by llama.cpp's own sources; memory out of the host's sight; numbers from the CPU.
 
+#include "ggml-cpu.h"
 #include "ggml-impl.h"
 #include "ggml-metal-common.h"
 #include "twin.h"
@@ -161,30 +162,41 @@ struct unveiled {
     }
 };
 
-bool overlap(const ggml_tensor * a, const ggml_tensor * b) {
+bool within(const ggml_tensor * a, const ggml_tensor * b) {
     const char * a0 = (const char *) a->data, * b0 = (const char *) b->data;
-    return a0 < b0 + ggml_nbytes(b) && b0 < a0 + ggml_nbytes(a);
+    return b0 <= a0 && a0 + ggml_nbytes(a) <= b0 + ggml_nbytes(b);
 }
 
-// What Metal never writes, since the whole group is one kernel, holds no number here either.
+// What Metal never writes, since the whole group is one kernel, holds no number here either,
+// but for what lies where the group's results lie.
 void poison(const ggml_metal_fusion * fusion, ggml_cgraph * graph, const int * nodes) {
-    const int n = (int) fusion->ops.size();
-    if (fusion->unsafe) {
-        return; // which of its nodes are written is known to its kernel alone
+    if (fusion->id == GGML_METAL_FUSION_GDN_CACHE) {
+        return; // its first node is written, all but the end
     }
-    auto written = [&](int j) {
-        return j == n - 1 || std::find(fusion->outs.begin(), fusion->outs.end(), j) != fusion->outs.end();
+    std::vector<ggml_tensor *> written, never;
+    for (int j = 0, n = (int) fusion->ops.size(); j < n; j++) {
+        const bool out = std::find(fusion->outs.begin(), fusion->outs.end(), j) != fusion->outs.end();
+        (j == n - 1 || out ? written : never).push_back(graph->nodes[nodes[j]]);
+    }
+    auto keep = [&](const ggml_tensor * node) {
+        auto covers = [&](const ggml_tensor * result) { return within(node, result); };
+        return !is_twin(node->view_src ? node->view_src->buffer : node->buffer) || !ggml_is_contiguous(node) ||
+               std::any_of(written.begin(), written.end(), covers);
     };
-    for (int j = 0; j < n; j++) {
-        ggml_tensor * node = graph->nodes[nodes[j]];
-        bool keep = written(j) || !is_twin(node->view_src ? node->view_src->buffer : node->buffer);
-        for (int k = 0; k < n && !keep; k++) {
-            keep = written(k) && overlap(node, graph->nodes[nodes[k]]);
-        }
-        if (!keep && ggml_is_contiguous(node)) {
-            memset(place(node, 0), 0xff, ggml_nbytes(node));
-            counts.poisoned++;
-        }
+    never.erase(std::remove_if(never.begin(), never.end(), keep), never.end());
+    if (never.empty()) {
+        return;
+    }
+    std::vector<std::vector<char>> results;
+    for (const ggml_tensor * node : written) {
+        results.emplace_back(place(node, 0), place(node, 0) + ggml_nbytes(node));
+    }
+    for (const ggml_tensor * node : never) {
+        memset(place(node, 0), 0xff, ggml_nbytes(node));
+        counts.poisoned++;
+    }
+    for (size_t i = 0; i < written.size(); i++) {
+        memcpy(place(written[i], 0), results[i].data(), results[i].size());
     }
 }
 
@@ -290,6 +302,8 @@ ggml_backend_t device_init(ggml_backend_dev_t dev, const char *) {
     interface.graph_compute = backend_compute;
     interface.graph_optimize = backend_optimize;
     ggml_backend_t cpu = ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, nullptr);
+    // A node is a graph of its own here, and threads would wait for each other at each.
+    ggml_backend_cpu_set_n_threads(cpu, 1);
     return new ggml_backend{&guid, interface, dev, cpu};
 }
 

@@ -1,0 +1,162 @@
+//! Models on devices that schedule graphs otherwise (tests/twin), held against the CPU alone.
+
+use std::sync::Arc;
+
+use midlayer::engine::{Engine, Planned, Request, Straightforward};
+use midlayer::hook::Captured;
+use midlayer::intervention::{Extent, Kind, PositionSet, Site, States};
+use midlayer::runtime::{
+    Architecture, CacheType, ContextOptions, FlashAttention, Model, Synthetic, Token,
+};
+use midlayer::selftest::{Scope, SelfTest, Silent, Subject, run};
+
+use super::outcomes;
+use super::tiny::{CLOSE, N_LAYER, distance};
+
+/// Architectures whose graphs differ most for the scheduler.
+const SHORT: [Architecture; 6] = [
+    Architecture::Llama,
+    Architecture::Gemma3,
+    Architecture::Gpt2,
+    Architecture::Phi2,
+    Architecture::Qwen3Experts,
+    Architecture::Deepseek2Latent,
+];
+
+/// Whether everything is examined: all architectures, all layers, all settings.
+pub fn whole() -> bool {
+    std::env::var("MIDLAYER_TWIN").is_ok_and(|extent| extent == "whole")
+}
+
+pub fn architectures() -> Vec<Architecture> {
+    if whole() {
+        Architecture::ALL.to_vec()
+    } else {
+        SHORT.to_vec()
+    }
+}
+
+pub fn exact() -> ContextOptions {
+    ContextOptions {
+        n_ctx: 512,
+        n_batch: 512,
+        ..super::exact_options()
+    }
+}
+
+pub fn flash() -> ContextOptions {
+    ContextOptions {
+        flash_attention: FlashAttention::On,
+        cache_k: CacheType::F16,
+        cache_v: CacheType::F16,
+        ..exact()
+    }
+}
+
+pub fn text(n: u32) -> Vec<Token> {
+    (0..n as i32).map(|i| Token(3 + (i * 7) % 89)).collect()
+}
+
+/// A text of `n` tokens, none of them manipulated.
+pub fn clean(n: u32) -> Request {
+    Request {
+        tokens: text(n),
+        ..Request::default()
+    }
+}
+
+/// A clean run and freeze, random, zero, skip-attention and inject at every layer, on a text of
+/// `n` tokens; another text's states come from `oracle`.
+fn requests(oracle: &mut Straightforward, n: u32) -> Vec<Request> {
+    let other: Vec<Token> = text(n).iter().map(|t| Token(3 + (t.0 + 31) % 89)).collect();
+    let given: Captured = oracle
+        .captured(&other, 0, &[Site::Residual.target()])
+        .unwrap();
+    let states = Arc::new(given.of(Site::Residual.target()).clone());
+    let kinds: [(Kind, Option<Arc<States>>); 5] = [
+        (Kind::Freeze, None),
+        (Kind::Random, None),
+        (Kind::SkipAttention, None),
+        (Kind::Zero, None),
+        (Kind::Inject, Some(states)),
+    ];
+    let mut requests = vec![clean(n)];
+    for (kind, states) in kinds {
+        for k in (0..N_LAYER).filter(|k| kind.is_defined(*k, N_LAYER)) {
+            let tokens = match states {
+                Some(_) => PositionSet::below(n - 1),
+                None => PositionSet::all(),
+            };
+            let plan = kind.intervention(k, 7, Extent::Paper, tokens, states.clone());
+            requests.push(Request {
+                plan: vec![plan],
+                ..clean(n)
+            });
+        }
+    }
+    requests
+}
+
+/// Both strategies give what the CPU alone gives, in batches of so many rows.
+///
+/// # Panics
+/// Where they do not; `what` says on what.
+pub fn same_as_on_the_cpu(
+    oracle: &mut Straightforward,
+    slow: &mut Straightforward,
+    planned: &mut Planned,
+    rows: &[u32],
+    what: &str,
+) {
+    for n in rows {
+        // The last token is not a prior one, so batches of `n` rows need one more.
+        let requests = requests(oracle, n + 1);
+        let expected: Vec<_> = requests.iter().map(|r| oracle.run(r)).collect();
+        for (request, expected) in requests.iter().zip(&expected) {
+            let what = format!("{what} {n} {:?}", request.plan);
+            match (slow.run(request), expected) {
+                (Ok(found), Ok(expected)) => {
+                    let apart = distance(&found.logits, &expected.logits);
+                    assert!(apart < CLOSE, "{what}: {apart}");
+                }
+                (found, expected) => {
+                    let say = |e: &Result<_, _>| e.as_ref().err().map(ToString::to_string);
+                    assert_eq!(say(&found), say(expected), "{what}");
+                }
+            }
+        }
+        let taken: Vec<_> = (requests.into_iter().zip(&expected))
+            .filter_map(|(request, expected)| Some((request, expected.as_ref().ok()?)))
+            .collect();
+        let asked: Vec<_> = taken.iter().map(|(request, _)| request.clone()).collect();
+        let found = outcomes(planned, &asked);
+        for ((request, expected), found) in taken.iter().zip(&found) {
+            let apart = distance(&found.logits, &expected.logits);
+            let what = format!("{what} {n} {:?}", request.plan);
+            assert!(apart < CLOSE, "{what}, planned: {apart}");
+        }
+    }
+}
+
+/// The self-test of a recipe; in short, of the first and the last layer.
+///
+/// # Panics
+/// Where it finds something wrong; `what` says on what.
+pub fn examined(recipe: Synthetic, options: &ContextOptions, what: &str) -> SelfTest {
+    let model: Arc<Model> = Arc::new(recipe.build().unwrap());
+    let subject = Subject {
+        model,
+        options: options.clone(),
+        silent: Some(Silent::new(move || recipe.build())),
+    };
+    let layers = if whole() { N_LAYER } else { 2 };
+    let found = run(subject, &Scope::spread(N_LAYER, layers), &mut ()).unwrap();
+    let wrong: Vec<_> = found.wrong().collect();
+    assert!(wrong.is_empty(), "{what}: {wrong:#?}");
+    if found.computed_whole.is_some() {
+        println!("{what}: {:?}", found.computed_whole);
+    }
+    // Of hundreds of comparisons.
+    assert!(found.drowned <= 2, "{what}: {} drowned", found.drowned);
+    found
+}
