@@ -8,9 +8,9 @@ mod common;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::require::{BLAS, not_run};
-use common::scheduled::{architectures, clean, exact, examined, flash, same_as_on_the_cpu, whole};
+use common::scheduled::{There, clean, each, exact, examined, flash, same_as_on_the_cpu, whole};
 use common::tiny::{CLOSE, N_LAYER, distance};
-use midlayer::engine::{Engine, Planned, Straightforward};
+use midlayer::engine::{Engine, Straightforward};
 use midlayer::runtime::{Architecture, ContextOptions, FlashAttention, Model, Synthetic};
 use midlayer_twin::blas;
 
@@ -87,18 +87,17 @@ fn manipulations_are_what_they_are_on_the_cpu_at_all_numbers_of_rows() {
     let Some(_one) = with_blas("manipulations on products by a library") else {
         return;
     };
-    for architecture in architectures() {
+    each(|architecture| {
         let mut oracle = engine(&model(architecture, 0), &exact(), false);
-        for on_device in ON_DEVICE {
-            let there = model(architecture, on_device);
-            let mut slow = engine(&there, &exact(), true);
-            let mut planned = Planned::new(there, &exact(), 8).unwrap();
-            let before = blas::counts().products;
-            let what = format!("{architecture:?} {on_device}");
-            same_as_on_the_cpu(&mut oracle, &mut slow, &mut planned, &ROWS, &what);
-            assert!(blas::counts().products > before, "{what}");
-        }
-    }
+        blas::wanted(true);
+        let there = |layers| {
+            let what = format!("{architecture:?}, {layers} layers on Metal's twin");
+            There::new(model(architecture, layers), what)
+        };
+        let before = blas::counts().products;
+        same_as_on_the_cpu(&mut oracle, &mut ON_DEVICE.map(there), &ROWS);
+        assert!(blas::counts().products > before, "{architecture:?}");
+    });
     println!("{:?}", blas::counts());
 }
 
@@ -110,7 +109,7 @@ fn the_self_test_finds_nothing_wrong() {
         return;
     };
     blas::wanted(true);
-    for architecture in architectures() {
+    each(|architecture| {
         for on_device in ON_DEVICE {
             for options in [exact(), flash()] {
                 let is_flash = options.flash_attention == FlashAttention::On;
@@ -123,6 +122,6 @@ fn the_self_test_finds_nothing_wrong() {
                 assert!(blas::counts().products > before, "{what}");
             }
         }
-    }
+    });
     println!("{:?}", blas::counts());
 }

@@ -6,9 +6,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::scheduled::{architectures, clean, exact, examined, flash, same_as_on_the_cpu, whole};
+use common::scheduled::{There, clean, each, exact, examined, flash, same_as_on_the_cpu, whole};
 use common::tiny::{CLOSE, N_LAYER, distance};
-use midlayer::engine::{Engine, Planned, Straightforward};
+use midlayer::engine::{Engine, Straightforward};
 use midlayer::runtime::{Architecture, FlashAttention, Model, Synthetic, devices};
 
 /// How many layers lie on the device: all with the output, or the upper half.
@@ -73,17 +73,15 @@ const ROWS: [u32; 9] = [1, 2, 3, 8, 9, 16, 17, 33, 250];
 /// Both strategies on the device give what the CPU alone gives, however many rows a batch has.
 #[test]
 fn manipulations_are_what_they_are_on_the_cpu_at_all_numbers_of_rows() {
-    for architecture in architectures() {
+    each(|architecture| {
         let host = model(architecture, 0);
         let mut oracle = Straightforward::new(host, &exact()).unwrap();
-        for on_device in ON_DEVICE {
-            let there = model(architecture, on_device);
-            let mut slow = Straightforward::new(there.clone(), &exact()).unwrap();
-            let mut planned = Planned::new(there, &exact(), 8).unwrap();
-            let what = format!("{architecture:?} {on_device}");
-            same_as_on_the_cpu(&mut oracle, &mut slow, &mut planned, &ROWS, &what);
-        }
-    }
+        let there = |layers| {
+            let what = format!("{architecture:?}, {layers} layers there");
+            There::new(model(architecture, layers), what)
+        };
+        same_as_on_the_cpu(&mut oracle, &mut ON_DEVICE.map(there), &ROWS);
+    });
     println!("{:?}", midlayer_twin::counts());
 }
 
@@ -91,7 +89,7 @@ fn manipulations_are_what_they_are_on_the_cpu_at_all_numbers_of_rows() {
 /// without and half of them with it.
 #[test]
 fn the_self_test_finds_nothing_wrong() {
-    for architecture in architectures() {
+    each(|architecture| {
         for on_device in ON_DEVICE {
             for options in [exact(), flash()] {
                 let is_flash = options.flash_attention == FlashAttention::On;
@@ -102,6 +100,6 @@ fn the_self_test_finds_nothing_wrong() {
                 examined(recipe(architecture, on_device), &options, &what);
             }
         }
-    }
+    });
     println!("{:?}", midlayer_twin::counts());
 }

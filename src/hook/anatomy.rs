@@ -71,7 +71,7 @@ impl Anatomy {
         let view = View::new(graph, n_embd, n_vocab)?;
         let (inputs, outputs) = view.states(n_layer)?;
         for (layer, &input) in inputs.iter().enumerate() {
-            if view.reaches_embedding_without(view.last(), input) {
+            if view.reaches_embedding_without(view.logits, input) {
                 return Err(AnatomyError::Bypassed(layer as u32));
             }
         }
@@ -113,7 +113,7 @@ impl Anatomy {
             n_nodes: graph.nodes.len(),
             tokens: view.site(view.embedding),
             positions: view.positions().map(|n| view.site(n)),
-            logits: view.site(view.last()),
+            logits: view.site(view.logits),
             learned_positions: view.positions().and_then(|n| view.learned_positions(n)),
             inputs: inputs.iter().map(|n| view.site(*n)).collect(),
             output: output.map(|n| view.site(*n)),

@@ -212,18 +212,35 @@ mod tests {
         View::new(graph, WIDTH as u32, VOCAB as u32)
     }
 
+    /// A device may compute another result after them (Metal with what qwen35 has beside its head).
     #[test]
-    fn what_is_computed_last_must_be_the_logits() {
-        let (mut graph, _, output, _) = layer(false);
-        assert!(view(&graph).is_ok());
-        // Something that comes after the logits.
-        let record = graph.tensors[output].clone();
-        graph.nodes.push(graph.tensors.len());
-        graph.tensors.push(record);
-        let error = view(&graph).err().unwrap();
-        let expected = [WIDTH, 3, 1, 1];
-        assert!(matches!(error, AnatomyError::NoLogits { shape, .. } if shape == expected));
-        assert!(error.to_string().contains("24 logits"), "{error}");
+    fn the_logits_are_the_one_row_of_logits_that_nothing_reads() {
+        let logits = |edit: fn(&mut Graph, usize, usize)| {
+            let (recording, _, output, _) = layer(false);
+            let logits = *recording.nodes.last().unwrap();
+            let mut graph = Graph(recording);
+            edit(&mut graph, output, logits);
+            view(&graph.0).map(|view| view.logits == logits)
+        };
+        assert_eq!(logits(|_, _, _| ()), Ok(true));
+        let after = logits(|graph, output, _| {
+            graph.add(sys::GGML_OP_MUL_MAT, &[output, output], None);
+        });
+        assert_eq!(after, Ok(true));
+        let refused = |edit| {
+            let error = logits(edit).unwrap_err();
+            assert!(matches!(error, AnatomyError::NoLogits { .. }));
+            assert!(error.to_string().contains("24 logits"), "{error}");
+        };
+        // Something that is made of them; two of them; none.
+        refused(|graph, _, logits| {
+            graph.add(sys::GGML_OP_MUL_MAT, &[logits, logits], None);
+        });
+        refused(|graph, output, _| {
+            let second = graph.add(sys::GGML_OP_MUL_MAT, &[output, output], None);
+            graph.0.tensors[second].shape[0] = VOCAB;
+        });
+        refused(|graph, _, logits| graph.0.tensors[logits].shape[0] = WIDTH);
     }
 
     /// A state that goes by another name than usual is believed where its layer reads weights of

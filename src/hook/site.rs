@@ -55,9 +55,9 @@ pub enum AnatomyError {
     /// The look-up of token embeddings is not where it should be.
     #[error("this architecture's graph has no token embedding look-up that could be recognised")]
     NoTokens,
-    /// What is computed last is not the logits.
+    /// The logits cannot be told: none, or several.
     #[error(
-        "this architecture's graph ends in node '{name}' of shape {shape:?}, which is not a row of {n_vocab} logits for each token asked for"
+        "not one node of this architecture's graph, or more than one, is a row of {n_vocab} logits for each token asked for and read by nothing else; the graph ends in node '{name}' of shape {shape:?}"
     )]
     NoLogits {
         /// The last node's name.

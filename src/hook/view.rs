@@ -22,6 +22,8 @@ pub(super) struct Layer {
 /// `graph.tensors`.
 pub(super) struct View<'g> {
     pub(super) graph: &'g Recording,
+    /// The one row of logits for each token asked for that no node reads.
+    pub(super) logits: usize,
     n_embd: i64,
     pub(super) n_rows: i64,
     pub(super) embedding: usize,
@@ -46,7 +48,7 @@ impl<'g> View<'g> {
             return Err(AnatomyError::LostCopy(copy.clone()));
         }
         let n_embd = i64::from(n_embd);
-        let last = *graph.nodes.last().ok_or(AnatomyError::Silent)?;
+        let last = graph.nodes.last().ok_or(AnatomyError::Silent)?;
         let tensors = &graph.tensors;
         let embedding = graph
             .nodes
@@ -64,14 +66,6 @@ impl<'g> View<'g> {
         let n_rows = tensors[embedding].shape[1];
         if n_rows < 2 {
             return Err(AnatomyError::OneRow);
-        }
-        let logits = &tensors[last];
-        if !logits.is_f32 || logits.shape[0] != i64::from(n_vocab) || !logits.is_flat() {
-            return Err(AnatomyError::NoLogits {
-                name: logits.name.clone(),
-                shape: logits.shape,
-                n_vocab,
-            });
         }
         let mut order = vec![None; tensors.len()];
         let mut consumers = vec![Vec::new(); tensors.len()];
@@ -92,8 +86,24 @@ impl<'g> View<'g> {
                 }
             }
         }
+        // Not what comes last: a device may put other results of the graph behind them.
+        let is_logits = |n: &usize| {
+            let t = &tensors[*n];
+            let is_kept = t.root.is_some_and(|root| memory.contains(&root));
+            let is_row = t.is_f32 && t.is_flat() && t.shape[0] == i64::from(n_vocab);
+            is_row && !is_kept && consumers[*n].is_empty()
+        };
+        let mut found = graph.nodes.iter().copied().filter(is_logits);
+        let (Some(logits), None) = (found.next(), found.next()) else {
+            return Err(AnatomyError::NoLogits {
+                name: tensors[*last].name.clone(),
+                shape: tensors[*last].shape,
+                n_vocab,
+            });
+        };
         let mut view = Self {
             graph,
+            logits,
             n_embd,
             n_rows,
             embedding,
@@ -103,13 +113,8 @@ impl<'g> View<'g> {
             memory,
             wanted: HashSet::new(),
         };
-        view.wanted = view.ancestors(last);
+        view.wanted = view.ancestors(logits);
         Ok(view)
-    }
-
-    /// The logits.
-    pub(super) fn last(&self) -> usize {
-        *self.graph.nodes.last().expect("checked in new")
     }
 
     pub(super) fn site(&self, node: usize) -> Site {
@@ -221,7 +226,7 @@ impl<'g> View<'g> {
     /// Whether the logits are computed from `output` without anything leading around it: no other
     /// way from the embeddings, and nothing that is read from a cache.
     pub(super) fn is_all_of_head(&self, output: usize) -> bool {
-        let around = self.ancestors_around(self.last(), Some(output));
+        let around = self.ancestors_around(self.logits, Some(output));
         !around.contains(&self.embedding) && around.is_disjoint(&self.caches)
     }
 

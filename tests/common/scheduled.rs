@@ -1,5 +1,6 @@
 //! Models on devices that schedule graphs otherwise (tests/twin), held against the CPU alone.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use midlayer::engine::{Engine, Planned, Request, Straightforward};
@@ -28,12 +29,32 @@ pub fn whole() -> bool {
     std::env::var("MIDLAYER_TWIN").is_ok_and(|extent| extent == "whole")
 }
 
-pub fn architectures() -> Vec<Architecture> {
-    if whole() {
-        Architecture::ALL.to_vec()
-    } else {
-        SHORT.to_vec()
+/// Examines one architecture after the other, and fails at the end where any did.
+///
+/// # Panics
+/// With what was wrong with each, or where an architecture is named that does not exist.
+pub fn each(examine: impl Fn(Architecture)) {
+    let all = || Architecture::ALL.iter().chain(Architecture::KIN).copied();
+    let named = std::env::var("MIDLAYER_TWIN_ARCHITECTURES").ok();
+    let chosen: Vec<Architecture> = match named {
+        Some(names) => (names.split(','))
+            .map(|name| all().find(|a| a.to_string() == name).expect(name))
+            .collect(),
+        None if whole() => all().collect(),
+        None => SHORT.to_vec(),
+    };
+    let mut failed = Vec::new();
+    for architecture in &chosen {
+        let examined = catch_unwind(AssertUnwindSafe(|| examine(*architecture)));
+        if let Err(panic) = examined {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+            failed.push(format!("{architecture}: {}", said.unwrap_or_default()));
+        }
     }
+    let all = chosen.len();
+    assert!(failed.is_empty(), "of {all}: {}", failed.join("\n"));
+    println!("{all} architectures");
 }
 
 pub fn exact() -> ContextOptions {
@@ -97,43 +118,68 @@ fn requests(oracle: &mut Straightforward, n: u32) -> Vec<Request> {
     requests
 }
 
+/// A model on a device, by both strategies.
+pub struct There {
+    /// Where it is, for messages.
+    pub what: String,
+    pub slow: Straightforward,
+    pub planned: Planned,
+}
+
+impl There {
+    pub fn new(model: Arc<Model>, what: String) -> Self {
+        Self {
+            what,
+            slow: Straightforward::new(model.clone(), &exact()).unwrap(),
+            planned: Planned::new(model, &exact(), 8).unwrap(),
+        }
+    }
+}
+
 /// Both strategies give what the CPU alone gives, in batches of so many rows.
 ///
 /// # Panics
-/// Where they do not; `what` says on what.
-pub fn same_as_on_the_cpu(
-    oracle: &mut Straightforward,
-    slow: &mut Straightforward,
-    planned: &mut Planned,
-    rows: &[u32],
-    what: &str,
-) {
+/// Where they do not.
+pub fn same_as_on_the_cpu(oracle: &mut Straightforward, devices: &mut [There], rows: &[u32]) {
     for n in rows {
         // The last token is not a prior one, so batches of `n` rows need one more.
         let requests = requests(oracle, n + 1);
         let expected: Vec<_> = requests.iter().map(|r| oracle.run(r)).collect();
-        for (request, expected) in requests.iter().zip(&expected) {
-            let what = format!("{what} {n} {:?}", request.plan);
-            match (slow.run(request), expected) {
-                (Ok(found), Ok(expected)) => {
-                    let apart = distance(&found.logits, &expected.logits);
-                    assert!(apart < CLOSE, "{what}: {apart}");
-                }
-                (found, expected) => {
-                    let say = |e: &Result<_, _>| e.as_ref().err().map(ToString::to_string);
-                    assert_eq!(say(&found), say(expected), "{what}");
-                }
-            }
-        }
-        let taken: Vec<_> = (requests.into_iter().zip(&expected))
+        let taken: Vec<_> = (requests.iter().zip(&expected))
             .filter_map(|(request, expected)| Some((request, expected.as_ref().ok()?)))
             .collect();
-        let asked: Vec<_> = taken.iter().map(|(request, _)| request.clone()).collect();
-        let found = outcomes(planned, &asked);
-        for ((request, expected), found) in taken.iter().zip(&found) {
-            let apart = distance(&found.logits, &expected.logits);
-            let what = format!("{what} {n} {:?}", request.plan);
-            assert!(apart < CLOSE, "{what}, planned: {apart}");
+        let asked: Vec<_> = taken
+            .iter()
+            .map(|(request, _)| (*request).clone())
+            .collect();
+        for There {
+            what,
+            slow,
+            planned,
+        } in &mut *devices
+        {
+            for (request, expected) in requests.iter().zip(&expected) {
+                let what = format!("{what}, {n} rows, {:?}", request.plan);
+                match (slow.run(request), expected) {
+                    (Ok(found), Ok(expected)) => {
+                        let apart = distance(&found.logits, &expected.logits);
+                        assert!(apart < CLOSE, "{what}: {apart}");
+                    }
+                    (found, expected) => {
+                        let say = |e: &Result<_, _>| e.as_ref().err().map(ToString::to_string);
+                        assert_eq!(say(&found), say(expected), "{what}");
+                    }
+                }
+            }
+            let found = outcomes(planned, &asked);
+            for ((request, expected), found) in taken.iter().zip(&found) {
+                let apart = distance(&found.logits, &expected.logits);
+                let plan = &request.plan;
+                assert!(
+                    apart < CLOSE,
+                    "{what}, {n} rows, {plan:?}, planned: {apart}"
+                );
+            }
         }
     }
 }
