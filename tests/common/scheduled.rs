@@ -202,7 +202,8 @@ pub fn examined(recipe: Synthetic, options: &ContextOptions, what: &str) -> Self
     if found.computed_whole.is_some() {
         println!("{what}: {:?}", found.computed_whole);
     }
-    // Of hundreds of comparisons.
-    assert!(found.drowned <= 2, "{what}: {} drowned", found.drowned);
+    // Of hundreds of comparisons; some experts and caches of F16 are noisy. With a device that
+    // computes wrongly it is fifty and more.
+    assert!(found.drowned <= 20, "{what}: {} drowned", found.drowned);
     found
 }
