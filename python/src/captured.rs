@@ -11,6 +11,9 @@ use pyo3::prelude::*;
 use crate::errors::{of_engine, usage};
 use crate::worker::{Bench, Engines};
 
+/// Rows one after the other, and how wide each is.
+pub type Rows = (Vec<f32>, usize);
+
 impl Bench {
     /// Of each prompt the rows of each site by layer, then by token, with their width: of every
     /// token, in the last layer too.
@@ -19,7 +22,7 @@ impl Bench {
         prompts: &[Arc<Prompt>],
         layers: &[u32],
         (sites, targets): (&[String], &[Target]),
-    ) -> PyResult<Vec<Vec<(Vec<f32>, usize)>>> {
+    ) -> PyResult<Vec<Vec<Rows>>> {
         let n_layer = self.engine.get().facts().n_layer;
         if let Some(&layer) = layers.iter().find(|layer| **layer >= n_layer) {
             let last = n_layer - 1;

@@ -14,6 +14,7 @@ use midlayer::trial::{self, NamedTask, Told};
 use numpy::{IntoPyArray, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
 
+use crate::captured::Rows;
 use crate::errors::{of_engine, of_loading, of_runtime, of_trial, usage};
 use crate::given::target;
 use crate::hooks::{self, Raised};
@@ -252,7 +253,7 @@ impl Model {
         let arrays = self.worker.ask(py, move |bench| {
             bench.captured(&prompts, &layers, (&sites, &targets))
         })?;
-        let of_prompt = |(of_sites, tokens): (Vec<(Vec<f32>, usize)>, usize)| {
+        let of_prompt = |(of_sites, tokens): (Vec<Rows>, usize)| {
             let arrays = of_sites
                 .into_iter()
                 .map(|(values, width)| values.into_pyarray(py).reshape([n, tokens, width]));
