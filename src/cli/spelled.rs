@@ -3,7 +3,7 @@
 use crate::shown::renamed;
 
 /// Settings by the names that messages of the library write between backticks, and their options.
-const OPTIONS: [(&str, &str); 34] = [
+const OPTIONS: [(&str, &str); 35] = [
     ("answer", "--answer"),
     ("cache_k", "-ctk"),
     ("cache_v", "-ctv"),
@@ -32,6 +32,7 @@ const OPTIONS: [(&str, &str); 34] = [
     ("prompt", "-p"),
     ("rpc", "--rpc"),
     ("scaffold", "--scaffold FILE"),
+    ("scratch", "--scratch"),
     ("shard", "--shard"),
     ("site", "--site"),
     ("sites", "--sites"),

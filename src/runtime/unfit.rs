@@ -133,7 +133,7 @@ impl Unfit {
     pub const UNEXAMINED: [(&'static str, &'static str); 2] = [
         (
             "qwen2vl",
-            "as qwen2, with positions of several axes. llama.cpp of this version reads no epsilon of its norms, so that a state of zeros gives no numbers: `zero`, and `ablate` of all that a state holds, are errors",
+            "as qwen2, with positions of several axes. llama.cpp of this version reads no epsilon of its norms, so that a state of zeros gives no numbers: zero, and ablate of all that a state holds, are errors",
         ),
         (
             "rwkv6qwen2",
