@@ -492,7 +492,7 @@ fn recurrent_models_are_continued_only_where_nothing_is_decoded_again() {
 /// gives the same.
 #[test]
 fn planned_runs_whole_what_it_cannot_cut() {
-    for architecture in all().filter(|a| a.is_recurrent()) {
+    for architecture in all().filter(|a| a.is_recurrent() || a.is_sparse()) {
         let skip = (0..N_LAYER).filter(|l| architecture.has_attention(*l));
         let skip = skip.map(|l| Intervention::new(Action::SkipAttention, LayerSpan::only(l)));
         let plans = [
@@ -529,7 +529,11 @@ fn planned_runs_whole_what_it_cannot_cut() {
             let manipulated = requests.iter().filter(|r| !r.plan.is_empty()).count();
             assert!(work.fallbacks >= manipulated as u64, "{architecture}");
             let reason = work.reason.unwrap();
-            assert!(reason.contains("recurrent"), "{architecture}: {reason}");
+            let why = match architecture.is_sparse() {
+                true => "sparse attention",
+                false => "recurrent",
+            };
+            assert!(reason.contains(why), "{architecture}: {reason}");
         }
     }
 }

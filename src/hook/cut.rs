@@ -17,6 +17,11 @@ pub enum CutError {
         "node '{0}' writes to memory that is no K/V cache (recurrent state), so no part of the graph can be left out"
     )]
     StrayWrite(String),
+    /// Attention chooses the tokens that it reads.
+    #[error(
+        "node '{0}' chooses which tokens attention reads (sparse attention), among all that are in the cache, so no part of the graph can be left out"
+    )]
+    Chooses(String),
     /// Keys and values of a layer are wanted that reads another's.
     #[error("layer {0} keeps no keys and values of its own, so they cannot be computed alone")]
     NoCache(u32),
@@ -116,6 +121,9 @@ impl Cut {
         }
         if let Some(name) = &edges.stray {
             return Err(CutError::StrayWrite(name.clone()));
+        }
+        if let Some(name) = &edges.chooser {
+            return Err(CutError::Chooses(name.clone()));
         }
         if self.onward
             && !self.silent

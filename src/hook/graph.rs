@@ -29,6 +29,8 @@ pub struct Edges {
     /// A write to memory that outlives the evaluation and is no K/V cache (the state of a
     /// recurrent layer), by name: whether that memory may be left as it is, is not known.
     pub stray: Option<String>,
+    /// A node that chooses which tokens attention reads (sparse attention), by name.
+    pub chooser: Option<String>,
 }
 
 /// What happens to a node under a cut.
@@ -54,7 +56,7 @@ impl Edges {
         // In-place operations: (the tensor changed, by which node).
         let mut changes: Vec<(usize, usize)> = Vec::new();
         let mut nodes = Vec::new();
-        let mut stray = None;
+        let (mut stray, mut chooser) = (None, None);
         for (position, &index) in graph.nodes.iter().enumerate() {
             let t = &tensors[index];
             let roots: Vec<usize> = t
@@ -76,6 +78,10 @@ impl Edges {
                 (sys::GGML_OP_MUL_MAT_ID, Some(w)) => (w.shape[0] * w.shape[1] * t.shape[1]) as u64,
                 _ => 0,
             };
+            // Experts are chosen by a sort.
+            if t.op == sys::GGML_OP_TOP_K {
+                chooser.get_or_insert_with(|| t.name.clone());
+            }
             nodes.push(Node {
                 op: t.op,
                 sources: t.sources.iter().map(|&s| order[s]).collect(),
@@ -94,6 +100,7 @@ impl Edges {
             nodes,
             writes,
             stray,
+            chooser,
         }
     }
 }

@@ -107,9 +107,11 @@ pub fn outcomes(engine: &mut dyn Engine, requests: &[Request]) -> Vec<Outcome> {
 }
 
 /// Architectures with attention in every layer, each layer reading its own keys and values, and
-/// nothing else that carries anything from token to token.
+/// nothing else that carries anything from token to token, or chooses among them.
 pub fn attentive() -> impl Iterator<Item = Architecture> {
-    let plain = |a: &Architecture| !a.is_recurrent() && (0..4).all(|layer| a.has_cache(layer));
+    let plain = |a: &Architecture| {
+        !a.is_recurrent() && !a.is_sparse() && (0..4).all(|layer| a.has_cache(layer))
+    };
     Architecture::ALL.iter().copied().filter(plain)
 }
 

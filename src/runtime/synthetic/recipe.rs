@@ -132,6 +132,12 @@ impl Architecture {
         self.recipe().pairs().any(|(key, _)| keys.contains(key))
     }
 
+    /// Whether attention chooses which of the earlier tokens it reads.
+    pub fn is_sparse(self) -> bool {
+        let mut pairs = self.recipe().pairs();
+        pairs.any(|(key, _)| *key == "attention.indexer.top_k")
+    }
+
     /// Every variant, those refused too.
     pub(crate) fn every() -> impl Iterator<Item = Architecture> {
         let all = Self::ALL.iter().chain(Self::KIN);
