@@ -65,6 +65,7 @@ operations! {
     GGML_OP_RMS_NORM = 18 "RMS_NORM",
     GGML_OP_UNARY = 19 "UNARY",
     GGML_OP_GLU = 20 "GLU",
+    GGML_OP_TOP_K = 21 "TOP_K",
 }
 
 /// Operations without a number of our own are the host's number and this.
