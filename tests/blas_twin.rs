@@ -8,10 +8,12 @@ mod common;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::require::{BLAS, not_run};
-use common::scheduled::{There, clean, each, exact, examined, flash, same_as_on_the_cpu, whole};
+use common::scheduled::{
+    There, clean, each, exact, examined, flash, model, recipe, same_as_on_the_cpu, whole,
+};
 use common::tiny::{CLOSE, N_LAYER, distance};
 use midlayer::engine::{Engine, Straightforward};
-use midlayer::runtime::{Architecture, ContextOptions, FlashAttention, Model, Synthetic};
+use midlayer::runtime::{Architecture, ContextOptions, FlashAttention, Model};
 use midlayer_twin::blas;
 
 /// One test at a time, for what the library does is counted; none where this machine has no
@@ -30,22 +32,6 @@ fn with_blas(test: &str) -> Option<MutexGuard<'static, ()>> {
 /// Layers on Metal's twin, the output among them: none, and the upper half with the rest left to
 /// the library and the CPU.
 const ON_DEVICE: [u32; 2] = [0, N_LAYER / 2 + 1];
-
-fn recipe(architecture: Architecture, layers: u32) -> Synthetic {
-    if layers > 0 {
-        midlayer_twin::register();
-    }
-    Synthetic {
-        gpu_layers: Some(layers),
-        n_ctx: 512,
-        n_head: 2,
-        ..Synthetic::new(architecture)
-    }
-}
-
-fn model(architecture: Architecture, layers: u32) -> Arc<Model> {
-    Arc::new(recipe(architecture, layers).build().unwrap())
-}
 
 /// An engine whose context has the library, or has not.
 fn engine(model: &Arc<Model>, options: &ContextOptions, by_blas: bool) -> Straightforward {

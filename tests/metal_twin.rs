@@ -6,28 +6,15 @@ mod common;
 
 use std::sync::Arc;
 
-use common::scheduled::{There, clean, each, exact, examined, flash, same_as_on_the_cpu, whole};
+use common::scheduled::{
+    There, clean, each, exact, examined, flash, model, recipe, same_as_on_the_cpu, whole,
+};
 use common::tiny::{CLOSE, N_LAYER, distance};
 use midlayer::engine::{Engine, Straightforward};
-use midlayer::runtime::{Architecture, FlashAttention, Model, Synthetic, devices};
+use midlayer::runtime::{Architecture, FlashAttention, Synthetic, devices};
 
 /// How many layers lie on the device: all with the output, or the upper half.
 const ON_DEVICE: [u32; 2] = [99, N_LAYER / 2 + 1];
-
-/// Two heads of 32, which Metal's flash attention takes; with four it refuses and splits.
-fn recipe(architecture: Architecture, layers: u32) -> Synthetic {
-    midlayer_twin::register();
-    Synthetic {
-        gpu_layers: Some(layers),
-        n_ctx: 512,
-        n_head: 2,
-        ..Synthetic::new(architecture)
-    }
-}
-
-fn model(architecture: Architecture, layers: u32) -> Arc<Model> {
-    Arc::new(recipe(architecture, layers).build().unwrap())
-}
 
 #[test]
 fn the_device_is_a_gpu_that_reorders_fuses_refuses_and_hides() {
@@ -41,7 +28,7 @@ fn the_device_is_a_gpu_that_reorders_fuses_refuses_and_hides() {
     assert!(counts.graphs > before.graphs, "{counts:?}");
     assert!(counts.moved > before.moved, "{counts:?}");
     assert!(counts.fused > before.fused, "{counts:?}");
-    let cpu = self::model(Architecture::Llama, 0);
+    let cpu = common::scheduled::model(Architecture::Llama, 0);
     let mut engine = Straightforward::new(cpu, &exact()).unwrap();
     let host = engine.run(&clean(20)).unwrap();
     assert!(distance(&on_device.logits, &host.logits) < CLOSE);

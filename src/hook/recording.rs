@@ -54,11 +54,13 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Rows of the node that is computed last: of logits, one for each token asked for.
+    /// Rows of a node, by its place in ask order.
+    ///
+    /// # Panics
+    /// When there is no such node.
     #[allow(dead_code, reason = "the plugin reads no logits")]
-    pub fn rows_of_last(&self) -> usize {
-        let last = self.nodes.last();
-        last.map_or(0, |&last| self.tensors[last].shape[1] as usize)
+    pub fn rows_of(&self, index: usize) -> usize {
+        self.tensors[self.nodes[index]].shape[1] as usize
     }
 
     /// Adds a node. A node that starts a new evaluation (the token embedding look-up again)

@@ -221,7 +221,7 @@ impl Context {
         } = facts;
         let recording = recording?;
         let anatomy = Anatomy::of(&recording, n_layer, n_embd, n_vocab)?;
-        let (found, asked) = (recording.rows_of_last(), 1);
+        let (found, asked) = (recording.rows_of(anatomy.logits.index), 1);
         if found != asked {
             return Err(AnatomyError::OtherLogits { found, asked }.into());
         }

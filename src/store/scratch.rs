@@ -94,7 +94,12 @@ impl Scratch {
         if published.is_some() {
             // A journal or a log that a killed process has left is taken in, and none stays that
             // would be taken for the next database's.
-            drop(to_write(folder, Journal::Rollback).map_err(database(folder))?);
+            let db = to_write(folder, Journal::Rollback).map_err(database(folder))?;
+            let mode = db.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
+            if mode.map_err(database(folder))? != "delete" {
+                return Err(StoreError::Busy(folder.into()));
+            }
+            drop(db);
             let mut from = File::open(&theirs).map_err(of_run)?;
             let mut to = File::create(disk.path().join(DATABASE)).map_err(failed)?;
             io::copy(&mut from, &mut to).map_err(failed)?;
@@ -148,11 +153,12 @@ impl Scratch {
             to.sync_all()
         };
         write().map_err(failed)?;
+        let published = stamp(&part).map_err(failed)?;
         hold.check().inspect_err(|_| drop(fs::remove_file(&part)))?;
         fs::rename(&part, &target).map_err(failed)?;
+        self.published = published;
         // That the name leads to the new file; some file systems sync no folder.
         let _ = File::open(&self.folder).and_then(|folder| folder.sync_all());
-        self.published = stamp(&target).map_err(failed)?;
         Ok(())
     }
 
@@ -273,6 +279,30 @@ mod tests {
         assert!(!left.flatten().any(|file| is_part(&file.file_name())));
         fs::copy(kept, there).unwrap();
         assert_eq!(published(&folder), Some(1));
+    }
+
+    /// It is waited for, as for any other that keeps results locked, and its log is not lost.
+    #[test]
+    fn a_database_that_is_open_elsewhere_is_taken_along_once_it_is_closed() {
+        let [folder, at] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let _hold = Hold::take(folder.path()).unwrap();
+        let db = to_write(folder.path(), Journal::Ahead).unwrap();
+        db.execute("CREATE TABLE rows (n)", []).unwrap();
+        put(&db);
+        let log = folder.path().join(format!("{DATABASE}-wal"));
+        assert!(log.metadata().unwrap().len() > 0);
+        let taken = thread::scope(|scope| {
+            let taken = scope.spawn(|| Scratch::new(at.path(), folder.path()));
+            thread::sleep(Duration::from_millis(300));
+            assert!(!taken.is_finished());
+            assert!(log.metadata().unwrap().len() > 0);
+            drop(db);
+            taken.join().unwrap().unwrap()
+        });
+        let db = to_write(taken.path(), Journal::Rollback).unwrap();
+        let count = "SELECT count(*) FROM rows";
+        let rows = db.query_row(count, [], |row| row.get::<_, i64>(0));
+        assert_eq!(rows, Ok(1));
     }
 
     #[test]

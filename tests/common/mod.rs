@@ -12,6 +12,7 @@ pub mod python;
 pub mod require;
 pub mod rewrite;
 pub mod rows;
+#[cfg(target_os = "linux")]
 pub mod scheduled;
 pub mod served;
 pub mod tiny;

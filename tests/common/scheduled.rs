@@ -57,6 +57,24 @@ pub fn each(examine: impl Fn(Architecture)) {
     println!("{all} architectures");
 }
 
+/// A model with so many layers on Metal's twin, the output among them. Two heads of 32, which
+/// Metal's flash attention takes; with four it refuses and splits.
+pub fn recipe(architecture: Architecture, layers: u32) -> Synthetic {
+    if layers > 0 {
+        midlayer_twin::register();
+    }
+    Synthetic {
+        gpu_layers: Some(layers),
+        n_ctx: 512,
+        n_head: 2,
+        ..Synthetic::new(architecture)
+    }
+}
+
+pub fn model(architecture: Architecture, layers: u32) -> Arc<Model> {
+    Arc::new(recipe(architecture, layers).build().unwrap())
+}
+
 pub fn exact() -> ContextOptions {
     ContextOptions {
         n_ctx: 512,

@@ -98,3 +98,19 @@ pub(super) const GRANITE_FACTORS: Group = &[
 
 /// A part of each head is rotated.
 pub(super) const PART_ROTATED: Group = &[("rope.dimension_count", U32(8))];
+
+/// RWKV-7's states and the widths of its gates.
+pub(super) const WKV7: Group = &[
+    ("wkv.head_size", U32(WIDTH)),
+    ("attention.decay_lora_rank", U32(8)),
+    ("attention.iclr_lora_rank", U32(8)),
+    ("attention.value_residual_mix_lora_rank", U32(8)),
+    ("attention.gate_lora_rank", U32(8)),
+];
+
+/// An index of two heads that chooses the eight tokens that attention sees.
+pub(super) const INDEX: Group = &[
+    ("attention.indexer.head_count", U32(2)),
+    ("attention.indexer.key_length", U32(64)),
+    ("attention.indexer.top_k", U32(8)),
+];

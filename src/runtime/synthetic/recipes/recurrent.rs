@@ -2,7 +2,7 @@
 
 use super::groups::{
     AXES, DELTA_NETS, EXPERTS, LATENT, LEADING_SHARED_EXPERTS, SHARED, SIGMOID, SMALL_EXPERTS,
-    STATE_SPACE,
+    STATE_SPACE, WKV7,
 };
 use crate::runtime::synthetic::metadata::Value::{Each, F32, U32};
 use crate::runtime::synthetic::metadata::WIDTH;
@@ -76,13 +76,7 @@ pub const FALCON_H1: Recipe = Recipe {
 pub const RWKV7: Recipe = Recipe {
     caches: Caches::None,
     heads: Heads::None,
-    metadata: &[&[
-        ("wkv.head_size", U32(WIDTH)),
-        ("attention.decay_lora_rank", U32(8)),
-        ("attention.iclr_lora_rank", U32(8)),
-        ("attention.value_residual_mix_lora_rank", U32(8)),
-        ("attention.gate_lora_rank", U32(8)),
-    ]],
+    metadata: &[WKV7],
     ..layer_norms("rwkv7")
 };
 

@@ -1,11 +1,10 @@
 //! Examples of what is refused as a whole.
 
 use super::groups::{
-    AXES, DELTA_NETS, LATENT, LEADING_SHARED_EXPERTS, SHARED, SIGMOID, SMALL_EXPERTS,
+    AXES, DELTA_NETS, INDEX, LATENT, LEADING_SHARED_EXPERTS, SHARED, SIGMOID, SMALL_EXPERTS, WKV7,
 };
 use super::recurrent::CHANNEL_GATES;
 use crate::runtime::synthetic::metadata::Value::{Bool, Each, F32, Two, U32};
-use crate::runtime::synthetic::metadata::WIDTH;
 use crate::runtime::synthetic::recipe::{Caches, Group, Heads, Recipe, rms_norms};
 
 /// Four residual streams at once.
@@ -17,24 +16,10 @@ const STREAMS: Group = &[
 /// Each layer mixes them by a table that is brought into balance.
 const BALANCED: Group = &[("hyper_connection.sinkhorn_iterations", U32(2))];
 
-/// An index of two heads that chooses eight tokens.
-const INDEX: Group = &[
-    ("attention.indexer.head_count", U32(2)),
-    ("attention.indexer.key_length", U32(64)),
-    ("attention.indexer.top_k", U32(8)),
-];
-
 pub const ARWKV7: Recipe = Recipe {
     caches: Caches::None,
     heads: Heads::None,
-    metadata: &[&[
-        ("wkv.head_size", U32(WIDTH)),
-        ("attention.decay_lora_rank", U32(8)),
-        ("attention.iclr_lora_rank", U32(8)),
-        ("attention.value_residual_mix_lora_rank", U32(8)),
-        ("attention.gate_lora_rank", U32(8)),
-        ("token_shift_count", U32(1)),
-    ]],
+    metadata: &[WKV7, &[("token_shift_count", U32(1))]],
     ..rms_norms("arwkv7")
 };
 

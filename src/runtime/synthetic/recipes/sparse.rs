@@ -1,26 +1,33 @@
 //! Attention that sees the tokens which an index chooses.
 
-use super::groups::{LATENT, LEADING_SHARED_EXPERTS, SIGMOID};
+use super::groups::{INDEX, LATENT, LEADING_SHARED_EXPERTS, SIGMOID};
 use crate::runtime::synthetic::metadata::Value::{F32, Odd, U32};
 use crate::runtime::synthetic::recipe::{Group, Heads, Recipe, rms_norms};
 
-/// Latent attention to the eight tokens that an index of two heads chooses.
-const CHOSEN: Group = &[
-    ("attention.q_lora_rank", U32(32)),
-    ("attention.indexer.head_count", U32(2)),
-    ("attention.indexer.key_length", U32(64)),
-    ("attention.indexer.top_k", U32(8)),
-];
+/// Queries of latent attention by way of a few values.
+const NARROW_QUERIES: Group = &[("attention.q_lora_rank", U32(32))];
 
 pub const DEEPSEEK32: Recipe = Recipe {
     heads: Heads::Single,
-    metadata: &[LEADING_SHARED_EXPERTS, SIGMOID, LATENT, CHOSEN],
+    metadata: &[
+        LEADING_SHARED_EXPERTS,
+        SIGMOID,
+        LATENT,
+        INDEX,
+        NARROW_QUERIES,
+    ],
     ..rms_norms("deepseek32")
 };
 
 pub const GLM_DSA: Recipe = Recipe {
     heads: Heads::Single,
-    metadata: &[LEADING_SHARED_EXPERTS, SIGMOID, LATENT, CHOSEN],
+    metadata: &[
+        LEADING_SHARED_EXPERTS,
+        SIGMOID,
+        LATENT,
+        INDEX,
+        NARROW_QUERIES,
+    ],
     ..rms_norms("glm-dsa")
 };
 
@@ -30,7 +37,8 @@ pub const DOTS3_NOTE: Recipe = Recipe {
         LEADING_SHARED_EXPERTS,
         SIGMOID,
         LATENT,
-        CHOSEN,
+        INDEX,
+        NARROW_QUERIES,
         &[
             ("attention.indexer.types", Odd(false)),
             ("attention.sliding_window", U32(8)),
