@@ -120,6 +120,46 @@ fn rows_are_picked_by_name() {
         .stderr(contains("(--only)").and(contains("layers swept")));
 }
 
+/// Rows of `bench scaling` as numbers: the size, seconds by both strategies, and the bound.
+fn scaling(output: &str) -> Vec<(f64, String, [f64; 3])> {
+    let rows = output.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let number = |n: usize| cells.get(n)?.parse::<f64>().ok();
+        let times = [number(2)?, number(3)?, number(4)?];
+        Some((number(0)?, cells[1].to_string(), times))
+    });
+    rows.collect()
+}
+
+#[test]
+fn bench_scaling_grows_a_sweep_or_takes_several_models() {
+    let place = Place::new();
+    let run = |line: &str| {
+        let line = format!("bench scaling {line} -t 1 -c 1024 --out chart.svg");
+        let output = place.run(&line).success().get_output().clone();
+        let svg = std::fs::read_to_string(place.path("chart.svg")).unwrap();
+        (scaling(&String::from_utf8_lossy(&output.stdout)), svg)
+    };
+    let (rows, svg) = run("-m tiny.gguf --only items");
+    let sizes = |of: &str| -> Vec<f64> {
+        let rows = rows.iter().filter(|row| row.1 == of);
+        rows.map(|row| row.0).collect()
+    };
+    assert_eq!(sizes("random"), [1.0, 2.0, 4.0, 8.0, 16.0]);
+    assert_eq!(sizes("freeze"), sizes("random"));
+    assert!(svg.contains("items of the task"));
+    // Every row's bound is of the straightforward time the share that must be computed.
+    for (items, kind, [slow, _, bound]) in &rows {
+        let rest = bound / slow;
+        let expected = if kind == "freeze" { 0.1..0.6 } else { 0.5..0.8 };
+        assert!(expected.contains(&rest), "{kind}, {items}: {rest}");
+    }
+    std::fs::copy(place.path("tiny.gguf"), place.path("other.gguf")).unwrap();
+    let (rows, svg) = run("-m tiny.gguf,other.gguf");
+    assert_eq!(rows.len(), 4, "two manipulations of two models");
+    assert!(svg.contains("megabytes of the model file"));
+}
+
 #[test]
 fn bench_map_prints_a_line_a_target() {
     let place = Place::new();

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-TASKS = ["freeze", "few", "patch", "lens", "map", "generate", "steer"]
+TASKS = ["freeze", "few", "patch", "lens", "map", "generate", "steer", "capitals"]
 THREADS = 2
 GENERATED = 32
 # Frozen from this layer while text is generated; and the layer that is steered.
@@ -29,6 +29,7 @@ class Asked:
         self.long: list[int] = told["long"]
         self.short: list[int] = told["short"]
         self.shots: list[list[int]] = told["shots"]
+        self.capitals: list[dict] = told["capitals"]
         self.donor: list[int] = told["donor"]
         self.at: int = told["at"]
         self.answer: int = told["answer"]

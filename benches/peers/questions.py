@@ -1,5 +1,6 @@
 """Writes what the peers are asked: `python questions.py MODEL.gguf QUESTIONS`."""
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -31,6 +32,13 @@ def prompt(shots: int, country: str = "France") -> str:
     return text.rstrip()
 
 
+def countries() -> list[tuple[str, str]]:
+    with Path("src/tasks/capitals.tsv").open(encoding="utf-8") as file:
+        rows = csv.reader(file, delimiter="\t")
+        pairs = [(row[1], row[2]) for row in rows][1:]
+    return [pair for pair in pairs if pair != CAPITALS[0]][:100]
+
+
 def main(gguf: str, file: str) -> None:
     model = ml.Model(gguf)
     texts = {
@@ -51,6 +59,13 @@ def main(gguf: str, file: str) -> None:
     tokens["answer"] = model.prompt(texts["short"] + " Paris").ids[-1]
     (tokens["at"],) = short.find(" France")[0]
     assert model.prompt(texts["short"] + " Paris").ids[:-1] == short.ids
+    tokens["capitals"] = []
+    for country, capital in countries():
+        text = prompt(1, country)
+        own = ids(text)
+        answered = ids(f"{text} {capital}")
+        assert answered[: len(own)] == own
+        tokens["capitals"].append({"text": text, "ids": own, "answer": answered[len(own)]})
     asked = {"gguf": str(Path(gguf).resolve()), "texts": texts, **tokens}
     Path(file).write_text(json.dumps(asked, indent=1))
     print(

@@ -19,6 +19,7 @@ WORDS = {
     "map": "effect map, all prior tokens, 10 layers",
     "generate": "32 tokens after a frozen prompt",
     "steer": "steering vector, made and added",
+    "capitals": "100 capitals, all layers, three manipulations",
 }
 CLOSE = 1e-3
 
@@ -59,7 +60,7 @@ def main(files: list[str]) -> int:
         lines.append(line)
     print("\n".join(lines))
     if missing:
-        print(f"\n—: {', '.join(dict.fromkeys(missing))} has no such task.")
+        print(f"\n—: {', '.join(dict.fromkeys(missing))} was not asked this.")
     print(f"\nAll answers are equal within {worst:.1g} of a logit, generated tokens are the same."
           if worst <= CLOSE else "\nAnswers differ.")  # fmt: skip
     return worst > CLOSE

@@ -1,4 +1,4 @@
-"""The seven tasks with PyTorch's own hooks on transformers, as the paper's code does it."""
+"""The eight tasks with PyTorch's own hooks on transformers, as the paper's code does it."""
 
 from contextlib import contextmanager
 
@@ -128,6 +128,34 @@ class Hooks:
             with self.entering([LAYER], f):
                 found.append(self.logits(self.asked.short))
         return torch.stack(found)
+
+    @contextmanager
+    def silent(self, first):
+        def after(_, args, made):
+            return (torch.zeros_like(made[0]), *made[1:])
+
+        layers = self.blocks[first:]
+        handles = [layer.self_attn.register_forward_hook(after) for layer in layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def capitals(self):
+        def zero(layer, rows):
+            rows[:-1] = 0
+
+        layers = range(len(self.blocks))
+        makers = [(self.frozen, k) for k in layers[1:]]
+        makers += [(lambda k: self.entering([k], zero), k) for k in layers]
+        makers += [(self.silent, k) for k in layers]
+        found = []
+        for asked in self.asked.capitals:
+            for make, k in makers:
+                with make(k):
+                    found.append(self.logits(asked["ids"])[asked["answer"]])
+        return torch.stack(found).reshape(len(self.asked.capitals), -1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The seven tasks in midlayer: `python with_midlayer.py QUESTIONS ANSWERS [MODEL.gguf]`, on the peers'
+"""The eight tasks in midlayer: `python with_midlayer.py QUESTIONS ANSWERS [MODEL.gguf]`, on the peers'
 weights or on another file.
 """
 
@@ -24,6 +24,7 @@ class Midlayer:
         self.shots = [self.model.prompt(text) for text in asked.texts["shots"]]
         self.positive = [self.model.prompt(text) for text in asked.texts["positive"]]
         self.negative = [self.model.prompt(text) for text in asked.texts["negative"]]
+        self.items = asked.capitals
         assert (self.long.ids, self.short.ids) == (asked.long, asked.short)
 
     def freeze(self):
@@ -55,6 +56,12 @@ class Midlayer:
         direction = {LAYER: np.mean(pos, 0) - np.mean(neg, 0)}
         steered = [ml.add(LAYER, direction=direction, scale=s, unit="absolute") for s in SCALES]
         return self.model.run(self.short, steered).logits
+
+    def capitals(self):
+        manipulations = [ml.freeze(), ml.zero(), ml.skip_attention()]
+        answers = [asked["answer"] for asked in self.items]
+        runs = [self.model.run(asked["text"], manipulations) for asked in self.items]
+        return np.stack([run.logits[:, answer] for run, answer in zip(runs, answers, strict=True)])
 
 
 if __name__ == "__main__":

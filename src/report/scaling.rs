@@ -10,10 +10,12 @@ use crate::intervention::Kind;
 pub struct ScalingLine {
     /// The manipulation.
     pub kind: Kind,
-    /// The strategy: planned is drawn in full, straightforward dashed.
+    /// The strategy: planned is drawn in full, its bound dotted, straightforward dashed.
     pub strategy: Strategy,
     /// (size, seconds).
     pub points: Vec<(f64, f64)>,
+    /// (size, seconds that arithmetic alone allows); empty where there is no such bound.
+    pub bound: Vec<(f64, f64)>,
 }
 
 /// A panel: what the size is of, and its lines.
@@ -33,7 +35,12 @@ pub fn scaling_svg(panels: &[ScalingPanel]) -> String {
     let size = (PANEL.0 * panels.len() as u32, PANEL.1);
     on_svg(size, |root| {
         for (area, panel) in root.split_evenly((1, panels.len())).iter().zip(panels) {
-            let points = || panel.lines.iter().flat_map(|line| &line.points);
+            let points = || {
+                panel
+                    .lines
+                    .iter()
+                    .flat_map(|line| line.points.iter().chain(&line.bound))
+            };
             let range = |of: fn(&(f64, f64)) -> f64, spare: f64| {
                 let low = points().map(of).fold(f64::INFINITY, f64::min);
                 let high = points().map(of).fold(0.0, f64::max);
@@ -58,6 +65,14 @@ pub fn scaling_svg(panels: &[ScalingPanel]) -> String {
                 .draw()
                 .expect(INFALLIBLE);
             for line in &panel.lines {
+                chart
+                    .draw_series(DashedLineSeries::new(
+                        line.bound.iter().copied(),
+                        1,
+                        3,
+                        colour(line.kind).stroke_width(1),
+                    ))
+                    .expect(INFALLIBLE);
                 let style = colour(line.kind).stroke_width(2);
                 let points = line.points.iter().copied();
                 let drawn = match line.strategy {

@@ -222,10 +222,13 @@ impl Examined<'_> {
             most = most.max(off);
         }
         let verdict = worst(verdicts.iter()).cloned().unwrap_or(Verdict::Exact);
-        if !verdict.is_wrong() {
+        if !verdict.is_wrong() && most <= self.most_noise() {
             return Ok(verdict);
         }
         let own = self.noise_in_turns(options, texts, &rows)?;
+        if let Some(verdict) = several_texts(own, self.most_noise(), self.runs_alone()) {
+            return Ok(verdict);
+        }
         let tolerance = (NOISE_FACTOR * own).max(self.clean_tolerance());
         let again = Verdict::of(most, tolerance);
         Ok(if again.is_wrong() { verdict } else { again })
@@ -247,6 +250,22 @@ impl Examined<'_> {
         let mut tokens = self.prompt.tokens[..SHARED].to_vec();
         tokens.extend(&self.donor.tokens[SHARED..]);
         tokens
+    }
+}
+
+/// What it means that llama.cpp's own logits of texts in one batch are `own` off those of each
+/// alone, where rounding cannot make more than `most`; `None` where it can. `alone`: texts of this
+/// model never share a batch.
+fn several_texts(own: f64, most: f64, alone: bool) -> Option<Verdict> {
+    let reason = format!(
+        "llama.cpp itself, without a callback, gives logits for several texts in one batch that are {own:.1e} off those of each text alone, and rounding cannot make so much"
+    );
+    match (own > most, alone) {
+        (false, _) => None,
+        (true, true) => Some(Verdict::NotSupported {
+            reason: format!("{reason}; so each text of this model is computed alone"),
+        }),
+        (true, false) => Some(Verdict::Wrong { reason }),
     }
 }
 
@@ -282,4 +301,39 @@ fn in_turns(texts: &[Vec<Token>], by_position: bool) -> Vec<Row> {
         rows.sort_by_key(|row| row.position);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::runtime::{Architecture, Synthetic};
+    use crate::selftest::Scope;
+
+    #[test]
+    fn other_logits_beside_other_texts_are_no_rounding() {
+        assert_eq!(several_texts(0.1, 0.2, false), None);
+        assert!(several_texts(0.3, 0.2, false).is_some_and(|v| v.is_wrong()));
+        for (architecture, apart) in [
+            (Architecture::Deepseek2, false),
+            (Architecture::Deepseek32, true),
+            (Architecture::Jamba, false),
+            (Architecture::Plamo2, true),
+        ] {
+            let model = Arc::new(Synthetic::new(architecture).build().unwrap());
+            let options = ContextOptions {
+                threads: 1,
+                ..ContextOptions::default()
+            };
+            let scope = Scope::spread(4, 1);
+            let watch = &mut ();
+            let mut examined = Examined::new(&model, &options, &scope, watch).unwrap();
+            examined.sequences().unwrap();
+            let verdict = &examined.found.findings[0].verdict;
+            let refused = matches!(verdict, Verdict::NotSupported { .. });
+            assert_eq!(refused, apart, "{architecture}: {verdict}");
+            assert!(!verdict.is_wrong(), "{architecture}: {verdict}");
+        }
+    }
 }

@@ -53,6 +53,8 @@ pub(super) struct Examined<'s> {
     /// States of that run, by llama.cpp's own names.
     pub clean_rows: Witness,
     pub found: SelfTest,
+    /// The noise floor by cuts of the batch alone, before any other measure of noise.
+    floor_of_cuts: f64,
     /// Logits that the straightforward strategy gave after the prompt alone.
     pub known: HashMap<(Kind, Site, u32), Vec<f32>>,
     /// For more measures of noise, once they are needed.
@@ -114,6 +116,7 @@ impl<'s> Examined<'s> {
                 computed_whole: None,
                 findings: Vec::new(),
             },
+            floor_of_cuts: noise_floor,
             known: HashMap::new(),
             crowd: None,
             patience: PATIENCE,
@@ -277,6 +280,25 @@ impl<'s> Examined<'s> {
     /// What the clean run may be off by.
     pub fn clean_tolerance(&self) -> f64 {
         (NOISE_FACTOR * self.found.noise_floor).max(LEAST_TOLERANCE)
+    }
+
+    /// Whether texts of this model never share a batch: its attention chooses which tokens it
+    /// reads, or layers keep a state. llama.cpp's own logits of several texts in a batch are not
+    /// always those of each text alone there.
+    pub fn runs_alone(&self) -> bool {
+        let anatomy = self.slow.context().anatomy();
+        let chooses = anatomy.is_some_and(|anatomy| anatomy.edges.chooser.is_some());
+        chooses || self.model.has_recurrence()
+    }
+
+    /// The most that rounding makes where texts share a batch: a quarter of what another text
+    /// changes is none, nor is it many times what the same text differs by when its batch is cut.
+    pub fn most_noise(&self) -> f64 {
+        const TIMES: f64 = 50.0;
+        let effect = distance(&self.prompt.logits, &self.donor.logits);
+        (TIMES * self.floor_of_cuts)
+            .max(10.0 * LEAST_TOLERANCE)
+            .min(effect / 4.0)
     }
 
     /// Notes a verdict on the manipulation (kind, site, layer) by the straightforward strategy.

@@ -28,7 +28,8 @@ pub enum BenchCommand {
     Map(BenchMapArgs),
     /// Seconds that somebody waits for the page of midlayer serve, and what it adds to the engine
     Serve(BenchServeArgs),
-    /// Seconds by number of layers and by length of the prompt, for both strategies
+    /// Seconds by number of layers, length of the prompt and items, or of several models (-m A,B), by
+    /// both strategies, and what arithmetic alone allows
     Scaling(BenchScalingArgs),
     /// Seconds of a prompt and of a token beside busy processes, by number of threads
     Neighbours(BenchNeighboursArgs),

@@ -19,8 +19,8 @@ use serde_json::json;
 use super::args::{BenchArgs, BenchCommand, Format};
 use super::output::print;
 use super::setup::Loaded;
-use crate::engine::{Engine, EngineError, Request};
-use crate::hook::Row;
+use crate::engine::{Decode, Engine, EngineError, Request};
+use crate::hook::{CacheFill, Row};
 use crate::intervention::{Extent, Kind, PositionSet};
 use crate::runtime::Token;
 
@@ -120,10 +120,14 @@ impl Line {
 
 /// Arbitrary but valid tokens.
 fn prompt_tokens(loaded: &Loaded, n: u32) -> Vec<Token> {
+    nth_prompt(loaded, 0, n)
+}
+
+/// One of several prompts that have no beginning in common.
+fn nth_prompt(loaded: &Loaded, number: u32, n: u32) -> Vec<Token> {
     let n_vocab = loaded.model.facts().n_vocab.max(1);
-    (0..n)
-        .map(|i| Token(((1000 + 37 * i) % n_vocab) as i32))
-        .collect()
+    let token = |i| Token(((1000 + 37 * i + 11 * number) % n_vocab) as i32);
+    (0..n).map(token).collect()
 }
 
 /// What a sweep asks of one text: a clean result, and one under `kind` at each of the layers.
@@ -137,6 +141,34 @@ fn cells(tokens: &[Token], kind: Kind, layers: impl Iterator<Item = u32>) -> Vec
             ..Request::default()
         })
         .collect()
+}
+
+/// The least that [`cells`] of a text of `n` tokens need: a clean pass and, at each layer, what
+/// the manipulation changes.
+fn least(kind: Kind, n: usize, layers: impl Iterator<Item = u32>) -> Vec<Decode> {
+    let of = |k: u32| match kind {
+        Kind::SkipAttention => {
+            let mut last = Decode::from(k, 1, 1);
+            last.cut.silent = true;
+            last.cut.cache = CacheFill::None;
+            vec![last]
+        }
+        Kind::Freeze => {
+            let mut prior = Decode::from(k, n - 1, 0);
+            prior.cut.onward = false;
+            vec![prior, Decode::from(k, 1, 1)]
+        }
+        _ => vec![Decode::from(k, n, 1)],
+    };
+    let clean = std::iter::once(Decode::from(0, n, 1));
+    clean.chain(layers.flat_map(of)).collect()
+}
+
+/// How many times faster arithmetic alone allows work to be: products of weights and values of
+/// full passes over those of the least work.
+fn bound(engine: &dyn Engine, full: &[Decode], least: &[Decode]) -> f64 {
+    let products = |decodes: &[Decode]| decodes.iter().map(|d| engine.products(d)).sum::<f64>();
+    products(full) / products(least)
 }
 
 /// The tokens of [`prompt_tokens`] as a batch.

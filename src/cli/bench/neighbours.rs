@@ -9,12 +9,14 @@ use serde_json::json;
 use super::super::args::{BenchNeighboursArgs, Format};
 use super::super::output::{print, spinner};
 use super::super::setup::{Loaded, load};
-use super::{median, prompt_rows};
+use super::{cells, median, prompt_rows, prompt_tokens, timed};
+use crate::engine::Planned;
 use crate::hook::Row;
+use crate::intervention::Kind;
 use crate::runtime::{Context, ContextOptions};
 
 /// How many other processes compute all the time.
-const NEIGHBOURS: [usize; 3] = [0, 1, 3];
+const NEIGHBOURS: [usize; 4] = [0, 1, 2, 3];
 
 /// A process that does nothing but count, until this one drops it or dies.
 struct Neighbour(Child);
@@ -53,9 +55,10 @@ pub fn busy() -> anyhow::Result<()> {
 struct Measured {
     threads: u32,
     neighbours: usize,
-    /// Seconds of a whole prompt, and of one token after it.
+    /// Seconds of a whole prompt, of one token after it, and of freeze at all its layers.
     prompt: f64,
     token: f64,
+    sweep: f64,
 }
 
 pub fn run(args: &BenchNeighboursArgs) -> anyhow::Result<()> {
@@ -115,8 +118,12 @@ fn measure(
     };
     let mut context = Context::new(loaded.model.clone(), &options)?;
     let rows = prompt_rows(loaded, args.tokens);
-    let (mut prompts, mut tokens) = (Vec::new(), Vec::new());
+    let mut planned = Planned::new(loaded.model.clone(), &options, Planned::PARALLEL)?;
+    let layers = 1..loaded.model.n_layer();
+    let requests = cells(&prompt_tokens(loaded, args.tokens), Kind::Freeze, layers);
+    let (mut prompts, mut tokens, mut sweeps) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.rounds {
+        sweeps.push(timed(&mut planned, &requests)?);
         context.clear();
         prompts.push(seconds(&mut context, &rows)?);
         for n in 0..8 {
@@ -132,6 +139,7 @@ fn measure(
         neighbours,
         prompt: median(&mut prompts),
         token: median(&mut tokens),
+        sweep: median(&mut sweeps),
     })
 }
 
@@ -144,7 +152,7 @@ fn seconds(context: &mut Context, rows: &[Row]) -> anyhow::Result<f64> {
 fn head(args: &BenchNeighboursArgs, loaded: &Loaded, cores: u32) -> String {
     let facts = loaded.model.facts();
     format!(
-        "{} ({}), {cores} cores, a prompt of {} tokens and single tokens after it, medians of {} rounds\nprompt ms  to alone  token ms  to alone  what\n",
+        "{} ({}), {cores} cores, a prompt of {} tokens, single tokens after it, freeze at all its layers, medians of {} rounds\nprompt ms  to alone  token ms  to alone  freeze s  to alone  what\n",
         facts.name, facts.quantization, args.tokens, args.rounds
     )
 }
@@ -163,6 +171,7 @@ fn show(
             "neighbours": m.neighbours,
             "prompt_seconds": m.prompt,
             "token_seconds": m.token,
+            "sweep_seconds": m.sweep,
         });
         return print(&format!("{line}\n"));
     }
@@ -172,10 +181,12 @@ fn show(
         None => String::new(),
     };
     print(&format!(
-        "{:9.0}  {:>8}  {:8.1}  {:>8}  {name}\n",
+        "{:9.0}  {:>8}  {:8.1}  {:>8}  {:8.3}  {:>8}  {name}\n",
         1e3 * m.prompt,
         to(|m| m.prompt),
         1e3 * m.token,
         to(|m| m.token),
+        m.sweep,
+        to(|m| m.sweep),
     ))
 }

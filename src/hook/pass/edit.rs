@@ -20,13 +20,19 @@ impl Pass {
     ) -> Result<(), HookFault> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let (target, layer) = place;
+        let mut kept = std::mem::take(&mut self.kept);
         let given = self.role(index) == Role::Given && !self.is_there_already(place);
         let rows = if given {
             let (width, found) = node.rows_f32()?;
-            buffer.clear();
-            buffer.resize(width * found, 0.0);
+            if target != Target::Input || buffer.len() != width * found {
+                buffer.clear();
+                buffer.resize(width * found, 0.0);
+                kept.clear();
+            }
+            kept.resize(found, None);
             self.rows_of(*node, found)?
         } else {
+            kept.clear();
             self.read(place, *node, &mut buffer)?
         };
         let width = buffer.len() / rows.len().max(1);
@@ -41,7 +47,8 @@ impl Pass {
         if self.resume.is_some() {
             for (n, (in_batch, row)) in rows.iter().enumerate() {
                 let values = &mut buffer[n * width..(n + 1) * width];
-                let held = self.hold(place, given, (*in_batch, row), values)?;
+                let kept = kept.get_mut(n);
+                let held = self.hold(place, given, (*in_batch, row), values, kept)?;
                 written[n] |= held.written;
                 changed[n] = held.manipulated;
             }
@@ -62,6 +69,9 @@ impl Pass {
                 for (n, edited) in at.into_iter().zip(edited) {
                     written[n] |= edited;
                     changed[n] |= edited;
+                    if edited && let Some(kept) = kept.get_mut(n) {
+                        *kept = None;
+                    }
                 }
             }
         }
@@ -91,7 +101,11 @@ impl Pass {
         } else {
             write_back(node, &buffer, width, &written)?;
         }
+        if target != Target::Input {
+            kept.clear();
+        }
         self.buffer = buffer;
+        self.kept = kept;
         Ok(())
     }
 
@@ -108,12 +122,15 @@ impl Pass {
     }
 
     /// Where a part of the graph is computed: puts the state in place that a row is held at.
+    /// `kept` is the address of the state that the values are already: those of a frozen row are
+    /// the same in all layers, and copying them is what freeze would spend a tenth of its time on.
     fn hold(
         &self,
         (target, layer): Place,
         given: bool,
         (in_batch, row): (usize, &Row),
         values: &mut [f32],
+        kept: Option<&mut Option<usize>>,
     ) -> Result<Held, HookFault> {
         let mut held = Held::default();
         let Some(resume) = &self.resume else {
@@ -129,7 +146,15 @@ impl Pass {
                         position: row.position,
                     });
                 }
-                values.copy_from_slice(state);
+                let address = Some(state.as_ptr() as usize);
+                match kept {
+                    Some(kept) if *kept == address => {}
+                    Some(kept) => {
+                        values.copy_from_slice(state);
+                        *kept = address;
+                    }
+                    None => values.copy_from_slice(state),
+                }
                 held.written = true;
                 held.manipulated = start.frozen.is_some_and(|k| layer >= k);
             }

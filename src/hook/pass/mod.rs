@@ -44,6 +44,9 @@ pub struct Pass {
     /// Ask index to the layer whose weights of attention the node gives.
     weighing: BTreeMap<usize, u32>,
     buffer: Vec<f32>,
+    /// Where the buffer holds states that were given: for each row, at which address the state
+    /// lies that it is a copy of. (States outlive the pass.)
+    kept: Vec<Option<usize>>,
     observed: Observed,
     sabotage: Option<Sabotage>,
     /// Whether it is not known any more where in the graph the evaluation is.
@@ -126,6 +129,7 @@ impl Pass {
             hiding,
             weighing,
             buffer: Vec::new(),
+            kept: Vec::new(),
             observed: Observed {
                 editors,
                 ..Observed::default()

@@ -1,8 +1,8 @@
 //! What is timed, and the least that each case needs.
 
+use super::super::{bound, least};
 use super::{Bench, LONG};
 use crate::engine::{Cost, Decode, Engine, Request, Straightforward, Wording, donor_states};
-use crate::hook::CacheFill;
 use crate::intervention::{Extent, Intervention, Kind, PositionSet, Site};
 use crate::sweep::ITEMS_TOGETHER;
 use crate::tasks::{Capitals, Item, Room};
@@ -25,15 +25,8 @@ pub(super) struct Case {
 }
 
 impl Bench<'_> {
-    /// How many times faster arithmetic alone allows a case to be: products of weights and
-    /// values of all full passes over those of the least work.
+    /// How many times faster arithmetic alone allows a case to be.
     pub(super) fn bound(&self, case: &Case) -> f64 {
-        let products = |decodes: &[Decode]| -> f64 {
-            decodes
-                .iter()
-                .map(|decode| self.planned.products(decode))
-                .sum()
-        };
         let full: Vec<Decode> = case
             .requests
             .iter()
@@ -45,57 +38,32 @@ impl Bench<'_> {
                 ]
             })
             .collect();
-        products(&full) / products(&case.least.decodes)
+        bound(&self.planned, &full, &case.least.decodes)
     }
 
     pub(super) fn cases(&self, engine: &mut Straightforward) -> anyhow::Result<Vec<Case>> {
         let n_layer = self.n_layer();
         let n = LONG as usize;
-        let case = |name, target, kind: Kind, each: &dyn Fn(u32) -> Vec<Decode>| Case {
+        let case = |name, target, kind: Kind| Case {
             name,
             target,
             requests: self.long(kind),
             together: usize::MAX,
             sample: 1,
             least: Cost {
-                decodes: std::iter::once(Decode::from(0, n, 1))
-                    .chain((kind.first_layer()..n_layer).flat_map(each))
-                    .collect(),
+                decodes: least(kind, n, kind.first_layer()..n_layer),
             },
         };
-        let silent = |k: u32| {
-            let mut part = Decode::from(k, 1, 1);
-            part.cut.silent = true;
-            part.cut.cache = CacheFill::None;
-            vec![part]
-        };
-        let frozen = |k: u32| {
-            let mut part = Decode::from(k, n - 1, 0);
-            part.cut.onward = false;
-            vec![part, Decode::from(k, 1, 1)]
-        };
-        let rows = |k: u32| vec![Decode::from(k, n, 1)];
         let mut cases = vec![
             case(
                 "skip-attention, long prompt, all layers",
                 20.0,
                 Kind::SkipAttention,
-                &silent,
             ),
-            case(
-                "freeze, long prompt, all layers",
-                11.0,
-                Kind::Freeze,
-                &frozen,
-            ),
+            case("freeze, long prompt, all layers", 11.0, Kind::Freeze),
             self.injection(engine)?,
-            case("random, long prompt, all layers", 1.8, Kind::Random, &rows),
-            case(
-                "shuffle, long prompt, all layers",
-                1.8,
-                Kind::Shuffle,
-                &rows,
-            ),
+            case("random, long prompt, all layers", 1.8, Kind::Random),
+            case("shuffle, long prompt, all layers", 1.8, Kind::Shuffle),
         ];
         for (name, kind) in [
             ("random, 40 five-shot capitals, all layers", Kind::Random),
