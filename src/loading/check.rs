@@ -1,16 +1,14 @@
 //! A model file that this program has not seen load is loaded by a process of its own first:
 //! llama.cpp ends the process on some damaged files, where an error would do.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::process::{LOADS, loads};
 use crate::engine::{Engine, EngineError, Request, Straightforward};
 use crate::intervention::Intervention;
 use crate::models::{ModelFiles, Remember, cache_folder};
@@ -41,7 +39,7 @@ pub enum CheckError {
     },
     /// It did not end.
     #[error(
-        "{path} was not loaded within {seconds} seconds: it is damaged, or its disk is very slow; fetch it again, or repeat the command (`model`)"
+        "{path} was not loaded within {seconds} seconds: it is damaged, or its disk is very slow, or the processor very busy; fetch it again, or repeat the command (`model`)"
     )]
     Hang {
         /// The file.
@@ -78,9 +76,6 @@ impl Settings {
         }
     }
 }
-
-/// What the process says when the file loads; what else it says is an error's text.
-const LOADS: &str = "loads";
 
 /// Loads a file in a process of its own, unless a model of the same contents went well before, or
 /// servers on other machines are to compute.
@@ -162,100 +157,6 @@ fn json(settings: &Settings) -> String {
     serde_json::to_string(settings).expect("plain data")
 }
 
-/// Whether the process says that the file loads; `false` where it could not be asked.
-fn loads(
-    path: &Path,
-    command: &mut Command,
-    limit: Duration,
-    say: &mut dyn FnMut(&str),
-) -> Result<bool, CheckError> {
-    command
-        // The process ends itself when this pipe closes: also if this program is killed.
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            say(&format!("loading is not tried first: {error}"));
-            return Ok(false);
-        }
-    };
-    let _alive = child.stdin.take();
-    let said = child.stdout.take().map(read);
-    let errors = child.stderr.take().map(read);
-    // Both end when the process does.
-    let ended = |pipe: Option<Receiver<String>>| match pipe.map(|pipe| pipe.recv_timeout(limit)) {
-        Some(Err(RecvTimeoutError::Timeout)) => None,
-        Some(Ok(text)) => Some(text),
-        Some(Err(RecvTimeoutError::Disconnected)) | None => Some(String::new()),
-    };
-    let (Some(said), Some(errors)) = (ended(said), ended(errors)) else {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(CheckError::Hang {
-            path: path.into(),
-            seconds: limit.as_secs(),
-        });
-    };
-    let Ok(status) = child.wait() else {
-        return Ok(false);
-    };
-    match said.trim() {
-        LOADS if status.success() => Ok(true),
-        reason if status.success() && !reason.is_empty() => {
-            let plain = |c: char| if c.is_control() { ' ' } else { c };
-            Err(CheckError::Refused(reason.chars().map(plain).collect()))
-        }
-        _ if signal(status) == Some(9) => Err(CheckError::Killed { path: path.into() }),
-        _ => Err(CheckError::Crash {
-            path: path.into(),
-            how: how(status, &errors),
-        }),
-    }
-}
-
-/// What comes out of a pipe until it closes, or its beginning.
-fn read(pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (done, waiting) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What could not be read was not said.
-        let _ = pipe.take(1 << 16).read_to_end(&mut bytes);
-        let _ = done.send(String::from_utf8_lossy(&bytes).into_owned());
-    });
-    waiting
-}
-
-/// What ended a process, with what it said last if that is telling.
-fn how(status: ExitStatus, errors: &str) -> String {
-    let mut text = match signal(status) {
-        Some(signal) => format!("signal {signal}"),
-        None => format!("exit code {}", status.code().unwrap_or(-1)),
-    };
-    let telling = |line: &str| {
-        let marks = ["GGML_ASSERT", "what():"];
-        let at = marks.iter().find_map(|mark| line.find(mark))?;
-        let told = line[at..].trim().trim_start_matches("what():").trim();
-        Some(told.chars().take(100).collect::<String>())
-    };
-    if let Some(told) = errors.lines().find_map(telling) {
-        text.push_str(", ");
-        text.push_str(&told);
-    }
-    text
-}
-
-#[cfg(unix)]
-fn signal(status: ExitStatus) -> Option<i32> {
-    std::os::unix::process::ExitStatusExt::signal(&status)
-}
-
-#[cfg(not(unix))]
-fn signal(_: ExitStatus) -> Option<i32> {
-    None
-}
-
 /// What the process itself does: loads the file and does, in small, what other commands do with
 /// it. Returns what it is to print. The process ends when its stdin does.
 ///
@@ -314,43 +215,9 @@ fn every_byte() -> String {
         .collect()
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    fn told(script: &str, limit: Duration) -> Result<bool, String> {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", script]);
-        loads(Path::new("x.gguf"), &mut shell, limit, &mut |_| {})
-            .map_err(|error| error.to_string())
-    }
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn what_the_process_says_counts_only_if_it_ends_well() {
-        assert_eq!(told("echo loads", LONG), Ok(true));
-        assert_eq!(told("echo no", LONG), Err("no".into()));
-        for (script, how) in [
-            (
-                "echo loads; kill -ABRT $$",
-                "x.gguf crashes llama.cpp (signal 6)",
-            ),
-            (
-                "echo loads; exit 3",
-                "x.gguf crashes llama.cpp (exit code 3)",
-            ),
-            ("exit 0", "x.gguf crashes llama.cpp (exit code 0)"),
-            ("kill -KILL $$", "x.gguf needs more memory"),
-            (
-                "echo 'a.c:7: GGML_ASSERT(n > 0) failed' >&2; kill -ABRT $$",
-                "(signal 6, GGML_ASSERT(n > 0) failed)",
-            ),
-        ] {
-            let error = told(script, LONG).unwrap_err();
-            assert!(error.contains(how) && error.contains("(`model`"), "{error}");
-        }
-    }
 
     #[test]
     fn every_byte_is_there() {
@@ -359,15 +226,5 @@ mod tests {
         for byte in (0..=255u8).filter(valid) {
             assert!(text.as_bytes().contains(&byte), "{byte:#x}");
         }
-    }
-
-    #[test]
-    fn a_process_that_does_not_end_is_killed() {
-        // Its stdin stays open as long as it is waited for.
-        let error = told("exec cat", Duration::from_millis(50)).unwrap_err();
-        assert!(error.contains("was not loaded within"), "{error}");
-        // One that talks without end is not listened to for ever.
-        let error = told("exec yes", Duration::from_millis(200)).unwrap_err();
-        assert!(error.contains("crashes llama.cpp"), "{error}");
     }
 }

@@ -2,6 +2,7 @@
 //! of its own first.
 
 mod check;
+mod process;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -138,7 +138,7 @@ pub(super) fn waves<'j>(
 }
 
 /// Frozen classes whose keys and values are computed in one batch: neighbouring layers share
-/// it, from the lowest one up.
+/// it, from the lowest one up, as long as it is computed at once.
 pub(super) fn frozen_batches<'c, 'j>(
     classes: &'c [&'c Class<'j>],
     common: usize,
@@ -147,13 +147,17 @@ pub(super) fn frozen_batches<'c, 'j>(
     let mut batches = Vec::new();
     let (mut start, mut rows) = (0, 0);
     for (n, class) in classes.iter().enumerate() {
-        rows += class.prior_rows(common);
-        let span = class.layer() - classes[start].layer();
-        let full = rows >= n_ubatch || (span >= 3 && 4 * rows >= n_ubatch);
-        if full || n + 1 == classes.len() {
-            batches.push(&classes[start..=n]);
-            (start, rows) = (n + 1, 0);
+        let own = class.prior_rows(common);
+        let span = classes[n.saturating_sub(1)].layer() - classes[start].layer();
+        let full = rows + own > n_ubatch || (span >= 3 && 4 * rows >= n_ubatch);
+        if n > start && full {
+            batches.push(&classes[start..n]);
+            (start, rows) = (n, 0);
         }
+        rows += own;
+    }
+    if start < classes.len() {
+        batches.push(&classes[start..]);
     }
     batches
 }

@@ -123,7 +123,7 @@ impl Pass {
 
     /// Where a part of the graph is computed: puts the state in place that a row is held at.
     /// `kept` is the address of the state that the values are already: those of a frozen row are
-    /// the same in all layers, and copying them is what freeze would spend a tenth of its time on.
+    /// the same in all layers, and need no copying there.
     fn hold(
         &self,
         (target, layer): Place,
