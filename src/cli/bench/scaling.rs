@@ -30,6 +30,9 @@ struct Size {
     items: u32,
 }
 
+/// What grows in a panel: its title, what the numbers are of, and the sweep at each of them.
+type Growth = (String, &'static str, Vec<(u32, Size)>);
+
 /// What a sweep takes.
 struct Seconds {
     straightforward: f64,
@@ -73,7 +76,7 @@ fn within_model(args: &BenchScalingArgs) -> anyhow::Result<Vec<ScalingPanel>> {
         )
     });
     let swept = usual.layers;
-    let all: [(String, &str, Vec<(u32, Size)>); 3] = [
+    let all: [Growth; 3] = [
         (
             format!("prompt of {LENGTH} tokens"),
             "layers swept",
