@@ -72,6 +72,26 @@ fn manipulations_are_what_they_are_on_the_cpu_at_all_numbers_of_rows() {
     println!("{:?}", midlayer_twin::counts());
 }
 
+/// The order of gptneox's nodes depends on the number of rows there. Each order is written down
+/// once, whichever strategy and manipulation meets it first, and no number says which it was.
+#[test]
+fn an_order_of_nodes_that_the_batch_decides_is_written_down_once() {
+    let mut oracle = Straightforward::new(model(Architecture::Gptneox, 0), &exact()).unwrap();
+    let mut there = There::new(model(Architecture::Gptneox, 99), "gptneox".into());
+    let written = |there: &There| {
+        let slow = there.slow.context().recordings();
+        (slow, there.planned.inspect().recordings())
+    };
+    assert_eq!(written(&there), (1, 1));
+    same_as_on_the_cpu(&mut oracle, std::slice::from_mut(&mut there), &[20, 2]);
+    let orders = written(&there);
+    assert!(orders.0 > 1 && orders.1 > 1, "{orders:?}");
+    same_as_on_the_cpu(&mut oracle, std::slice::from_mut(&mut there), &[2, 20, 2]);
+    assert_eq!(written(&there), orders, "the same shapes again");
+    assert_eq!(oracle.context().recordings(), 1, "on the CPU");
+    println!("{orders:?}");
+}
+
 /// The whole self-test, with flash attention and without; in short, all layers on the device
 /// without and half of them with it.
 #[test]

@@ -17,7 +17,8 @@ use super::witness::Witness;
 
 enum Mode {
     Idle,
-    Recording(Recording),
+    /// Of each evaluation one.
+    Recording(Vec<Recording>),
     Editing(Box<Pass>),
     /// Some weights become zero in some layers.
     Silencing(Silence),
@@ -96,7 +97,7 @@ impl Mode {
     fn ask(&mut self, node: Node<'_>) -> Result<bool, HookFault> {
         match self {
             Mode::Idle => {}
-            Mode::Recording(recording) => recording.add_node(*node),
+            Mode::Recording(evaluations) => Recording::note(evaluations, *node),
             Mode::Silencing(silence) => silence.ask(node),
             Mode::Editing(pass) => return pass.ask(node),
         }
@@ -151,15 +152,15 @@ impl Watch {
         (mode, state.fault.take())
     }
 
-    /// After [`Slot::record`]: the recording.
+    /// After [`Slot::record`]: a recording for each micro-batch.
     ///
     /// # Errors
     /// A fault met on the way.
-    pub fn recording(self) -> Result<Recording, HookFault> {
+    pub fn recordings(self) -> Result<Vec<Recording>, HookFault> {
         match self.end() {
             (_, Some(fault)) => Err(fault),
-            (Mode::Recording(recording), None) => Ok(recording),
-            _ => Ok(Recording::default()),
+            (Mode::Recording(recordings), None) => Ok(recordings),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -204,7 +205,7 @@ impl Slot {
 
     /// From now on nodes are written down.
     pub fn record(self: &Arc<Self>) -> Watch {
-        self.begin(Mode::Recording(Recording::default()))
+        self.begin(Mode::Recording(Vec::new()))
     }
 
     /// From now on rows are rewritten by `pass`. What is returned must be dropped before the

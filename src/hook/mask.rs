@@ -20,27 +20,29 @@ pub struct MaskSite {
     pub site: Site,
     /// Which of its operands is the mask.
     pub operand: usize,
-    /// The write to the cache that is read, by its index: it says which cell each row goes to.
-    /// Caches whose rows go to the same cells have the first of their writes here.
+    /// A write to the cache that is read, by its index: it says which cell each row goes to.
     pub cells: usize,
+    /// The layer of that write. Caches whose rows go to the same cells have that of the lowest
+    /// of their layers here, whatever the order of nodes.
+    pub cache: u32,
 }
 
 /// The position of the token in each cell, as far as it was seen being written.
 #[derive(Clone, Debug, Default)]
-pub struct Cells(HashMap<usize, Vec<Option<u32>>>);
+pub struct Cells(HashMap<u32, Vec<Option<u32>>>);
 
 impl Cells {
-    /// Notes that the token at a position is written to a cell. `write` is [`MaskSite::cells`].
-    pub(super) fn put(&mut self, write: usize, cell: usize, position: u32) {
-        let cells = self.0.entry(write).or_default();
+    /// Notes that the token at a position is written to a cell. `cache` is [`MaskSite::cache`].
+    pub(super) fn put(&mut self, cache: u32, cell: usize, position: u32) {
+        let cells = self.0.entry(cache).or_default();
         if cells.len() <= cell {
             cells.resize(cell + 1, None);
         }
         cells[cell] = Some(position);
     }
 
-    pub(super) fn position(&self, write: usize, cell: usize) -> Option<u32> {
-        *self.0.get(&write)?.get(cell)?
+    pub(super) fn position(&self, cache: u32, cell: usize) -> Option<u32> {
+        *self.0.get(&cache)?.get(cell)?
     }
 }
 
@@ -148,17 +150,24 @@ impl View<'_> {
             .flat_map(|n| self.caches_read(*n))
             .collect();
         let write_of = |position: usize| &tensors[self.graph.nodes[position]];
-        let keys = |position: &usize| {
+        let keys = |(position, _): &&(usize, u32)| {
             let root = write_of(*position).root;
             root.is_some_and(|r| read.contains(&r) && tensors[r].name.contains("_k_"))
         };
-        let positions = || writes.iter().map(|(position, _)| *position);
-        let cells = *write_of(positions().find(keys)?).sources.get(1)?;
-        let same = |position: &usize| write_of(*position).sources.get(1) == Some(&cells);
+        let lowest = |(position, layer): &&(usize, u32)| {
+            let root = write_of(*position).root;
+            (*layer, root.map(|root| &tensors[root].name))
+        };
+        let (own, _) = writes.iter().filter(keys).min_by_key(lowest)?;
+        let cells = *write_of(*own).sources.get(1)?;
+        let same =
+            |(position, _): &&(usize, u32)| write_of(*position).sources.get(1) == Some(&cells);
+        let (cells, cache) = *writes.iter().filter(same).min_by_key(lowest)?;
         Some(MaskSite {
             site: self.site(attends),
             operand,
-            cells: positions().find(same)?,
+            cells,
+            cache,
         })
     }
 

@@ -9,10 +9,12 @@ mod cut;
 #[cfg(test)]
 mod fake;
 mod graph;
+mod known;
 mod mask;
 mod names;
 mod node;
 mod observed;
+mod order;
 mod parts;
 mod pass;
 mod recording;
@@ -27,6 +29,7 @@ pub use asked::{Capture, Resume, Row, Start};
 pub(crate) use callback::{Silenced, Slot, trampoline};
 pub use cut::{CacheFill, Cut, CutError};
 pub(crate) use graph::Role;
+pub(crate) use known::{Graphs, Size};
 pub(crate) use mask::Cells;
 #[allow(unused_imports, reason = "the plugin counts layers")]
 pub(crate) use names::{layer_left, layer_named};
@@ -52,7 +55,7 @@ use crate::intervention::Missed;
 /// wrapper asks for this after every decode.
 #[derive(Debug, Clone, thiserror::Error, PartialEq)]
 pub enum HookFault {
-    /// The graph is not the one that was analysed; record it anew.
+    /// The graph is none of those that were analysed; record it anew.
     #[error("the graph changed: node {index} is '{found}', '{expected}' was recorded")]
     GraphChanged {
         /// Index in ask order.

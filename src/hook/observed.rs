@@ -1,7 +1,9 @@
 //! What a pass has to tell afterwards.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::anatomy::Anatomy;
 use super::mask::Cells;
 use crate::intervention::{Editor, States, Target};
 
@@ -96,4 +98,6 @@ pub struct Observed {
     pub touched: HashMap<u32, Vec<Touched>>,
     /// Which token is in which cell, where that is followed.
     pub cells: Option<Cells>,
+    /// The graph that was met last.
+    pub(crate) met: Option<Arc<Anatomy>>,
 }

@@ -146,12 +146,12 @@ impl View<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::hook::{Anatomy, AnatomyError, Cut, CutError, Record, Recording, Role};
 
-    const WIDTH: i64 = 8;
-    const VOCAB: i64 = 24;
+    pub(in crate::hook) const WIDTH: i64 = 8;
+    pub(in crate::hook) const VOCAB: i64 = 24;
 
     /// A graph under construction.
     #[derive(Default)]
@@ -188,7 +188,7 @@ mod tests {
     /// One layer: keys are kept, attention reads them, and what it gives is added to the
     /// residual stream, as is what an MLP gives; `leaks` lets something of the cache into the
     /// MLP as well.
-    fn layer(leaks: bool) -> (Recording, usize, usize, usize) {
+    pub(in crate::hook) fn layer(leaks: bool) -> (Recording, usize, usize, usize) {
         let mut graph = Graph::default();
         let (ids, table) = (graph.add(sys::GGML_OP_NONE, &[], None), graph.weight());
         let input = graph.add(sys::GGML_OP_GET_ROWS, &[table, ids], None);

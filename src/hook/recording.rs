@@ -63,6 +63,18 @@ impl Recording {
         self.tensors[self.nodes[index]].shape[1] as usize
     }
 
+    /// Adds a node to the latest of a decode's evaluations, or begins another with it.
+    pub fn note(evaluations: &mut Vec<Self>, node: Tensor<'_>) {
+        match evaluations.last_mut() {
+            Some(latest) if !latest.starts_again(node) => latest.add_node(node),
+            _ => {
+                let mut next = Self::default();
+                next.add_node(node);
+                evaluations.push(next);
+            }
+        }
+    }
+
     /// Adds a node. A node that starts a new evaluation (the token embedding look-up again)
     /// clears what was recorded of the one before: each micro-batch evaluates the graph anew.
     pub fn add_node(&mut self, node: Tensor<'_>) {

@@ -8,6 +8,7 @@ use super::{Action, HeadSet, Intervention, Place, PositionSet, RowsFunction, Sta
 /// One sequence's interventions, the states they have saved, and which rows they have touched.
 ///
 /// The caller shows it every row of every layer that it asks for, in order of layers.
+#[derive(Clone)]
 pub struct Editor {
     plan: Arc<[Intervention]>,
     n_layer: u32,

@@ -33,7 +33,8 @@ pub type RowFunction = dyn Fn(u32, u32, &mut [f32]) + Send + Sync;
 
 /// A function on the hidden states of many tokens at once: `|layer, positions, rows|`, where `rows`
 /// holds a state for each of `positions`, one after the other. It is called once for the rows of a
-/// text that are computed together; its error, a text, stops the run.
+/// text that are computed together, and again where that is begun anew, since a device had put the
+/// graph in an order that was not known; its error, a text, stops the run.
 pub type RowsFunction = dyn Fn(u32, &[u32], &mut [f32]) -> Result<(), String> + Send + Sync;
 
 /// Hidden states by (layer, position), each as wide as the model.

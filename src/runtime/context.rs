@@ -1,7 +1,6 @@
 //! Contexts: a K/V cache, a graph, and the callback.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -10,12 +9,11 @@ use llama_cpp_sys_2 as sys;
 use super::backend::backend;
 use super::log::{forget_log, reason, reported_buffers};
 use super::options::{ContextOptions, FlashAttention};
-use super::{Facts, Model, RuntimeError};
-use crate::hook::{
-    Anatomy, AnatomyError, Cells, Cut, CutError, Role, Row, Sabotage, Slot, Witness, trampoline,
-};
+use super::{Model, RuntimeError};
+use crate::hook::{Anatomy, Cells, Graphs, Slot, Witness, trampoline};
 
 mod decode;
+mod graphs;
 
 /// What tests and benches vary about a context.
 struct Setup {
@@ -36,8 +34,7 @@ impl Default for Setup {
 pub struct Context {
     pub(super) raw: NonNull<sys::llama_context>,
     slot: Arc<Slot>,
-    anatomy: Option<Arc<Anatomy>>,
-    roles: HashMap<Cut, Result<Arc<[Role]>, CutError>>,
+    graphs: Option<Graphs>,
     outputs: Vec<bool>,
     /// Whether logits were no numbers since the cells were emptied. Cells may hold such values
     /// then, which spread to other texts: attention multiplies what it does not see by zero.
@@ -99,11 +96,7 @@ impl Context {
     }
 
     fn recorded(mut self) -> Result<Self, RuntimeError> {
-        let mut anatomy = self.record()?;
-        if self.options.sabotage == Some(Sabotage::LayerOffByOne) {
-            anatomy.mistake_layers();
-        }
-        self.anatomy = Some(Arc::new(anatomy));
+        self.graphs = Some(self.record()?);
         Ok(self)
     }
 
@@ -182,8 +175,7 @@ impl Context {
         Ok(Self {
             raw,
             slot,
-            anatomy: None,
-            roles: HashMap::new(),
+            graphs: None,
             outputs: Vec::new(),
             spoilt: Cell::new(false),
             cells: None,
@@ -193,39 +185,6 @@ impl Context {
             options: options.clone(),
             model,
         })
-    }
-
-    /// Decodes three tokens, writes the graph down and looks for the sites in it.
-    fn record(&mut self) -> Result<Anatomy, RuntimeError> {
-        let facts = self.model.facts().clone();
-        let n = 3.min(self.options.n_batch.min(self.options.n_ubatch));
-        let rows: Vec<Row> = (0..n)
-            .map(|i| Row {
-                sequence: 0,
-                position: i,
-                token: (i % facts.n_vocab.max(1)) as i32,
-                prior: i + 1 < n,
-                output: i + 1 == n,
-            })
-            .collect();
-        let watch = self.slot.record();
-        let decoded = self.raw_decode(&rows);
-        let recording = watch.recording();
-        self.clear();
-        decoded?;
-        let Facts {
-            n_layer,
-            n_embd,
-            n_vocab,
-            ..
-        } = facts;
-        let recording = recording?;
-        let anatomy = Anatomy::of(&recording, n_layer, n_embd, n_vocab)?;
-        let (found, asked) = (recording.rows_of(anatomy.logits.index), 1);
-        if found != asked {
-            return Err(AnatomyError::OtherLogits { found, asked }.into());
-        }
-        Ok(anatomy)
     }
 
     pub(super) fn slot(&self) -> &Arc<Slot> {
@@ -257,9 +216,9 @@ impl Context {
         &self.options
     }
 
-    /// Where the sites are in this model's graph.
+    /// Where the sites are in this model's graph, as it was written down of three tokens.
     pub fn anatomy(&self) -> Option<&Anatomy> {
-        self.anatomy.as_deref()
+        Some(self.graphs.as_ref()?.first())
     }
 
     /// How many positions a text may have at most, where the model has learned a state for each

@@ -15,10 +15,11 @@ use super::outcomes;
 use super::tiny::{CLOSE, N_LAYER, distance};
 
 /// Architectures whose graphs differ most for the scheduler.
-const SHORT: [Architecture; 6] = [
+const SHORT: [Architecture; 7] = [
     Architecture::Llama,
     Architecture::Gemma3,
     Architecture::Gpt2,
+    Architecture::Gptneox,
     Architecture::Phi2,
     Architecture::Qwen3Experts,
     Architecture::Deepseek2Latent,
@@ -190,6 +191,8 @@ pub fn same_as_on_the_cpu(oracle: &mut Straightforward, devices: &mut [There], r
                 }
             }
             let found = outcomes(planned, &asked);
+            let whole = planned.work().reason.unwrap_or_default();
+            assert!(!whole.contains("the graph changed"), "{what}: {whole}");
             for ((request, expected), found) in taken.iter().zip(&found) {
                 let apart = distance(&found.logits, &expected.logits);
                 let plan = &request.plan;

@@ -21,7 +21,7 @@ impl Pass {
         let mut buffer = std::mem::take(&mut self.buffer);
         let (target, layer) = place;
         let mut kept = std::mem::take(&mut self.kept);
-        let given = self.role(index) == Role::Given && !self.is_there_already(place);
+        let given = self.course.role(index) == Role::Given && !self.is_there_already(place);
         let rows = if given {
             let (width, found) = node.rows_f32()?;
             if target != Target::Input || buffer.len() != width * found {
@@ -36,9 +36,13 @@ impl Pass {
             self.read(place, *node, &mut buffer)?
         };
         let width = buffer.len() / rows.len().max(1);
-        let by_head = self.anatomy.cache_site(target, layer).is_some();
+        let by_head = self.course.anatomy.cache_site(target, layer).is_some();
         let part = match layer < self.n_layer() {
-            true => self.anatomy.width_of_head(target, layer).unwrap_or(width),
+            true => self
+                .course
+                .anatomy
+                .width_of_head(target, layer)
+                .unwrap_or(width),
             false => width,
         };
         let mut written = vec![given; rows.len()];
@@ -114,7 +118,7 @@ impl Pass {
         if layer == self.n_layer() {
             return false;
         }
-        let inputs = &self.anatomy.inputs;
+        let inputs = &self.course.anatomy.inputs;
         let gives = |below: &u32| self.resume.as_ref().is_some_and(|r| r.cut.gives(*below));
         let below = layer.checked_sub(1).filter(gives);
         target == Target::Input

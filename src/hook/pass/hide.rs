@@ -4,7 +4,6 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Pass;
-use super::place::recognise;
 use crate::hook::graph::Role;
 use crate::hook::mask::Rows;
 use crate::hook::node::Node;
@@ -12,20 +11,19 @@ use crate::hook::sabotage::Sabotage;
 use crate::hook::{Anatomy, HookFault};
 use crate::intervention::{Editor, Target};
 
-/// What hiding needs of the graph, and the masks met in the evaluation at hand.
+/// What hiding needs of the graph.
 #[derive(Default)]
 pub(super) struct Hiding {
-    /// Writes to caches that say which cell each row goes to.
-    writes: BTreeSet<usize>,
+    /// Writes to caches that say which cell each row goes to, and the cache they are known by.
+    pub(super) writes: BTreeMap<usize, u32>,
     /// Nodes after which a mask may be rewritten: all that reads it as it was has been computed.
-    barriers: BTreeSet<usize>,
+    pub(super) barriers: BTreeSet<usize>,
     /// Nodes that attend, and their layers.
-    attends: BTreeMap<usize, u32>,
-    masks: HashMap<usize, Met>,
+    pub(super) attends: BTreeMap<usize, u32>,
 }
 
-/// A mask as it came, and as it is now.
-struct Met {
+/// A mask of the evaluation at hand, as it came, and as it is now.
+pub(super) struct Met {
     own: Rows,
     now: Rows,
 }
@@ -40,20 +38,15 @@ impl Hiding {
         let sites =
             above.filter_map(|layer| Some((layer, anatomy.masks[layer as usize].as_ref()?)));
         let attends: BTreeMap<usize, u32> = sites.map(|(l, mask)| (mask.site.index, l)).collect();
+        let masks = anatomy.masks.iter().flatten();
         Self {
-            writes: anatomy.masks.iter().flatten().map(|m| m.cells).collect(),
+            writes: masks.map(|mask| (mask.cells, mask.cache)).collect(),
             barriers: attends
                 .values()
                 .map(|layer| anatomy.inputs[*layer as usize].index)
                 .collect(),
             attends,
-            masks: HashMap::new(),
         }
-    }
-
-    /// Inputs are set anew for each evaluation.
-    pub fn begin_anew(&mut self) {
-        self.masks.clear();
     }
 }
 
@@ -68,18 +61,19 @@ impl Pass {
         index: usize,
         node: Node<'_>,
     ) -> Result<bool, HookFault> {
-        if self.hiding.writes.contains(&index) {
-            self.see_cells(index, node)?;
+        let role = self.course.role(index);
+        if let Some(&cache) = self.course.hiding.writes.get(&index) {
+            self.see_cells(cache, node)?;
         }
-        if let Some(&layer) = self.hiding.attends.get(&index)
-            && self.role(index) == Role::Live
+        if let Some(&layer) = self.course.hiding.attends.get(&index)
+            && role == Role::Live
         {
             self.mask(layer, node)?;
         }
-        Ok(self.hiding.barriers.contains(&index) && self.role(index) != Role::Dead)
+        Ok(self.course.hiding.barriers.contains(&index) && role != Role::Dead)
     }
 
-    fn see_cells(&mut self, write: usize, node: Node<'_>) -> Result<(), HookFault> {
+    fn see_cells(&mut self, cache: u32, node: Node<'_>) -> Result<(), HookFault> {
         if self.observed.cells.is_none() {
             return Ok(());
         }
@@ -94,22 +88,21 @@ impl Pass {
         let known = self.observed.cells.get_or_insert_default();
         for (row, cell) in rows.iter().zip(cells) {
             if let Ok(cell) = usize::try_from(cell) {
-                known.put(write, cell, row.position);
+                known.put(cache, cell, row.position);
             }
         }
         Ok(())
     }
 
     fn mask(&mut self, layer: u32, node: Node<'_>) -> Result<(), HookFault> {
-        let Some(site) = self.anatomy.masks[layer as usize].clone() else {
+        let Some(site) = self.course.anatomy.masks[layer as usize].clone() else {
             return Ok(());
         };
-        recognise(&site.site, *node)?;
         let mask = node.sources().nth(site.operand);
         let mask = mask.ok_or_else(|| HookFault::Mask(node.name()))?;
         let rows = self.rows_of(*node, self.n_rows)?;
         let spared = self.sabotage == Some(Sabotage::SiteSkipped) && layer + 1 == self.n_layer();
-        let met = match self.hiding.masks.entry(mask.id()) {
+        let met = match self.masks.entry(mask.id()) {
             Entry::Occupied(met) => met.into_mut(),
             Entry::Vacant(first) => {
                 let own = Rows::read(mask, rows.len());
@@ -127,7 +120,7 @@ impl Pass {
             let cells = self.observed.cells.as_ref();
             should.hide(
                 n,
-                |cell| cells?.position(site.cells, cell),
+                |cell| cells?.position(site.cache, cell),
                 |position| hidden.contains(position),
             )?;
             let touched = self.manipulated.entry((row.sequence, node.name()));

@@ -1,5 +1,6 @@
 //! One decode under interventions: which node is which, which row is which token.
 
+mod course;
 mod edit;
 mod follow;
 mod hide;
@@ -11,10 +12,9 @@ mod weigh;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use course::Course;
 use follow::Follower;
-use hide::Hiding;
-use place::{Place, TARGETS, recognise};
-use weigh::weighing;
+use hide::Met as MaskMet;
 
 use super::HookFault;
 use super::anatomy::Anatomy;
@@ -24,25 +24,23 @@ use super::mask::Cells;
 use super::node::Node;
 use super::observed::{Observed, Touched};
 use super::sabotage::Sabotage;
-use super::site::Site;
-use crate::intervention::{Editor, Met, Target};
+use crate::intervention::{Editor, Met};
 
 /// The callback's state during one decode.
 pub struct Pass {
-    anatomy: Arc<Anatomy>,
+    course: Course,
+    /// Graphs that an evaluation may be as well.
+    others: Vec<Arc<Anatomy>>,
     rows: Vec<Row>,
     capture: Option<Capture>,
     resume: Option<Resume>,
     follower: Follower,
-    /// Ask index to the parts of layers that the node holds.
-    wanted: BTreeMap<usize, Vec<Place>>,
     /// First batch row of the micro-batch being evaluated, and its number of rows.
     offset: usize,
     n_rows: usize,
     manipulated: BTreeMap<(u32, String), usize>,
-    hiding: Hiding,
-    /// Ask index to the layer whose weights of attention the node gives.
-    weighing: BTreeMap<usize, u32>,
+    /// Masks of attention that were met in the evaluation.
+    masks: HashMap<usize, MaskMet>,
     buffer: Vec<f32>,
     /// Where the buffer holds states that were given: for each row, at which address the state
     /// lies that it is a copy of. (States outlive the pass.)
@@ -72,62 +70,20 @@ impl Pass {
             }
             editor.leave_out(|target, layer| anatomy.is_without(target, layer));
         }
-        let mut wanted: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
-        for layer in 0..anatomy.inputs.len() as u32 {
-            for target in TARGETS {
-                let captured = capture.as_ref().is_some_and(|c| c.wants(target, layer));
-                let held = resume.as_ref().is_some_and(|resume| match target {
-                    Target::Input => resume.holds(layer),
-                    Target::Attention => {
-                        let silent = resume.cut.silent && layer >= resume.cut.first;
-                        silent && !anatomy.is_without(target, layer)
-                    }
-                    _ => false,
-                });
-                let edited = held || editors.values().any(|e| e.needs(target, layer));
-                if captured || edited {
-                    let site = match anatomy.site(target, layer) {
-                        Ok(site) => site,
-                        // What a layer does not have cannot be kept of it.
-                        Err(_) if !edited => continue,
-                        Err(fault) => return Err(fault),
-                    };
-                    let roles = resume.as_ref().map(|resume| &resume.roles);
-                    if roles.is_some_and(|roles| roles[site.index] == Role::Dead) {
-                        continue;
-                    }
-                    // A state that a layer below the cut shares with the first one above it.
-                    let below = |r: &Resume| layer < r.cut.first && !r.cut.gives(layer);
-                    if target == Target::Input && resume.as_ref().is_some_and(below) {
-                        continue;
-                    }
-                    wanted.entry(site.index).or_default().push((target, layer));
-                }
-            }
-        }
-        let head = anatomy.inputs.len() as u32;
-        let captured = capture
-            .as_ref()
-            .is_some_and(|c| c.wants(Target::Input, head));
-        if captured || resume.as_ref().is_some_and(|r| r.cut.first == head) {
-            let leaving = (Target::Input, head);
-            let site = anatomy.site(leaving.0, leaving.1)?;
-            wanted.entry(site.index).or_default().push(leaving);
-        }
-        let hiding = Hiding::new(&anatomy, &editors);
-        let weighing = weighing(&anatomy, capture.as_ref())?;
+        let roles = resume.as_ref().map(|resume| resume.roles.clone());
+        let (kept, part) = (capture.as_ref(), resume.as_ref());
+        let course = Course::new(anatomy, roles, &editors, kept, part)?;
         Ok(Self {
-            anatomy,
+            course,
+            others: Vec::new(),
             rows,
             capture,
             resume,
             follower: Follower::default(),
-            wanted,
             offset: 0,
             n_rows: 0,
             manipulated: BTreeMap::new(),
-            hiding,
-            weighing,
+            masks: HashMap::new(),
             buffer: Vec::new(),
             kept: Vec::new(),
             observed: Observed {
@@ -145,6 +101,12 @@ impl Pass {
         self
     }
 
+    /// The same where each evaluation may be of one of these graphs as well.
+    pub fn or(mut self, others: Vec<Arc<Anatomy>>) -> Self {
+        self.others = others;
+        self
+    }
+
     /// The same, following which token is in which cell from what is known of it.
     pub fn following(mut self, cells: Option<Cells>) -> Self {
         self.observed.cells = cells;
@@ -156,10 +118,10 @@ impl Pass {
     /// # Errors
     /// [`HookFault`] when its rows are not what they should be.
     pub fn show(&mut self, index: usize, node: Node<'_>) -> Result<(), HookFault> {
-        for place in self.wanted.get(&index).cloned().unwrap_or_default() {
+        for place in self.course.wanted.get(&index).cloned().unwrap_or_default() {
             self.edit(index, place, node)?;
         }
-        match self.weighing.get(&index) {
+        match self.course.weighing.get(&index) {
             Some(&layer) => self.keep_weights(layer, node),
             None => Ok(()),
         }
@@ -171,38 +133,60 @@ impl Pass {
     /// # Errors
     /// [`HookFault`] when the graph or the order of rows is not what it should be.
     pub fn ask(&mut self, node: Node<'_>) -> Result<bool, HookFault> {
+        self.find_course(node)?;
         let index = self.follower.next();
-        if index == self.anatomy.tokens.index {
+        if index == self.course.anatomy.tokens.index {
             self.n_rows = node.shape()[1] as usize;
-            recognise(&self.anatomy.tokens, *node)?;
             self.prove_rows(*node, "token", |row| row.token)?;
         }
-        if let Some(site) = &self.anatomy.positions
+        if let Some(site) = &self.course.anatomy.positions
             && index == site.index
         {
-            recognise(site, *node)?;
             self.prove_rows(*node, "position", |row| row.position as i32)?;
         }
-        let mut wanted = match self.wanted.get(&index) {
-            None => false,
-            Some(places) => {
-                recognise(self.site(places[0])?, *node)?;
-                true
-            }
-        };
-        if let Some(&layer) = self.weighing.get(&index) {
-            recognise(self.site((Target::Mask, layer))?, *node)?;
-            wanted = true;
-        }
+        let mut wanted = self.course.wanted.contains_key(&index);
+        wanted |= self.course.weighing.contains_key(&index);
         wanted |= self.see_cells_and_masks(index, node)?;
-        let role = self.role(index);
-        self.follower.take(&self.anatomy.edges, node, role)?;
+        self.follower.take(node, self.course.role(index));
         // The last node is waited for so that the graph can be put back in order.
         wanted |= self.resume.is_some() && self.is_at_end();
         if self.is_at_end() && !wanted {
             self.end_evaluation();
         }
         Ok(wanted)
+    }
+
+    /// Checks that `node` is the next one of the graph that is followed. If it is not, and another
+    /// graph has been the same until here, in what is done there too, that one is followed.
+    fn find_course(&mut self, node: Node<'_>) -> Result<(), HookFault> {
+        let Err(fault) = self.course.fits(node, &self.follower) else {
+            return Ok(());
+        };
+        let end = self.follower.next();
+        let resume = self.resume.as_ref();
+        let followed = &self.course.anatomy;
+        let others = self.others.iter();
+        for other in others.filter(|other| !Arc::ptr_eq(other, followed)) {
+            let roles = resume.map(|resume| resume.cut.roles(other));
+            let Ok(roles) = roles.transpose() else {
+                continue;
+            };
+            let course = Course::new(
+                other.clone(),
+                roles.map(Into::into),
+                &self.observed.editors,
+                self.capture.as_ref(),
+                resume,
+            );
+            if let Ok(course) = course
+                && course.is_like(&self.course, end)
+                && course.fits(node, &self.follower).is_ok()
+            {
+                self.course = course;
+                return Ok(());
+            }
+        }
+        Err(fault)
     }
 
     /// `node`, which was asked for, has been computed.
@@ -240,15 +224,14 @@ impl Pass {
             }
             return true;
         }
-        let taken = self
-            .follower
-            .take(&self.anatomy.edges, node, Role::Dead)
-            .is_ok();
-        if !taken {
+        let edges = &self.course.anatomy.edges;
+        if self.follower.expects(edges, node).is_err() {
             self.lose_track();
+            return false;
         }
+        self.follower.take(node, Role::Dead);
         // The last node is waited for so that the graph can be put back in order.
-        taken && self.is_at_end()
+        self.is_at_end()
     }
 
     fn lose_track(&mut self) {
@@ -276,31 +259,21 @@ impl Pass {
             let touched = self.observed.touched.entry(sequence).or_default();
             touched.push(Touched { tensor, rows });
         }
+        self.observed.met = Some(self.course.anatomy.clone());
         Ok(std::mem::take(&mut self.observed))
     }
 
     fn is_at_end(&self) -> bool {
-        self.follower.next() == self.anatomy.n_nodes
+        self.follower.next() == self.course.anatomy.n_nodes
     }
 
     fn end_evaluation(&mut self) {
         self.follower.begin_anew();
-        self.hiding.begin_anew();
+        self.masks.clear();
         self.offset += self.n_rows;
     }
 
-    fn site(&self, (target, layer): Place) -> Result<&Site, HookFault> {
-        self.anatomy.site(target, layer)
-    }
-
     fn n_layer(&self) -> u32 {
-        self.anatomy.inputs.len() as u32
-    }
-
-    /// What happens to the node with ask index `index`.
-    fn role(&self, index: usize) -> Role {
-        let roles = self.resume.as_ref().map(|resume| &resume.roles);
-        let role = roles.and_then(|roles| roles.get(index).copied());
-        role.unwrap_or(Role::Live)
+        self.course.anatomy.inputs.len() as u32
     }
 }

@@ -48,7 +48,7 @@ impl Pass {
         node: Tensor<'_>,
         buffer: &mut Vec<f32>,
     ) -> Result<Vec<(usize, Row)>, HookFault> {
-        if self.anatomy.cache_site(target, layer).is_some() {
+        if self.course.anatomy.cache_site(target, layer).is_some() {
             let rows = self.micro_batch()?.len();
             node.read_strided(rows, buffer)?;
             return self.rows_of(node, rows);

@@ -18,7 +18,7 @@ impl Pass {
 
     /// The nodes that it must be shown, by their index in the anatomy.
     pub fn sites(&self) -> impl Iterator<Item = usize> {
-        self.wanted.keys().copied()
+        self.course.wanted.keys().copied()
     }
 
     /// Checks that `node`, about to be computed, is the one recorded at `index`.
@@ -26,8 +26,8 @@ impl Pass {
     /// # Errors
     /// [`HookFault::GraphChanged`].
     pub fn expect(&self, index: usize, node: Node<'_>) -> Result<(), HookFault> {
-        match self.wanted.get(&index) {
-            Some(places) => recognise(self.site(places[0])?, *node),
+        match self.course.wanted.get(&index) {
+            Some(places) => recognise(self.course.site(places[0])?, *node),
             None => Ok(()),
         }
     }

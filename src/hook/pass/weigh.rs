@@ -39,7 +39,7 @@ impl Pass {
     /// # Errors
     /// [`HookFault`] for a node of another shape, and a cell that nothing is known of.
     pub(super) fn keep_weights(&mut self, layer: u32, node: Node<'_>) -> Result<(), HookFault> {
-        let Some(mask) = self.anatomy.masks[layer as usize].clone() else {
+        let Some(mask) = self.course.anatomy.masks[layer as usize].clone() else {
             return Ok(());
         };
         let mut weights = Vec::new();
@@ -54,7 +54,7 @@ impl Pass {
                 let given = weights[from..from + cells].iter().enumerate();
                 for (cell, weight) in given.filter(|(_, weight)| **weight != 0.0) {
                     let known = self.observed.cells.as_ref();
-                    let position = known.and_then(|known| known.position(mask.cells, cell));
+                    let position = known.and_then(|known| known.position(mask.cache, cell));
                     let position = position.map(|position| position as usize);
                     let position = position.filter(|position| *position < seen);
                     let position = position.ok_or(HookFault::UnknownCell(cell))?;

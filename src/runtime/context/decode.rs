@@ -6,7 +6,7 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 
 use super::Context;
-use crate::hook::{Capture, Cut, CutError, Observed, Pass, Resume, Role, Row, Sabotage, Start};
+use crate::hook::{Capture, Cut, HookFault, Observed, Pass, Resume, Role, Row, Sabotage, Start};
 use crate::intervention::Editor;
 use crate::runtime::RuntimeError;
 use crate::runtime::log::{forget_log, reason};
@@ -46,12 +46,7 @@ impl Context {
             starts[0].from = self.model.n_layer();
             starts[0].frozen = None;
         }
-        let resume = Resume {
-            cut: cut.clone(),
-            roles: self.roles(cut)?,
-            starts,
-        };
-        self.watched_decode(rows, editors, None, Some(resume))
+        self.watched_decode(rows, editors, None, Some((cut.clone(), starts)))
     }
 
     /// What `cut` means for this model's graph.
@@ -59,24 +54,55 @@ impl Context {
     /// # Errors
     /// [`RuntimeError::Cut`].
     pub fn roles(&mut self, cut: &Cut) -> Result<Arc<[Role]>, RuntimeError> {
-        if let Some(known) = self.roles.get(cut) {
-            return Ok(known.clone()?);
-        }
-        let anatomy = self.anatomy.as_ref().ok_or(RuntimeError::NoCallback)?;
-        let found: Result<Arc<[Role]>, CutError> = cut.roles(anatomy).map(Into::into);
-        self.roles.insert(cut.clone(), found.clone());
-        Ok(found?)
+        let graphs = self.graphs.as_mut().ok_or(RuntimeError::NoCallback)?;
+        Ok(graphs.roles(cut)?)
     }
 
+    /// A batch whose graph is not known is decoded again: once clean, to write the graph down,
+    /// and once from the beginning, with all that was done and stored in the first attempt
+    /// forgotten.
     fn watched_decode(
         &mut self,
         rows: &[Row],
         editors: HashMap<u32, Editor>,
         capture: Option<Capture>,
-        resume: Option<Resume>,
+        part: Option<(Cut, Vec<Start>)>,
     ) -> Result<Observed, RuntimeError> {
-        let anatomy = self.anatomy.clone().ok_or(RuntimeError::NoCallback)?;
-        let pass = Pass::new(anatomy, rows.to_vec(), editors, capture, resume)?
+        let cells = self.cells.clone();
+        let tried = self.attempt(rows, editors.clone(), capture.clone(), part.clone());
+        let Err(RuntimeError::Hook(fault @ HookFault::GraphChanged { .. })) = tried else {
+            return tried;
+        };
+        if part.is_some() {
+            // What was left out may have been read in the rest of that decode.
+            self.spoilt.set(true);
+        }
+        if !self.learn(rows)? {
+            return Err(fault.into());
+        }
+        self.cells = cells;
+        self.attempt(rows, editors, capture, part)
+    }
+
+    fn attempt(
+        &mut self,
+        rows: &[Row],
+        editors: HashMap<u32, Editor>,
+        capture: Option<Capture>,
+        part: Option<(Cut, Vec<Start>)>,
+    ) -> Result<Observed, RuntimeError> {
+        let resume = match part {
+            Some((cut, starts)) => Some(Resume {
+                roles: self.roles(&cut)?,
+                cut,
+                starts,
+            }),
+            None => None,
+        };
+        let graphs = self.graphs.as_ref().ok_or(RuntimeError::NoCallback)?;
+        let known: Vec<_> = graphs.all().collect();
+        let pass = Pass::new(known[0].clone(), rows.to_vec(), editors, capture, resume)?
+            .or(known)
             .sabotaged(self.options.sabotage)
             .following(self.cells.take());
         let watch = self.slot.edit(pass);
@@ -89,6 +115,9 @@ impl Context {
         decoded?;
         let mut observed = observed?;
         self.cells = observed.cells.take();
+        if let (Some(graphs), Some(met)) = (&mut self.graphs, observed.met.take()) {
+            graphs.fitted(&met);
+        }
         Ok(observed)
     }
 
