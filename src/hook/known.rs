@@ -10,7 +10,7 @@ use super::anatomy::Anatomy;
 use super::asked::Row;
 use super::cut::{Cut, CutError};
 use super::graph::Role;
-use super::order::places;
+use super::order::{Other, is_ordered, places};
 use super::recording::Recording;
 use super::sabotage::Sabotage;
 use super::site::{AnatomyError, NoMlp, Site};
@@ -139,13 +139,14 @@ impl Graphs {
         let rows_by = |anatomy: &Anatomy| found.rows_of(anatomy.tokens.index);
         let mut other = None;
         for known in &self.known {
-            let Some(places) = places(&known.recording, &found) else {
-                continue;
-            };
-            if places.is_sorted() {
-                return Some((known.anatomy.clone(), rows_by(&known.anatomy)));
+            match places(&known.recording, &found) {
+                Ok(places) if places.is_sorted() => {
+                    return Some((known.anatomy.clone(), rows_by(&known.anatomy)));
+                }
+                Ok(places) => other = other.or(Some((known, places))),
+                Err(Other::Order) => return None,
+                Err(Other::Nodes) => {}
             }
-            other.get_or_insert((known, places));
         }
         let of = |recording: &Recording| anatomy_of(recording, self.size, self.sabotage).ok();
         let (new, n) = match other {
@@ -163,6 +164,7 @@ impl Graphs {
                 let n = rows_by(&anatomy);
                 let outputs = rows.get(..n)?.iter().filter(|row| row.output).count();
                 let same = found.rows_of(anatomy.logits.index) == outputs
+                    && is_ordered(&found)
                     && tells_rows(&found, &self.first, n)
                     && anatomy.is_like(&self.first, |_, _| true);
                 same.then(|| (Known::new(found, anatomy), n))?
@@ -367,18 +369,18 @@ mod tests {
         let mut graphs = graphs();
         let more = |n: usize| {
             let mut graph = recorded(n, |_| ());
-            let input = graph.nodes[0];
-            let bias = graph.tensors[graph.nodes[5]].sources[1];
-            let key = graph.nodes[1];
-            let added = Record {
-                op: sys::GGML_OP_ADD,
-                sources: vec![input, bias],
-                ..graph.tensors[key].clone()
-            };
-            graph.tensors.push(added);
-            let added = graph.tensors.len() - 1;
-            graph.tensors[key].sources[1] = added;
-            graph.nodes.insert(1, added);
+            let mut logits = graph.tensors.pop().unwrap();
+            let last = graph.nodes.pop().unwrap();
+            let output = logits.sources[1];
+            graph.tensors.push(Record {
+                name: "result_norm".into(),
+                sources: vec![output],
+                op: sys::GGML_OP_RMS_NORM,
+                ..graph.tensors[output].clone()
+            });
+            logits.sources[1] = last;
+            graph.tensors.push(logits);
+            graph.nodes.extend([last, last + 1]);
             graph
         };
         // Three is the height of a weight, eight the width of a state.

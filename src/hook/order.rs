@@ -1,7 +1,7 @@
 //! The same graph in another order: a device may order a graph's nodes by the batch's shape
 //! (`ggml_backend_graph_optimize`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::ggml as sys;
@@ -9,13 +9,24 @@ use crate::ggml as sys;
 use super::graph::is_view;
 use super::recording::Recording;
 
+/// Why a graph is not another in another order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Other {
+    /// It has other nodes.
+    Nodes,
+    /// It has the same, and computes something else in this order.
+    Order,
+}
+
 /// The places in `recorded` of the nodes of `found`, both in ask order: they are the same nodes
-/// by name, operation and operands, however many rows each has. `None` unless every node of the
-/// one is a node of the other, is asked about after all that it is computed from, and reads and
-/// writes memory that changes in the order in which it did.
-pub(super) fn places(recorded: &Recording, found: &Recording) -> Option<Vec<usize>> {
+/// by name, operation and operands, however many rows each has.
+///
+/// # Errors
+/// [`Other`] unless every node of the one is a node of the other, is asked about after all that it
+/// is computed from, and reads and writes memory that changes in the order in which it did.
+pub(super) fn places(recorded: &Recording, found: &Recording) -> Result<Vec<usize>, Other> {
     if recorded.nodes.len() != found.nodes.len() || found.lost.is_some() {
-        return None;
+        return Err(Other::Nodes);
     }
     let marks = marks(recorded);
     let mut alike: HashMap<u64, VecDeque<usize>> = HashMap::new();
@@ -25,10 +36,39 @@ pub(super) fn places(recorded: &Recording, found: &Recording) -> Option<Vec<usiz
     let marks = self::marks(found);
     let mut places = Vec::new();
     for &node in &found.nodes {
-        places.push(alike.get_mut(&marks[node])?.pop_front()?);
+        let place = alike.get_mut(&marks[node]).and_then(VecDeque::pop_front);
+        places.push(place.ok_or(Other::Nodes)?);
     }
-    let same = is_same(recorded, found, &places) && keeps_memory(recorded, &places);
-    same.then_some(places)
+    if !is_same(recorded, found, &places) {
+        return Err(Other::Nodes);
+    }
+    match comes_after_operands(found) && keeps_memory(recorded, &places) {
+        true => Ok(places),
+        false => Err(Other::Order),
+    }
+}
+
+/// Whether every node of a graph comes after all that it is computed from, and every cache is
+/// written before anything reads it.
+pub(super) fn is_ordered(graph: &Recording) -> bool {
+    let mut read = HashSet::new();
+    let nodes = graph.nodes.iter().map(|n| &graph.tensors[*n]);
+    comes_after_operands(graph)
+        && nodes.filter(|node| !is_view(node.op)).all(|node| {
+            let written = node.root.filter(|_| node.op == sys::GGML_OP_SET_ROWS);
+            let in_time = written.is_none_or(|root| !read.contains(&root));
+            let sources = node.sources.iter();
+            read.extend(sources.map(|&s| graph.tensors[s].root.unwrap_or(s)));
+            in_time
+        })
+}
+
+fn comes_after_operands(graph: &Recording) -> bool {
+    let asked = asked(graph);
+    graph.nodes.iter().enumerate().all(|(at, &node)| {
+        let mut sources = graph.tensors[node].sources.iter();
+        sources.all(|&source| asked[source].is_none_or(|asked| asked < at))
+    })
 }
 
 fn mark(of: impl Hash) -> u64 {
@@ -82,19 +122,18 @@ fn asked(graph: &Recording) -> Vec<Option<usize>> {
     asked
 }
 
-/// Whether each node is, by its name, operation and operands, the one at its place, and comes
-/// after all that it reads.
+/// Whether each node is, by its name, operation and operands, the one at its place.
 fn is_same(recorded: &Recording, found: &Recording, places: &[usize]) -> bool {
     let (asked_then, asked_now) = (asked(recorded), asked(found));
-    places.iter().enumerate().all(|(at, &place)| {
-        let now = &found.tensors[found.nodes[at]];
+    places.iter().zip(&found.nodes).all(|(&place, &node)| {
+        let now = &found.tensors[node];
         let then = &recorded.tensors[recorded.nodes[place]];
         let mut operands = now.sources.iter().zip(&then.sources);
         now.op == then.op
             && now.name == then.name
             && now.sources.len() == then.sources.len()
             && operands.all(|(&now, &then)| match (asked_now[now], asked_then[then]) {
-                (Some(now), Some(then)) => now < at && places[now] == then,
+                (Some(now), Some(then)) => places[now] == then,
                 (None, None) => name(found, now) == name(recorded, then),
                 _ => false,
             })
@@ -151,18 +190,20 @@ mod tests {
     use crate::hook::fake::Graph;
 
     /// Which nodes there are, in the order in which they are made.
-    const GATE: usize = 0;
-    const UP: usize = 1;
-    const GATED: usize = 2;
-    const WRITE: usize = 3;
-    const LOOK: usize = 4;
-    const READ: usize = 5;
+    const INPUT: usize = 0;
+    const GATE: usize = 1;
+    const UP: usize = 2;
+    const GATED: usize = 3;
+    const WRITE: usize = 4;
+    const LOOK: usize = 5;
+    const READ: usize = 6;
 
     /// A gate and what it lets through, by weights of one name, and a cache that the product is
     /// written to and that is read; each of as many rows.
-    fn recorded(rows: i64, order: [usize; 6], swapped: bool) -> Recording {
+    fn recorded(rows: i64, order: [usize; 7], swapped: bool) -> Recording {
         let mut graph = Graph::default();
-        let [input, gate, up, ids, cache] = [(); 5].map(|()| graph.leaf());
+        let [table, gate, up, ids, cache] = [(); 5].map(|()| graph.leaf());
+        let input = graph.node(sys::GGML_OP_GET_ROWS, &[table, ids]);
         let by_gate = graph.node(sys::GGML_OP_MUL_MAT, &[gate, input]);
         let by_up = graph.node(sys::GGML_OP_MUL_MAT, &[up, input]);
         let operands = if swapped {
@@ -176,10 +217,12 @@ mod tests {
         let look = graph.node(sys::GGML_OP_VIEW, &[cache]);
         graph.view(look, cache);
         let read = graph.node(sys::GGML_OP_ADD, &[look, gated]);
-        let nodes = [by_gate, by_up, gated, write, look, read];
+        let nodes = [input, by_gate, by_up, gated, write, look, read];
         for node in nodes {
             graph.shape(node, [4, rows, 1, 1]);
         }
+        graph.name(gate, "blk.0.ffn_gate.weight");
+        graph.name(up, "blk.0.ffn_up.weight");
         graph.name(by_gate, "product");
         graph.name(by_up, "product");
         let mut recording = Recording::default();
@@ -189,40 +232,43 @@ mod tests {
         recording
     }
 
-    const MADE: [usize; 6] = [GATE, UP, GATED, WRITE, LOOK, READ];
+    const MADE: [usize; 7] = [INPUT, GATE, UP, GATED, WRITE, LOOK, READ];
 
-    fn found(order: [usize; 6]) -> Option<Vec<usize>> {
+    fn found(order: [usize; 7]) -> Result<Vec<usize>, Other> {
         places(&recorded(3, MADE, false), &recorded(7, order, false))
     }
 
     #[test]
     fn nodes_are_known_again_in_another_order() {
-        assert_eq!(found(MADE), Some((0..6).collect()));
+        assert_eq!(found(MADE), Ok((0..7).collect()));
         // Nodes of one name and operation are told by what reads them, and as what.
-        let other = [UP, GATE, GATED, LOOK, WRITE, READ];
-        assert_eq!(found(other), Some(other.to_vec()));
+        let other = [INPUT, UP, GATE, GATED, LOOK, WRITE, READ];
+        assert_eq!(found(other), Ok(other.to_vec()));
         let recording = recorded(3, MADE, false).in_order(&other);
         let rows = |index| recording.rows_of(index);
-        assert_eq!((0..6).map(rows).collect::<Vec<_>>(), [3; 6]);
+        assert_eq!((0..7).map(rows).collect::<Vec<_>>(), [3; 7]);
         let same = places(&recording, &recorded(7, other, false));
-        assert_eq!(same, Some((0..6).collect()));
+        assert_eq!(same, Ok((0..7).collect()));
     }
 
     #[test]
     fn an_order_that_gives_something_else_is_none() {
         // The cache is read before it is written; the product is gated before it is there.
-        assert_eq!(found([GATE, UP, GATED, LOOK, READ, WRITE]), None);
-        assert_eq!(found([GATE, GATED, UP, WRITE, LOOK, READ]), None);
-        let other = recorded(7, MADE, true);
-        assert!(
-            places(&recorded(3, MADE, false), &other).is_some(),
-            "which leaf, no name tells"
-        );
+        for order in [
+            [INPUT, GATE, UP, GATED, LOOK, READ, WRITE],
+            [INPUT, GATE, GATED, UP, WRITE, LOOK, READ],
+        ] {
+            assert_eq!(found(order), Err(Other::Order));
+            assert!(!is_ordered(&recorded(7, order, false)));
+        }
+        assert!(is_ordered(&recorded(7, MADE, false)));
+        let other = |graph| places(&recorded(3, MADE, false), &graph);
+        assert_eq!(other(recorded(7, MADE, true)), Err(Other::Nodes));
         let mut named = recorded(7, MADE, false);
         named.tensors[named.nodes[UP]].name = "other".into();
-        assert_eq!(places(&recorded(3, MADE, false), &named), None);
+        assert_eq!(other(named), Err(Other::Nodes));
         let mut less = recorded(7, MADE, false);
         less.nodes.pop();
-        assert_eq!(places(&recorded(3, MADE, false), &less), None);
+        assert_eq!(other(less), Err(Other::Nodes));
     }
 }

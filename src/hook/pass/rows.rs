@@ -93,10 +93,10 @@ mod tests {
 
     use super::*;
     use crate::ggml as sys;
-    use crate::hook::Anatomy;
     use crate::hook::fake::Graph;
     use crate::hook::graph::Edges;
     use crate::hook::site::Site;
+    use crate::hook::{Anatomy, Recording};
 
     #[test]
     fn rows_that_cannot_be_told_are_an_error() {
@@ -104,6 +104,8 @@ mod tests {
         let (table, ids) = (graph.leaf(), graph.leaf());
         let look_up = graph.node(sys::GGML_OP_GET_ROWS, &[table, ids]);
         graph.name(look_up, "embd");
+        let mut recording = Recording::default();
+        recording.add_node(*graph.get(look_up));
         let anatomy = Anatomy {
             n_nodes: 1,
             tokens: Site {
@@ -129,7 +131,7 @@ mod tests {
             values: Vec::new(),
             joined: Vec::new(),
             borrows: Vec::new(),
-            edges: Edges::default(),
+            edges: Edges::of(&recording, Vec::new()),
         };
         let row = Row {
             sequence: 0,
