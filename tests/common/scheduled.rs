@@ -178,15 +178,22 @@ pub fn same_as_on_the_cpu(oracle: &mut Straightforward, devices: &mut [There], r
         } in &mut *devices
         {
             for (request, expected) in requests.iter().zip(&expected) {
-                let what = format!("{what}, {n} rows, {:?}", request.plan);
-                match (slow.run(request), expected) {
-                    (Ok(found), Ok(expected)) => {
-                        let apart = distance(&found.logits, &expected.logits);
-                        assert!(apart < CLOSE, "{what}: {apart}");
-                    }
-                    (found, expected) => {
-                        let say = |e: &Result<_, _>| e.as_ref().err().map(ToString::to_string);
-                        assert_eq!(say(&found), say(expected), "{what}");
+                // In one batch, and in one of `n` rows with the last token in one by itself.
+                for cuts in [Vec::new(), vec![*n as usize]] {
+                    let what = format!("{what}, {n} rows, cut {cuts:?}, {:?}", request.plan);
+                    let request = Request {
+                        cuts,
+                        ..request.clone()
+                    };
+                    match (slow.run(&request), expected) {
+                        (Ok(found), Ok(expected)) => {
+                            let apart = distance(&found.logits, &expected.logits);
+                            assert!(apart < CLOSE, "{what}: {apart}");
+                        }
+                        (found, expected) => {
+                            let say = |e: &Result<_, _>| e.as_ref().err().map(ToString::to_string);
+                            assert_eq!(say(&found), say(expected), "{what}");
+                        }
                     }
                 }
             }
