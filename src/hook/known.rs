@@ -281,13 +281,13 @@ fn both_unnamed(a: &str, b: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::hook::Record;
     use crate::hook::parts::tests::{VOCAB, WIDTH, layer};
 
     /// A layer of as many rows, the last of which has logits; its nodes in another order.
-    fn recorded(rows: usize, order: impl Fn(&mut Vec<usize>)) -> Recording {
+    pub(in crate::hook) fn recorded(rows: usize, order: impl Fn(&mut Vec<usize>)) -> Recording {
         let (mut graph, _, output, _) = layer(false);
         graph.tensors[output].name = "l_out-0".into();
         for &node in &graph.nodes {
@@ -299,7 +299,7 @@ mod tests {
         graph
     }
 
-    fn rows(n: u32) -> Vec<Row> {
+    pub(in crate::hook) fn rows(n: u32) -> Vec<Row> {
         let row = |position| Row {
             sequence: 0,
             position,
@@ -310,7 +310,7 @@ mod tests {
         (0..n).map(row).collect()
     }
 
-    fn graphs() -> Graphs {
+    pub(in crate::hook) fn graphs() -> Graphs {
         let size = Size {
             n_layer: 1,
             n_embd: WIDTH as u32,
@@ -320,7 +320,7 @@ mod tests {
     }
 
     /// The look at the cache before anything is written to it, which reads nothing yet.
-    fn look_first(nodes: &mut Vec<usize>) {
+    pub(in crate::hook) fn look_first(nodes: &mut Vec<usize>) {
         nodes[1..4].rotate_right(1);
     }
 

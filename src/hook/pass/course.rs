@@ -142,3 +142,43 @@ impl Course {
                 .eq(other.hiding.barriers.range(..end))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::hook::known::tests::{graphs, look_first, recorded, rows};
+
+    /// What is kept of a layer, in the first order of its nodes and in another, in which the second
+    /// node is the fourth.
+    fn courses(kept: [&[Target]; 2]) -> [Course; 2] {
+        let mut graphs = graphs();
+        assert!(graphs.learn(vec![recorded(7, look_first)], &rows(7)));
+        let other = graphs.all().next().unwrap();
+        let mut kept = kept.iter().map(|targets| Capture {
+            targets: targets.to_vec(),
+            layers: HashSet::from([0]),
+        });
+        [graphs.first().clone(), other].map(|anatomy| {
+            let capture = kept.next();
+            Course::new(anatomy, None, &HashMap::new(), capture.as_ref(), None).unwrap()
+        })
+    }
+
+    #[test]
+    fn one_graph_may_be_another_only_where_all_was_the_same_so_far() {
+        let [first, other] = courses([&[Target::Input]; 2]);
+        let like: Vec<bool> = (0..4).map(|end| first.is_like(&other, end)).collect();
+        assert_eq!(like, [true, true, false, false]);
+        // What enters the layer is its first node.
+        let [first, other] = courses([&[Target::Input], &[]]);
+        let like: Vec<bool> = (0..2).map(|end| first.is_like(&other, end)).collect();
+        assert_eq!(like, [true, false]);
+        let [_, mut other] = courses([&[]; 2]);
+        let n = other.anatomy.n_nodes;
+        other.roles = Some(vec![Role::Dead; n].into());
+        assert!(first.is_like(&courses([&[Target::Input]; 2])[0], n));
+        assert!(!courses([&[]; 2])[1].is_like(&other, 1));
+    }
+}
