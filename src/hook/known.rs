@@ -287,7 +287,7 @@ pub(super) mod tests {
     use crate::hook::parts::tests::{VOCAB, WIDTH, layer};
 
     /// A layer of as many rows, the last of which has logits; its nodes in another order.
-    pub(in crate::hook) fn recorded(rows: usize, order: impl Fn(&mut Vec<usize>)) -> Recording {
+    pub(in crate::hook) fn recorded(rows: usize, order: impl Fn(&mut [usize])) -> Recording {
         let (mut graph, _, output, _) = layer(false);
         graph.tensors[output].name = "l_out-0".into();
         for &node in &graph.nodes {
@@ -320,7 +320,7 @@ pub(super) mod tests {
     }
 
     /// The look at the cache before anything is written to it, which reads nothing yet.
-    pub(in crate::hook) fn look_first(nodes: &mut Vec<usize>) {
+    pub(in crate::hook) fn look_first(nodes: &mut [usize]) {
         nodes[1..4].rotate_right(1);
     }
 
@@ -354,7 +354,7 @@ pub(super) mod tests {
     #[test]
     fn an_order_that_computes_something_else_is_refused() {
         let mut graphs = graphs();
-        let mut refused = |order: fn(&mut Vec<usize>)| {
+        let mut refused = |order: fn(&mut [usize])| {
             assert!(!graphs.learn(vec![recorded(7, order)], &rows(7)));
             assert_eq!(graphs.written(), 1);
         };
