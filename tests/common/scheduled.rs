@@ -59,7 +59,8 @@ pub fn each(examine: impl Fn(Architecture)) {
 }
 
 /// A model with so many layers on Metal's twin, the output among them. Two heads of 32, which
-/// Metal's flash attention takes; with four it refuses and splits.
+/// Metal's flash attention takes; with four it refuses and splits. MiniMax-M3 has four: llama.cpp
+/// ends the process where there are fewer heads of keys than of its index.
 pub fn recipe(architecture: Architecture, layers: u32) -> Synthetic {
     if layers > 0 {
         midlayer_twin::register();
@@ -67,7 +68,10 @@ pub fn recipe(architecture: Architecture, layers: u32) -> Synthetic {
     Synthetic {
         gpu_layers: Some(layers),
         n_ctx: 512,
-        n_head: 2,
+        n_head: match architecture {
+            Architecture::MinimaxM3 => 4,
+            _ => 2,
+        },
         ..Synthetic::new(architecture)
     }
 }
