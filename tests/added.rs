@@ -296,8 +296,7 @@ fn planned_is_straightforward() {
             assert!(apart < close, "{what}: {apart}");
             assert_eq!(fast.branches.len(), follow.len(), "{what}");
         }
-        let whole = architecture.is_recurrent() || architecture.is_sparse();
-        let parts = !whole && architecture != Architecture::Gemma4;
+        let parts = !architecture.is_sparse() && architecture != Architecture::Gemma4;
         assert_eq!(planned.work().fallbacks == 0, parts, "{architecture}");
     }
 }

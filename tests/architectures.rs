@@ -170,7 +170,7 @@ fn layers_have_what_their_architecture_says() {
             let borrows = architecture.has_attention(layer) && !architecture.has_cache(layer);
             assert_eq!(anatomy.borrows[l].is_some(), borrows, "{what}");
         }
-        let recurrent = anatomy.edges.stray.is_some();
+        let recurrent = anatomy.edges.kept.is_some();
         assert_eq!(recurrent, architecture.is_recurrent(), "{architecture}");
     }
 }
@@ -474,25 +474,11 @@ fn hybrid_models_own_entries_given_back_are_clean() {
     }
 }
 
-/// Recurrent state cannot be wound back, so the newest token cannot become a manipulated prior
-/// one; without that, text can be continued.
-#[test]
-fn recurrent_models_are_continued_only_where_nothing_is_decoded_again() {
-    for architecture in all().filter(|a| a.is_recurrent()) {
-        let mut engine = engine(architecture);
-        let mut step = request(vec![Intervention::random(1, 1)]);
-        step.continuations = vec![vec![Token(5)]];
-        let error = engine.run(&step).unwrap_err();
-        let expected = matches!(error, EngineError::Runtime(RuntimeError::CannotRewind));
-        assert!(expected, "{architecture}: {error}");
-    }
-}
-
 /// Where a graph cannot be computed in part, the planned strategy runs whole, says why, and
 /// gives the same.
 #[test]
 fn planned_runs_whole_what_it_cannot_cut() {
-    for architecture in all().filter(|a| a.is_recurrent() || a.is_sparse()) {
+    for architecture in all().filter(|a| a.is_sparse()) {
         let skip = (0..N_LAYER).filter(|l| architecture.has_attention(*l));
         let skip = skip.map(|l| Intervention::new(Action::SkipAttention, LayerSpan::only(l)));
         let plans = [
@@ -529,10 +515,7 @@ fn planned_runs_whole_what_it_cannot_cut() {
             let manipulated = requests.iter().filter(|r| !r.plan.is_empty()).count();
             assert!(work.fallbacks >= manipulated as u64, "{architecture}");
             let reason = work.reason.unwrap();
-            let why = match architecture.is_sparse() {
-                true => "sparse attention",
-                false => "recurrent",
-            };
+            let why = "sparse attention";
             assert!(reason.contains(why), "{architecture}: {reason}");
         }
     }
@@ -574,54 +557,6 @@ fn borrowed_keys_and_values_are_minded_by_both_strategies() {
     }
     let reason = planned.work().reason.unwrap();
     assert!(reason.contains("below the cut"), "{reason}");
-}
-
-/// Recurrent models split rows by sequence. In the batch's order that is as good as alone;
-/// otherwise the rows are not the batch's, which is noticed.
-#[test]
-fn recurrent_models_take_sequences_one_after_the_other() {
-    for architecture in all().filter(|a| a.is_recurrent()) {
-        let both = ContextOptions {
-            n_seq_max: 2,
-            n_ctx: 128,
-            ..options()
-        };
-        let mut context = Context::new(model(architecture), &both).unwrap();
-        let texts = [tokens(0), tokens(31)];
-        let row = |sequence: usize, position: usize| Row {
-            sequence: sequence as u32,
-            position: position as u32,
-            token: texts[sequence][position].0,
-            prior: position < 19,
-            output: position == 19,
-        };
-        let plans = [
-            vec![Intervention::random(0, 1)],
-            vec![Intervention::freeze(1)],
-        ];
-        let editors = || {
-            let editor = |plan: &Vec<Intervention>| Editor::new(plan.clone().into(), N_LAYER);
-            (0..).zip(plans.iter().map(editor)).collect()
-        };
-        let ordered: Vec<Row> = (0..40).map(|n| row(n / 20, n % 20)).collect();
-        context.decode(&ordered, editors(), None).unwrap();
-        let mut alone = engine(architecture);
-        for (n, plan) in plans.iter().enumerate() {
-            let request = Request {
-                tokens: texts[n].clone(),
-                plan: plan.clone(),
-                ..Request::default()
-            };
-            let alone = alone.run(&request).unwrap().logits;
-            let apart = distance(context.logits(n * 20 + 19).unwrap(), &alone);
-            assert!(apart < CLOSE, "{architecture} {n}: {apart}");
-        }
-        context.clear();
-        let mixed: Vec<Row> = (0..40).map(|n| row(n % 2, n / 2)).collect();
-        let error = context.decode(&mixed, editors(), None).err();
-        let noticed = matches!(error, Some(RuntimeError::Hook(HookFault::RowOrder { .. })));
-        assert!(noticed, "{architecture}: {error:?}");
-    }
 }
 
 /// Layers that predict further tokens are not counted, and change nothing. These are the

@@ -153,10 +153,46 @@ fn cuts_cost_batches_and_no_rows() {
     }
 }
 
+/// With recurrent layers: all rows from the layers touched up, and whole where tokens follow.
+#[test]
+fn recurrent_layers_cost_what_is_computed() {
+    for architecture in [Architecture::FalconH1, Architecture::Qwen35] {
+        let options = ContextOptions {
+            n_batch: 12,
+            n_ubatch: 12,
+            ..options()
+        };
+        let model = model(architecture);
+        let mut planned = Planned::new(model, &options, 8).unwrap();
+        let plans = [1, 2, 3].map(|k| vec![Intervention::random(k, 1)]);
+        let plans = plans.into_iter().chain([vec![]]);
+        let request = |plan: Vec<Intervention>, n| Request {
+            tokens: text(n),
+            plan,
+            ..Request::default()
+        };
+        let requests = plans.flat_map(|plan| (0..3).map(move |n| request(plan.clone(), n)));
+        let requests: Vec<Request> = requests.collect();
+        let cost = compare(&mut planned, &requests, "recurrent");
+        let rows = (18 + 19 + 20) * (3 + 2 + 1 + 4);
+        assert_eq!(cost.layer_rows(N_LAYER), rows, "{architecture}");
+        let followed: Vec<Request> = requests
+            .iter()
+            .map(|request| Request {
+                continuations: vec![vec![Token(4)]],
+                manipulate_generated: false,
+                ..request.clone()
+            })
+            .collect();
+        let whole = planned.cost(&followed).layer_rows(N_LAYER);
+        assert_eq!(whole, (18 + 19 + 20 + 3) * 4 * 4, "{architecture}");
+    }
+}
+
 /// A model whose graph cannot be cut is priced whole.
 #[test]
 fn what_cannot_be_cut_is_priced_whole() {
-    let model = model(Architecture::Mamba);
+    let model = model(Architecture::Deepseek32);
     let mut planned = Planned::new(model, &options(), 16).unwrap();
     let request = |plan| Request {
         tokens: text(0),

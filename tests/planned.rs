@@ -361,27 +361,6 @@ fn a_quantized_model_differs_by_its_noise_floor() {
     assert_eq!(planned.work().fallbacks, 0);
 }
 
-/// What cannot be cut runs whole, is counted, and is right.
-#[test]
-fn a_recurrent_model_runs_whole_and_says_so() {
-    let plans = [
-        vec![],
-        vec![Intervention::random(1, 3)],
-        vec![Intervention::random(2, 3)],
-    ];
-    let requests: Vec<Request> = plans.map(|plan| request(0, plan)).to_vec();
-    let planned = check(
-        &model(Architecture::Mamba),
-        &options(),
-        8,
-        &requests,
-        "mamba",
-    );
-    assert_eq!(planned.work().fallbacks, 2);
-    let reason = planned.work().reason.clone().unwrap();
-    assert!(reason.contains("recurrent"), "{reason}");
-}
-
 /// Keys and values, late beginnings and cuts are the straightforward strategy's by design.
 #[test]
 fn what_has_no_part_runs_whole() {

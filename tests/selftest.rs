@@ -150,6 +150,7 @@ fn uneven_models_are_found_sound() {
             let found = examine(architecture, &options);
             let wrong: Vec<_> = found.wrong().collect();
             assert!(wrong.is_empty(), "{architecture:?}: {wrong:#?}");
+            assert_eq!(found.computed_whole, None, "{architecture:?}");
             for site in [Site::Residual, Site::Keys, Site::Values] {
                 let mut seen = found.findings.iter();
                 let rows = seen.find(|f| f.check == Check::Rows && f.site == Some(site));

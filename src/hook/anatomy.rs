@@ -94,6 +94,7 @@ impl Anatomy {
             .zip(&layers)
             .map(|(number, layer)| view.lowest_read(layer, &writes).filter(|w| *w < number))
             .collect();
+        let kept = view.kept(&layers, &writes);
         let mut keys = Vec::new();
         let mut values = Vec::new();
         let mut joined = Vec::new();
@@ -126,7 +127,7 @@ impl Anatomy {
             values,
             joined,
             borrows,
-            edges: Edges::of(graph, writes),
+            edges: Edges::of(graph, writes, kept),
         })
     }
 

@@ -1,7 +1,8 @@
 //! Computing a part of a graph: which of its nodes are needed once some of them are given.
 //!
 //! Which nodes are dead follows from the recorded edges alone, with the outputs and every write
-//! to the K/V cache as roots; names and order say nothing about it.
+//! to the K/V cache and to recurrent layers' states as roots; names and order say nothing about
+//! it.
 
 use std::collections::HashSet;
 
@@ -12,11 +13,16 @@ use crate::intervention::Target;
 /// Why a graph is computed whole.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CutError {
-    /// See `graph.rs`.
+    /// Which layer memory belongs to could not be told, see `kept.rs`.
     #[error(
-        "node '{0}' writes to memory that is no K/V cache (recurrent state), so no part of the graph can be left out"
+        "node '{0}' writes to memory that is no K/V cache and not one layer's alone, so no part of the graph can be left out"
     )]
     StrayWrite(String),
+    /// Layers keep a state that the cut would leave out.
+    #[error(
+        "node '{0}' writes to memory that is no K/V cache (recurrent state), which cannot begin in the middle: tokens that follow need the states of all layers, so no part of the graph can be left out"
+    )]
+    Recurrent(String),
     /// Attention chooses the tokens that it reads.
     #[error(
         "node '{0}' chooses which tokens attention reads (sparse attention), among all that are in the cache, so no part of the graph can be left out"
@@ -119,9 +125,12 @@ impl Cut {
             let given = HashSet::from([output.index]);
             return Ok(edges.roles(vec![anatomy.logits.index], &given));
         }
-        if let Some(name) = &edges.stray {
-            return Err(CutError::StrayWrite(name.clone()));
-        }
+        let kept = match &edges.kept {
+            None => &[][..],
+            Some(kept) if !kept.is_apart => return Err(CutError::StrayWrite(kept.name.clone())),
+            Some(kept) if !self.can_recur() => return Err(CutError::Recurrent(kept.name.clone())),
+            Some(kept) => &kept.writes,
+        };
         if let Some(name) = &edges.chooser {
             return Err(CutError::Chooses(name.clone()));
         }
@@ -155,7 +164,20 @@ impl Cut {
                 return Err(CutError::NoCache(layer));
             }
         }
+        // Where states begin at zero and are moved, all layers' do: other sequences' may be among
+        // them, and llama.cpp moves each once.
+        let kept = kept
+            .iter()
+            .filter(|(_, of)| of.is_none_or(|of| of >= self.first));
+        stack.extend(kept.map(|(node, _)| *node));
         Ok(edges.roles(stack, &given))
+    }
+
+    /// Whether layers that keep a state can be computed so: all of what is above the cut, on rows
+    /// that begin with a sequence's first, for no later token. States of the layers left out are
+    /// no sequence's then.
+    fn can_recur(&self) -> bool {
+        self.onward && !self.silent && self.cache == CacheFill::FromFirst
     }
 
     /// Products of a weight and a value that the cut costs for each row, the head with the

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::ggml as sys;
 
+use super::kept::Kept;
 use super::recording::Recording;
 
 /// A node of the recorded graph and what it reads.
@@ -26,9 +27,8 @@ pub struct Edges {
     pub nodes: Vec<Node>,
     /// Writes to the K/V cache, each with the layer whose input it is computed from.
     pub writes: Vec<(usize, u32)>,
-    /// A write to memory that outlives the evaluation and is no K/V cache (the state of a
-    /// recurrent layer), by name: whether that memory may be left as it is, is not known.
-    pub stray: Option<String>,
+    /// What layers keep besides keys and values (recurrent layers' states), if anything.
+    pub kept: Option<Kept>,
     /// A node that chooses which tokens attention reads (sparse attention), by name.
     pub chooser: Option<String>,
 }
@@ -45,18 +45,21 @@ pub enum Role {
 }
 
 impl Edges {
-    /// The edges of a recording. `cache_writes` are positions in ask order with their layers.
-    pub(super) fn of(graph: &Recording, writes: Vec<(usize, u32)>) -> Self {
+    /// The edges of a recording. `writes` are those to the K/V cache, by their place in ask order,
+    /// with their layers.
+    pub(super) fn of(graph: &Recording, writes: Vec<(usize, u32)>, kept: Option<Kept>) -> Self {
         let tensors = &graph.tensors;
         let mut order = vec![None; tensors.len()];
         for (position, &node) in graph.nodes.iter().enumerate() {
             order[node] = Some(position);
         }
         let known: HashSet<usize> = writes.iter().map(|(position, _)| *position).collect();
-        // In-place operations: (the tensor changed, by which node).
+        // In-place operations: (the tensor changed, by which node). What is read of a recurrent
+        // layer's memory has been begun at zero or moved there before. Keys and values are read
+        // wherever they come from, and their writes are roots.
         let mut changes: Vec<(usize, usize)> = Vec::new();
         let mut nodes = Vec::new();
-        let (mut stray, mut chooser) = (None, None);
+        let mut chooser = None;
         for (position, &index) in graph.nodes.iter().enumerate() {
             let t = &tensors[index];
             let roots: Vec<usize> = t
@@ -88,18 +91,16 @@ impl Edges {
                 earlier,
                 products,
             });
-            if let Some(root) = t.root.filter(|_| !is_view(t.op)) {
-                if order[root].is_some() {
-                    changes.push((root, position));
-                } else if !known.contains(&position) {
-                    stray.get_or_insert_with(|| t.name.clone());
-                }
+            if let Some(root) = t.root.filter(|_| !is_view(t.op))
+                && (order[root].is_some() || !known.contains(&position))
+            {
+                changes.push((root, position));
             }
         }
         Self {
             nodes,
             writes,
-            stray,
+            kept,
             chooser,
         }
     }

@@ -9,6 +9,7 @@ mod cut;
 #[cfg(test)]
 mod fake;
 mod graph;
+mod kept;
 mod known;
 mod mask;
 mod names;
@@ -29,6 +30,7 @@ pub use asked::{Capture, Resume, Row, Start};
 pub(crate) use callback::{Silenced, Slot, trampoline};
 pub use cut::{CacheFill, Cut, CutError};
 pub(crate) use graph::Role;
+pub use kept::Kept;
 pub(crate) use known::{Graphs, Size};
 pub(crate) use mask::Cells;
 #[allow(unused_imports, reason = "the plugin counts layers")]

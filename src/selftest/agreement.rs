@@ -108,7 +108,7 @@ impl Examined<'_> {
     pub fn alone(&mut self) -> Result<(), EngineError> {
         let alone = |(kind, ..): &Cell| kind.manipulation().second_way() == Some(SecondWay::Alone);
         let cells: Vec<Cell> = self.scope.cells().filter(alone).collect();
-        // No part of a recurrent model can be computed by itself.
+        // The last token's state of a recurrent model comes from all tokens before it.
         if cells.is_empty() || self.model.has_recurrence() {
             return Ok(());
         }

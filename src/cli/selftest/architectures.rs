@@ -25,7 +25,8 @@ there does a layer have what is rewritten; elsewhere it is refused with an error
 error says why. Manipulations are of the residual stream; the other sites' columns are all that
 rewrite those. What the last layer adds (`attn_out`, `mlp_out`, `heads`) is not rewritten, for no
 later token reads it of a prior one. `planned` tells how the planned strategy computes: in part, or
-whole, as the straightforward one does.
+whole, as the straightforward one does. Of a model with recurrent layers a part is all rows from the
+manipulated layer up; texts that tokens follow are computed whole there.
 
 ";
 

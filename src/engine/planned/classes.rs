@@ -15,7 +15,7 @@ pub(super) struct Class<'j> {
 
 impl<'j> Class<'j> {
     /// The same of some of its jobs.
-    fn part(&self, jobs: Vec<&'j Job<'j>>) -> Self {
+    pub(super) fn part(&self, jobs: Vec<&'j Job<'j>>) -> Self {
         Self {
             jobs,
             first_row: self.first_row,
@@ -112,7 +112,7 @@ pub(super) fn waves<'j>(
                 jobs: vec![job],
                 first_row: match job.route {
                     Route::Rows { row, .. } => row as usize,
-                    Route::Frozen { .. } => 0,
+                    Route::Frozen { .. } | Route::Alone { .. } => 0,
                     _ => job.request.tokens.len() - 1,
                 },
             }),

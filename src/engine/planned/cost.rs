@@ -4,7 +4,7 @@
 use super::Pace;
 use super::classes::{Class, bundles, frozen_batches, waves};
 use super::route::{Route, route};
-use super::sorted::{Asked, Job, Sorted, groups, jobs, needed};
+use super::sorted::{Asked, Job, Sorted, jobs, needed};
 use super::tails::{Again, is_touched};
 use super::texts::common_prefix;
 use crate::engine::cost::{Cost, Decode};
@@ -25,7 +25,7 @@ impl Sorted {
     /// What they cost.
     pub fn cost(&self, requests: &[Request], shape: &Shape) -> Cost {
         let mut cost = Cost::default();
-        for group in groups(&self.texts, shape.sequences) {
+        for group in self.groups(shape.sequences) {
             cost.add_texts(requests, &self.texts[group], shape);
         }
         for &n in &self.whole {
@@ -75,6 +75,13 @@ impl Cost {
             let own = bundle.iter().map(|class| class.own_rows(common)).sum();
             let outputs = bundle.iter().map(|class| class.jobs.len()).sum();
             self.add_batch(bundle, own, outputs, false, true, shape);
+        }
+        for class in of(|route| matches!(route, Route::Alone { .. })) {
+            for &job in &class.jobs {
+                let class = class.part(vec![job]);
+                let rows = class.own_rows(common);
+                self.add_batch(&[&class], rows, 1, false, true, shape);
+            }
         }
         let jobs = wave.iter().flat_map(|class| &class.jobs);
         self.add_tails(jobs.copied(), shape);

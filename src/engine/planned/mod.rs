@@ -22,8 +22,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use classes::waves;
-use route::{Route, route};
-use sorted::{Asked, Job, Sorted, groups, jobs, needed};
+use route::{Route, alone, route};
+use sorted::{Asked, Job, Sorted, jobs, needed};
 
 use super::cost::{Cost, Decode, Shape};
 use super::{
@@ -153,9 +153,13 @@ impl Planned {
     /// Whether the graph can be cut as the route needs it.
     fn possible(&mut self, route: Route) -> Result<(), RuntimeError> {
         let first = route.layer();
+        let cache = match route {
+            Route::Alone { .. } => CacheFill::FromFirst,
+            _ => CacheFill::All,
+        };
         let onward = Cut {
             first,
-            cache: CacheFill::All,
+            cache,
             silent: matches!(route, Route::Silent { .. }),
             onward: true,
         };
@@ -177,11 +181,41 @@ impl Planned {
         if route == Route::Whole {
             return (route, None);
         }
-        match self.possible(route) {
-            Ok(()) => (route, None),
-            // What is clean is computed whole either way, though not beside others.
-            Err(error) => (Route::Whole, (route != Route::Clean).then_some(error)),
+        let Err(error) = self.possible(route) else {
+            return (route, None);
+        };
+        if self.recurs()
+            && let Some(alone) = alone(request, route)
+        {
+            let layer = alone.layer();
+            if self.possible(Route::Alone { layer }).is_ok() {
+                return (alone, None);
+            }
         }
+        // What is clean is computed whole either way, though not beside others.
+        (Route::Whole, (route != Route::Clean).then_some(error))
+    }
+
+    /// Whether layers keep a state besides keys and values.
+    fn recurs(&self) -> bool {
+        let anatomy = self.inspect().anatomy();
+        anatomy.is_some_and(|anatomy| anatomy.edges.kept.is_some())
+    }
+
+    /// Requests by the way they go, and for each that is computed whole although a part should
+    /// do, why.
+    fn sort(&mut self, requests: &[Request]) -> (Sorted, Vec<RuntimeError>) {
+        let mut sorted = Sorted {
+            apart: self.recurs(),
+            ..Sorted::default()
+        };
+        let mut reasons = Vec::new();
+        for (n, request) in requests.iter().enumerate() {
+            let (route, reason) = self.route(request);
+            reasons.extend(reason);
+            sorted.add(n, request, route);
+        }
+        (sorted, reasons)
     }
 
     fn shape(&self) -> Shape {
@@ -260,11 +294,7 @@ impl Engine for Planned {
     }
 
     fn cost(&mut self, requests: &[Request]) -> Cost {
-        let mut sorted = Sorted::default();
-        for (n, request) in requests.iter().enumerate() {
-            let (route, _) = self.route(request);
-            sorted.add(n, request, route);
-        }
+        let (sorted, _) = self.sort(requests);
         sorted.cost(requests, &self.shape())
     }
 
@@ -286,19 +316,17 @@ impl Engine for Planned {
         done: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         let (n_layer, positions) = (self.n_layer(), self.inner.positions());
-        let mut sorted = Sorted::default();
         for (n, request) in requests.iter().enumerate() {
-            request
-                .check(n_layer, positions)
-                .map_err(|error| error.of(n))?;
-            let (route, reason) = self.route(request);
-            if let Some(reason) = reason {
-                self.fall_back(1, &reason);
-            }
-            sorted.add(n, request, route);
+            let checked = request.check(n_layer, positions);
+            checked.map_err(|error| error.of(n))?;
         }
-        let Sorted { texts, whole } = sorted;
-        for group in groups(&texts, self.sequences.n) {
+        let (sorted, reasons) = self.sort(requests);
+        for reason in reasons {
+            self.fall_back(1, &reason);
+        }
+        let groups = sorted.groups(self.sequences.n);
+        let Sorted { texts, whole, .. } = sorted;
+        for group in groups {
             let mut left: Vec<usize> = texts[group.clone()]
                 .iter()
                 .flat_map(|(_, jobs)| jobs.iter().map(|(n, _)| *n))

@@ -27,6 +27,12 @@ pub(super) enum Route {
         /// The row.
         row: u32,
     },
+    /// All rows from the first layer touched, in a batch of their own: a recurrent layer's state
+    /// cannot begin in the middle of a text.
+    Alone {
+        /// The layer.
+        layer: u32,
+    },
     /// As the straightforward strategy does it: keys and values as a site (their freeze needs
     /// three passes), manipulation that begins later, a prompt cut into batches on purpose.
     Whole,
@@ -38,7 +44,7 @@ impl Route {
         match self {
             Route::Clean | Route::Whole => 0,
             Route::Silent { k } | Route::Frozen { k } => k,
-            Route::Rows { layer, .. } => layer,
+            Route::Rows { layer, .. } | Route::Alone { layer } => layer,
         }
     }
 }
@@ -79,6 +85,24 @@ pub(super) fn route(request: &Request, n_layer: u32) -> Route {
             row: row.min(n - 1),
         },
         _ => Route::Clean,
+    }
+}
+
+/// The route in a model with recurrent layers of a request that elsewhere takes `route`. `None`
+/// where tokens follow or the prompt is cut on purpose: the states of the layers left out would be
+/// missing.
+pub(super) fn alone(request: &Request, route: Route) -> Option<Route> {
+    if request.longest_tail() > 0 || !request.cuts.is_empty() {
+        return None;
+    }
+    let plan = request.plan_at(0);
+    match route {
+        Route::Whole => None,
+        Route::Clean => Some(Route::Clean),
+        _ => {
+            let layer = plan.iter().map(|i| i.first_seen()).min()?;
+            Some(Route::Alone { layer })
+        }
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) struct Sorted {
     pub texts: Vec<Asked>,
     /// Those computed whole.
     pub whole: Vec<usize>,
+    /// Whether each text is computed by itself: llama.cpp would regroup the rows of several where
+    /// there are recurrent layers.
+    pub apart: bool,
 }
 
 impl Sorted {
@@ -31,28 +34,32 @@ impl Sorted {
             None => self.texts.push((request.tokens.clone(), vec![(n, route)])),
         }
     }
-}
 
-/// Ranges of texts that fit into the cache side by side, with room for as many cells again.
-pub(super) fn groups(texts: &[Asked], sequences: u32) -> Vec<Range<usize>> {
-    let mut groups = Vec::new();
-    let (mut start, mut cells) = (0, 0);
-    let most = (sequences / 3) as usize;
-    for (n, (tokens, _)) in texts.iter().enumerate() {
-        let first = &texts[start].0;
-        let shared = tokens.iter().zip(first).take_while(|(a, b)| a == b);
-        let own = tokens.len() - if n > start { shared.count() } else { 0 };
-        if n > start && (cells + own > WAVE_CELLS / 2 || n - start >= most) {
-            groups.push(start..n);
-            (start, cells) = (n, tokens.len());
-        } else {
-            cells += own;
+    /// Ranges of texts that fit into the cache side by side, with room for as many cells again.
+    pub fn groups(&self, sequences: u32) -> Vec<Range<usize>> {
+        let texts = &self.texts;
+        if self.apart {
+            return (0..texts.len()).map(|n| n..n + 1).collect();
         }
+        let mut groups = Vec::new();
+        let (mut start, mut cells) = (0, 0);
+        let most = (sequences / 3) as usize;
+        for (n, (tokens, _)) in texts.iter().enumerate() {
+            let first = &texts[start].0;
+            let shared = tokens.iter().zip(first).take_while(|(a, b)| a == b);
+            let own = tokens.len() - if n > start { shared.count() } else { 0 };
+            if n > start && (cells + own > WAVE_CELLS / 2 || n - start >= most) {
+                groups.push(start..n);
+                (start, cells) = (n, tokens.len());
+            } else {
+                cells += own;
+            }
+        }
+        if start < texts.len() {
+            groups.push(start..texts.len());
+        }
+        groups
     }
-    if start < texts.len() {
-        groups.push(start..texts.len());
-    }
-    groups
 }
 
 /// The requests on a group of texts, clean ones first, then by kind and layer, so that
@@ -114,7 +121,7 @@ impl Job<'_> {
         match self.route {
             Route::Clean | Route::Silent { .. } => self.has_tails(),
             Route::Rows { row, .. } => row > 0,
-            Route::Frozen { .. } | Route::Whole => false,
+            Route::Frozen { .. } | Route::Alone { .. } | Route::Whole => false,
         }
     }
 }

@@ -107,6 +107,14 @@ impl Planned {
         for bundle in bundles(&rows, texts.common) {
             hand_over(self.prefill_rows(bundle, texts)?, &mut following, done)?;
         }
+        for class in is(|r| matches!(r, Route::Alone { .. })) {
+            for &job in &class.jobs {
+                let class = class.part(vec![job]);
+                let begun = self.prefill_rows(&[&class], texts);
+                let begun = begun.map_err(|error| error.of(job.index))?;
+                hand_over(begun, &mut following, done)?;
+            }
+        }
         for (index, outcome) in self.run_tails(following)? {
             if done(index, outcome).is_break() {
                 return Err(EngineError::Stopped);

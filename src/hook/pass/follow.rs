@@ -102,7 +102,7 @@ mod tests {
         for n in nodes {
             recording.add_node(*graph.get(*n));
         }
-        Edges::of(&recording, Vec::new())
+        Edges::of(&recording, Vec::new(), None)
     }
 
     #[test]

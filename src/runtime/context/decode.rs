@@ -30,7 +30,8 @@ impl Context {
     }
 
     /// Computes only the part of the graph that `cut` names: each row begins where its entry of
-    /// `starts` says.
+    /// `starts` says. In a model with recurrent layers, rows begin with their sequence's first, and
+    /// no other decode goes on with that sequence but by the same cut.
     ///
     /// # Errors
     /// [`RuntimeError`], [`RuntimeError::Cut`] where the graph cannot be computed in part; after
