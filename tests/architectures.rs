@@ -8,9 +8,9 @@ use std::sync::Arc;
 use common::outcomes;
 use common::tiny::{CLOSE, FAR, N_LAYER, decode, distance, engine, model, options};
 use midlayer::engine::{Engine, EngineError, Outcome, Planned, Request, Straightforward};
-use midlayer::hook::{AnatomyError, Capture, HookFault, Row};
+use midlayer::hook::{AnatomyError, Capture, HookFault};
 use midlayer::intervention::{
-    Action, Editor, Intervention, Kind, LayerSpan, PositionSet, Site, States, Target,
+    Action, Intervention, Kind, LayerSpan, PositionSet, Site, States, Target,
 };
 use midlayer::runtime::{Architecture, Context, ContextOptions, RuntimeError, Synthetic, Token};
 

@@ -173,7 +173,7 @@ mod tests {
             let read = graph.add(sys::GGML_OP_GET_ROWS, &[memory[reads[layer]], moved], None);
             let product = graph.product(state);
             let sum = graph.add(sys::GGML_OP_ADD, &[product, read], None);
-            let kept = graph.add(sys::GGML_OP_CPY, &[sum, written], Some(written));
+            let kept = graph.add(sys::GGML_OP_SCALE, &[sum], Some(written));
             state = graph.add(sys::GGML_OP_ADD, &[sum, state], None);
             graph.0.tensors[state].name = format!("l_out-{layer}");
             let place = |node: usize| graph.0.nodes.iter().position(|n| *n == node).unwrap();
