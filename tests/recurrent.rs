@@ -5,7 +5,6 @@ mod common;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use common::outcomes;
 use common::tiny::{CLOSE, FAR, N_LAYER, decode, distance, engine, model, options};
@@ -321,60 +320,5 @@ fn recurrent_models_take_sequences_one_after_the_other() {
         let error = context.decode(&mixed, editors(), None).err();
         let noticed = matches!(error, Some(RuntimeError::Hook(HookFault::RowOrder { .. })));
         assert!(noticed, "{architecture}: {error:?}");
-    }
-}
-
-/// Seconds of a clean run and one at each layer by both strategies (docs/performance.md): medians of
-/// rounds in turns.
-#[test]
-#[ignore = "measures, so optimized and alone"]
-fn a_sweep_timed() {
-    const DEEP: u32 = 24;
-    for architecture in [
-        Architecture::Jamba,
-        Architecture::Qwen35,
-        Architecture::FalconH1,
-        Architecture::NemotronH,
-        Architecture::Mamba,
-    ] {
-        let model = Synthetic {
-            n_layer: DEEP,
-            n_ctx: 512,
-            ..Synthetic::new(architecture)
-        };
-        let model = Arc::new(model.build().unwrap());
-        let options = ContextOptions {
-            n_ctx: 512,
-            threads: 2,
-            ..ContextOptions::default()
-        };
-        let mut slow = Straightforward::new(model.clone(), &options).unwrap();
-        let mut planned = Planned::new(model.clone(), &options, Planned::PARALLEL).unwrap();
-        let text = tokens(250, 0);
-        let mut requests = vec![on(&text, &[])];
-        requests.extend((0..DEEP).map(|k| on(&text, &[Intervention::random(k, 3)])));
-        let mut times = [Vec::new(), Vec::new()];
-        for _ in 0..5 {
-            let engines: [&mut dyn Engine; 2] = [&mut slow, &mut planned];
-            for (engine, times) in engines.into_iter().zip(&mut times) {
-                let begin = Instant::now();
-                outcomes(engine, &requests);
-                times.push(begin.elapsed().as_secs_f64());
-            }
-        }
-        let [slow_s, planned_s] = times.map(|mut times| {
-            times.sort_by(f64::total_cmp);
-            times[times.len() / 2]
-        });
-        let rows = [slow.work().layer_rows / 5, planned.work().layer_rows / 5];
-        println!(
-            "| {architecture}, {} wide | {} | {} | {:.2} | {slow_s:.2} | {planned_s:.2} | {:.2} |",
-            model.facts().n_embd,
-            rows[0],
-            rows[1],
-            rows[0] as f64 / rows[1] as f64,
-            slow_s / planned_s
-        );
-        assert_eq!(planned.work().fallbacks, 0);
     }
 }
