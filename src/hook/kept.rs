@@ -21,6 +21,16 @@ pub struct Kept {
     pub is_apart: bool,
 }
 
+impl Kept {
+    /// The layers that write, once for each write, and whether they are apart: the same in every
+    /// graph of a model.
+    pub(super) fn extent(&self) -> (bool, Vec<Option<u32>>) {
+        let mut layers: Vec<_> = self.writes.iter().map(|(_, layer)| *layer).collect();
+        layers.sort_unstable();
+        (self.is_apart, layers)
+    }
+}
+
 /// What a node is computed from, back to the states between layers.
 struct Behind {
     /// Nodes and leaves, the node itself included and those states left out.

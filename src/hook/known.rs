@@ -262,6 +262,7 @@ impl Anatomy {
             layers.sort_unstable();
             layers
         };
+        let kept = |of: &Self| of.edges.kept.as_ref().map(super::Kept::extent);
         let (here, there) = (self.parts(), other.parts());
         here.len() == there.len()
             && here.into_iter().zip(there).all(same)
@@ -270,7 +271,7 @@ impl Anatomy {
             && self.reads_cache == other.reads_cache
             && self.joined == other.joined
             && self.borrows == other.borrows
-            && self.edges.stray.is_some() == other.edges.stray.is_some()
+            && kept(self) == kept(other)
             && self.edges.chooser.is_some() == other.edges.chooser.is_some()
     }
 }

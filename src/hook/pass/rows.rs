@@ -131,7 +131,7 @@ mod tests {
             values: Vec::new(),
             joined: Vec::new(),
             borrows: Vec::new(),
-            edges: Edges::of(&recording, Vec::new()),
+            edges: Edges::of(&recording, Vec::new(), None),
         };
         let row = Row {
             sequence: 0,
