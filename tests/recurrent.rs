@@ -13,7 +13,7 @@ use midlayer::hook::{CacheFill, Capture, Cut, HookFault, Kept, Row, Start};
 use midlayer::intervention::{
     Action, Editor, Extent, Intervention, Kind, LayerSpan, PositionSet, States, Target,
 };
-use midlayer::runtime::{Architecture, Context, ContextOptions, RuntimeError, Synthetic, Token};
+use midlayer::runtime::{Architecture, Context, ContextOptions, RuntimeError, Token};
 
 const LAYERS: [u32; 4] = [0, 1, 2, 3];
 
