@@ -28,6 +28,11 @@ pub enum CutError {
         "node '{0}' chooses which tokens attention reads (sparse attention), among all that are in the cache, so no part of the graph can be left out"
     )]
     Chooses(String),
+    /// See `recording.rs`.
+    #[error(
+        "several nodes could be what '{0}' copies between devices, so no part of the graph can be left out"
+    )]
+    Doubtful(String),
     /// Keys and values of a layer are wanted that reads another's.
     #[error("layer {0} keeps no keys and values of its own, so they cannot be computed alone")]
     NoCache(u32),
@@ -131,6 +136,9 @@ impl Cut {
             Some(kept) if !self.can_recur() => return Err(CutError::Recurrent(kept.name.clone())),
             Some(kept) => &kept.writes,
         };
+        if let Some(name) = &edges.doubtful {
+            return Err(CutError::Doubtful(name.clone()));
+        }
         if let Some(name) = &edges.chooser {
             return Err(CutError::Chooses(name.clone()));
         }

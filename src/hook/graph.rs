@@ -31,6 +31,9 @@ pub struct Edges {
     pub kept: Option<Kept>,
     /// A node that chooses which tokens attention reads (sparse attention), by name.
     pub chooser: Option<String>,
+    /// Another backend's copy that may be of several nodes, by name: which of them is read there is
+    /// not known.
+    pub doubtful: Option<String>,
 }
 
 /// What happens to a node under a cut.
@@ -102,6 +105,7 @@ impl Edges {
             writes,
             kept,
             chooser,
+            doubtful: graph.doubtful.clone(),
         }
     }
 }

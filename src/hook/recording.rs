@@ -50,6 +50,8 @@ pub struct Recording {
     pub nodes: Vec<usize>,
     /// A copy of a node that could not be told: what it is computed from is not known.
     pub(super) lost: Option<String>,
+    /// A copy that may be of several nodes, which have one name and one shape.
+    pub(super) doubtful: Option<String>,
     by_id: HashMap<usize, usize>,
 }
 
@@ -147,9 +149,13 @@ impl Recording {
             .filter(|&n| self.tensors[n].name == original)
             .peekable();
         named.peek()?;
-        let found = named.find(|&n| self.tensors[n].shape == source.shape());
+        let mut alike = named.filter(|&n| self.tensors[n].shape == source.shape());
+        let found = alike.next();
+        let another = alike.next().is_some();
         if found.is_none() {
             self.lost.get_or_insert(name);
+        } else if another {
+            self.doubtful.get_or_insert(name);
         }
         found
     }
@@ -186,10 +192,20 @@ mod tests {
             }
             let sources = recording.tensors[recording.nodes[2]].sources.clone();
             let read = recording.nodes.iter().position(|n| *n == sources[0]);
+            assert_eq!(recording.doubtful, None);
             (read, recording.lost)
         };
         assert_eq!(record(readers[0]), (Some(0), None));
         assert_eq!(record(readers[1]), (Some(1), None));
         assert_eq!(record(readers[2]), (None, Some("CPU#Qcur-3#0".into())));
+        // Where there are two, the latest is taken, and no part of the graph is left out.
+        let again = graph.node(sys::GGML_OP_RESHAPE, &[flat]);
+        graph.shape(again, [8, 3, 1, 1]);
+        graph.name(again, "Qcur-3");
+        let mut recording = Recording::default();
+        for node in [flat, again, readers[0]] {
+            recording.add_node(*graph.get(node));
+        }
+        assert_eq!(recording.doubtful, Some("CPU#Qcur-3#0".into()));
     }
 }

@@ -15,7 +15,7 @@ use super::outcomes;
 use super::tiny::{N_LAYER, distance};
 
 /// Architectures whose graphs differ most for the scheduler.
-const SHORT: [Architecture; 7] = [
+const SHORT: [Architecture; 8] = [
     Architecture::Llama,
     Architecture::Gemma3,
     Architecture::Gpt2,
@@ -23,6 +23,7 @@ const SHORT: [Architecture; 7] = [
     Architecture::Phi2,
     Architecture::Qwen3Experts,
     Architecture::Deepseek2Latent,
+    Architecture::KimiLinear,
 ];
 
 /// What logits may be apart by: another library's sums can make one cached value of sixteen bits

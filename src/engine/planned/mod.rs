@@ -188,9 +188,10 @@ impl Planned {
             && let Some(alone) = alone(request, route)
         {
             let layer = alone.layer();
-            if self.possible(Route::Alone { layer }).is_ok() {
-                return (alone, None);
-            }
+            return match self.possible(Route::Alone { layer }) {
+                Ok(()) => (alone, None),
+                Err(error) => (Route::Whole, (route != Route::Clean).then_some(error)),
+            };
         }
         // What is clean is computed whole either way, though not beside others.
         (Route::Whole, (route != Route::Clean).then_some(error))
