@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-TASKS = ["freeze", "few", "patch", "lens", "map", "generate", "steer", "capitals"]
+ALL = ["freeze", "few", "patch", "lens", "map", "generate", "steer", "capitals"]
+# PEERS_TASKS=freeze,lens asks these alone.
+TASKS = [task for task in ALL if task in os.environ.get("PEERS_TASKS", ",".join(ALL)).split(",")]
 THREADS = 2
 GENERATED = 32
 # Frozen from this layer while text is generated; and the layer that is steered.
