@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def countries() -> list[tuple[str, str]]:
     with Path("src/tasks/capitals.tsv").open(encoding="utf-8") as file:
         rows = csv.reader(file, delimiter="\t")
         pairs = [(row[1], row[2]) for row in rows][1:]
-    return [pair for pair in pairs if pair != CAPITALS[0]][:100]
+    n = int(os.environ.get("PEERS_ITEMS", "100"))
+    return [pair for pair in pairs if pair != CAPITALS[0]][:n]
 
 
 def main(gguf: str, file: str) -> None:

@@ -19,7 +19,7 @@ WORDS = {
     "map": "effect map, all prior tokens, 10 layers",
     "generate": "32 tokens after a frozen prompt",
     "steer": "steering vector, made and added",
-    "capitals": "100 capitals, all layers, three manipulations",
+    "capitals": "capitals, all layers, three manipulations",
 }
 CLOSE = 1e-3
 

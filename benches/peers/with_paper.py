@@ -31,7 +31,7 @@ class Paper:
         found = []
         for k in range(1, self.model.config.num_hidden_layers):
             how = {"manipulation_type": "freeze", "manipulation_layer": k}
-            found.append(self.model(ids, kwargs=how)[0][0, -1])
+            found.append(self.model(ids, **how)[0][0, -1])
         return torch.stack(found)
 
 
