@@ -305,11 +305,10 @@ fn in_turns(texts: &[Vec<Token>], by_position: bool) -> Vec<Row> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::runtime::{Architecture, Synthetic};
+    use crate::runtime::Architecture;
     use crate::selftest::Scope;
+    use crate::selftest::made::{of, tiny};
 
     #[test]
     fn other_logits_beside_other_texts_are_no_rounding() {
@@ -321,14 +320,9 @@ mod tests {
             (Architecture::Jamba, false),
             (Architecture::Plamo2, true),
         ] {
-            let model = Arc::new(Synthetic::new(architecture).build().unwrap());
-            let options = ContextOptions {
-                threads: 1,
-                ..ContextOptions::default()
-            };
-            let scope = Scope::spread(4, 1);
-            let watch = &mut ();
-            let mut examined = Examined::new(&model, &options, &scope, watch).unwrap();
+            let model = tiny(architecture);
+            let (scope, watch) = (Scope::spread(4, 1), &mut ());
+            let mut examined = of(&model, &scope, watch);
             examined.sequences().unwrap();
             let verdict = &examined.found.findings[0].verdict;
             let refused = matches!(verdict, Verdict::NotSupported { .. });

@@ -369,18 +369,14 @@ pub(super) fn without_padding(context: &Context) -> Witness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::{Architecture, Synthetic};
+    use crate::runtime::Architecture;
+    use crate::selftest::made::{of, tiny};
 
     #[test]
     fn a_tolerance_as_large_as_the_effect_is_counted() {
-        let model = Arc::new(Synthetic::new(Architecture::Llama).build().unwrap());
-        let options = ContextOptions {
-            threads: 1,
-            ..ContextOptions::default()
-        };
-        let scope = Scope::spread(4, 1);
-        let watch = &mut ();
-        let mut examined = Examined::new(&model, &options, &scope, watch).unwrap();
+        let model = tiny(Architecture::Llama);
+        let (scope, watch) = (Scope::spread(4, 1), &mut ());
+        let mut examined = of(&model, &scope, watch);
         let request = examined.request(vec![Intervention::random(1, SEED)]);
         let logits = examined.slow.logits(&request).unwrap();
         let near = examined.judge(&request, &logits, 1e-6);

@@ -222,3 +222,23 @@ pub fn run(
     }
     Ok(examined.found)
 }
+
+/// What tests examine.
+#[cfg(test)]
+mod made {
+    use super::*;
+    use crate::runtime::{Architecture, Synthetic};
+
+    pub fn tiny(architecture: Architecture) -> Arc<Model> {
+        Arc::new(Synthetic::new(architecture).build().unwrap())
+    }
+
+    /// The examination of a model by one thread, before anything was examined.
+    pub fn of<'s>(model: &Arc<Model>, scope: &'s Scope, watch: &'s mut dyn Watch) -> Examined<'s> {
+        let options = ContextOptions {
+            threads: 1,
+            ..ContextOptions::default()
+        };
+        Examined::new(model, &options, scope, watch).unwrap()
+    }
+}

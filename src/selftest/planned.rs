@@ -147,22 +147,16 @@ impl Examined<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::Scope;
+    use super::super::made::{of, tiny};
     use super::*;
-    use crate::runtime::{Architecture, ContextOptions, Synthetic};
+    use crate::runtime::Architecture;
 
     #[test]
     fn strategies_that_disagree_on_tokens_that_follow_are_wrong() {
-        let model = Arc::new(Synthetic::new(Architecture::Llama).build().unwrap());
-        let options = ContextOptions {
-            threads: 1,
-            ..ContextOptions::default()
-        };
-        let scope = Scope::spread(4, 1);
-        let watch = &mut ();
-        let mut examined = Examined::new(&model, &options, &scope, watch).unwrap();
+        let model = tiny(Architecture::Llama);
+        let (scope, watch) = (Scope::spread(4, 1), &mut ());
+        let mut examined = of(&model, &scope, watch);
         let cell = (Kind::Random, Site::Residual, 2);
         let plan = vec![examined.intervention(cell.0, cell.1, cell.2)];
         let mut request = examined.request(plan);

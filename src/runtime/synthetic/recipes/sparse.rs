@@ -7,27 +7,24 @@ use crate::runtime::synthetic::recipe::{Group, Heads, Recipe, rms_norms};
 /// Queries of latent attention by way of a few values.
 const NARROW_QUERIES: Group = &[("attention.q_lora_rank", U32(32))];
 
+/// Latent attention to chosen tokens, and experts.
+const CHOSEN_LATENT: &[Group] = &[
+    LEADING_SHARED_EXPERTS,
+    SIGMOID,
+    LATENT,
+    INDEX,
+    NARROW_QUERIES,
+];
+
 pub const DEEPSEEK32: Recipe = Recipe {
     heads: Heads::Single,
-    metadata: &[
-        LEADING_SHARED_EXPERTS,
-        SIGMOID,
-        LATENT,
-        INDEX,
-        NARROW_QUERIES,
-    ],
+    metadata: CHOSEN_LATENT,
     ..rms_norms("deepseek32")
 };
 
 pub const GLM_DSA: Recipe = Recipe {
     heads: Heads::Single,
-    metadata: &[
-        LEADING_SHARED_EXPERTS,
-        SIGMOID,
-        LATENT,
-        INDEX,
-        NARROW_QUERIES,
-    ],
+    metadata: CHOSEN_LATENT,
     ..rms_norms("glm-dsa")
 };
 
