@@ -58,6 +58,7 @@ fn the_states_entering_a_layer_are_all_that_those_above_know() {
         let everything = Capture {
             targets: vec![Target::Input],
             layers: LAYERS.into(),
+            ..Capture::default()
         };
         let (clean, _) = decode(&mut context, &tokens(0), vec![], None).unwrap();
         let (other, mut seen) =
@@ -450,6 +451,7 @@ fn hybrid_models_own_entries_given_back_are_clean() {
             let capture = Capture {
                 targets: vec![Target::Keys, Target::Values],
                 layers: layers.iter().copied().collect(),
+                ..Capture::default()
             };
             let (_, mut seen) = decode(&mut context, tokens, vec![], Some(capture)).unwrap();
             seen.states.remove(&0).unwrap()

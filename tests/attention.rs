@@ -41,6 +41,7 @@ fn weights_times_values_are_what_heads_gather() {
         let capture = Capture {
             targets: vec![Target::Values, Target::Heads],
             layers: (0..N_LAYER).collect(),
+            ..Capture::default()
         };
         let captured = engine.captured_of_all(&prompt.tokens, &capture).unwrap();
         for layer in 0..N_LAYER {

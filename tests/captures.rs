@@ -86,6 +86,7 @@ fn layers_add_up() {
         let leaves = Capture {
             targets: vec![Site::Residual.target()],
             layers: [N_LAYER].into(),
+            ..Capture::default()
         };
         let leaves = planned
             .captured_of_all(&prompt(TOKENS).tokens, &leaves)
@@ -296,6 +297,7 @@ fn texts_that_share_a_batch_leave_what_each_leaves_alone() {
             let capture = Capture {
                 targets: sites.iter().map(|site| site.target()).collect(),
                 layers: (0..N_LAYER).collect(),
+                ..Capture::default()
             };
             let decodes = engine.work().decodes;
             let mut together = Vec::new();

@@ -143,6 +143,7 @@ fn above_a_window_the_mask_is_as_it_was() {
             let capture = Capture {
                 targets: vec![Target::Input],
                 layers: (0..N_LAYER).collect(),
+                ..Capture::default()
             };
             let mut seen = context.decode(&rows, editors, Some(capture)).unwrap();
             let states = Arc::new(seen.states.remove(&0).unwrap().inputs);

@@ -124,6 +124,7 @@ fn states(context: &mut Context, text: &[Token]) -> Arc<States> {
     let capture = Capture {
         targets: vec![Target::Input],
         layers: (0..=N_LAYER).collect(),
+        ..Capture::default()
     };
     let mut seen = context
         .decode(&rows(text), HashMap::new(), Some(capture))

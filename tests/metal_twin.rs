@@ -6,11 +6,13 @@ mod common;
 
 use std::sync::Arc;
 
+use common::outcomes;
 use common::scheduled::{
     There, clean, each, exact, examined, flash, model, recipe, same_as_on_the_cpu, whole,
 };
 use common::tiny::{CLOSE, N_LAYER, distance};
-use midlayer::engine::{Engine, Straightforward};
+use midlayer::engine::{Engine, Planned, Request, Straightforward};
+use midlayer::intervention::Intervention;
 use midlayer::runtime::{Architecture, FlashAttention, Synthetic, devices};
 
 /// How many layers lie on the device: all with the output, or the upper half.
@@ -91,6 +93,35 @@ fn an_order_of_nodes_that_the_batch_decides_is_written_down_once() {
     same_as_on_the_cpu(&mut oracle, std::slice::from_mut(&mut there), &[2, 20, 2]);
     assert_eq!(written(&there), orders, "the same shapes again");
     assert_eq!(oracle.context().recordings(), 1, "on the CPU");
+}
+
+/// Under `freeze` the same rows enter many layers. A device gets them once and copies them itself;
+/// what lies on the host is written in each layer.
+#[test]
+fn frozen_rows_are_sent_to_the_device_once() {
+    let prior: u64 = 39;
+    let asked = (1..N_LAYER).map(|k| clean(40).with(Intervention::freeze(k)));
+    let asked: Vec<Request> = asked.collect();
+    let on_device = |layers| {
+        let model = model(Architecture::Llama, layers);
+        let width = u64::from(model.facts().n_embd) * size_of::<f32>() as u64;
+        let mut engine = Planned::new(model, &exact(), 16).unwrap();
+        let found = outcomes(&mut engine, &asked);
+        assert_eq!(engine.work().fallbacks, 0);
+        let traffic = engine.work().traffic;
+        (found, traffic, traffic.written / width)
+    };
+    let (host, before, written) = on_device(0);
+    let (there, after, sent) = on_device(99);
+    for (host, there) in host.iter().zip(&there) {
+        assert!(distance(&host.logits, &there.logits) < CLOSE);
+    }
+    // Three requests in three layers, and the last tokens' rows at and below where they begin.
+    let last = 3 + 2 + 1;
+    assert_eq!(written, 3 * 3 * prior + last);
+    // Rows frozen at layer 3 are held at the clean state in the layer below first.
+    assert_eq!(sent, (1 + 1 + 2) * prior + last);
+    assert_eq!((before.stops, before.read), (after.stops, after.read));
 }
 
 /// The whole self-test, with flash attention and without; in short, all layers on the device

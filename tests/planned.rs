@@ -149,6 +149,28 @@ fn every_manipulation_gives_the_same_next_token() {
     }
 }
 
+/// Of a clean run those states alone are read that a request begins with: of the last token, of
+/// those from the first one touched on, of all prior ones, of none.
+#[test]
+fn only_states_that_are_needed_are_read() {
+    let model = model(Architecture::Llama);
+    let n = text(0).len() as u64;
+    let some = PositionSet::ranges([5..7]);
+    let asked = [
+        (vec![], 0),
+        (vec![Intervention::skip_attention(2)], 1),
+        (vec![Intervention::random(2, 7).at(some)], n - 5),
+        (vec![Intervention::freeze(2)], n),
+    ];
+    for (plan, rows) in asked {
+        let mut engine = Planned::new(model.clone(), &options(), 8).unwrap();
+        outcomes(&mut engine, &[request(0, vec![]), request(0, plan)]);
+        let width = u64::from(model.facts().n_embd) * size_of::<f32>() as u64;
+        let read = engine.work().traffic.read;
+        assert_eq!(read, rows * u64::from(N_LAYER) * width, "{rows} rows");
+    }
+}
+
 /// Freeze on just the positions that are prior in the prompt: tokens that follow are not among
 /// them and stay clean.
 #[test]

@@ -75,6 +75,7 @@ fn states_of(architecture: Architecture, tokens: &[Token]) -> Arc<States> {
     let capture = Capture {
         targets: vec![Target::Input],
         layers: LAYERS.into(),
+        ..Capture::default()
     };
     let mut context = Context::new(model(architecture), &options()).unwrap();
     let (_, mut seen) = decode(&mut context, tokens, vec![], Some(capture)).unwrap();

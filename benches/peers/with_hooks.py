@@ -154,8 +154,9 @@ class Hooks:
         for asked in self.asked.capitals:
             for make, k in makers:
                 with make(k):
-                    found.append(self.logits(asked["ids"])[asked["answer"]])
-        return torch.stack(found).reshape(len(self.asked.capitals), -1)
+                    # A number: a view would keep the logits of all tokens.
+                    found.append(self.logits(asked["ids"])[asked["answer"]].item())
+        return np.reshape(found, (len(self.asked.capitals), -1))
 
 
 if __name__ == "__main__":

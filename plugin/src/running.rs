@@ -70,6 +70,7 @@ pub fn running(
     let capture = Capture {
         targets: vec![Target::Input],
         layers,
+        ..Capture::default()
     };
     let anatomy = structure.anatomy.clone();
     let pass = Pass::new(anatomy, rows, editors.collect(), Some(capture), None);

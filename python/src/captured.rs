@@ -31,6 +31,7 @@ impl Bench {
         let capture = Capture {
             targets: targets.to_vec(),
             layers: layers.iter().copied().collect(),
+            ..Capture::default()
         };
         let texts: Vec<&[Token]> = prompts.iter().map(|prompt| &prompt.tokens[..]).collect();
         let stacked = |n: usize, captured: Captured| {

@@ -133,6 +133,7 @@ impl Captures {
         let capture = Capture {
             targets: keep.sites.iter().map(|site| site.target()).collect(),
             layers: layers.iter().copied().collect(),
+            from: positions.first().copied().unwrap_or(0),
         };
         let captured = engine.captured_of_all(&prompt.tokens, &capture)?;
         let arrays = keep.sites.iter().map(|&site| {

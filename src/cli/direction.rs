@@ -66,6 +66,7 @@ fn last_states(engine: &mut Planned, texts: &[String]) -> anyhow::Result<Vec<Sta
     let capture = Capture {
         targets: vec![Target::Input],
         layers: (0..engine.facts().n_layer).collect(),
+        ..Capture::default()
     };
     let mut all = Vec::new();
     engine.captured_of_texts(&prompts, &capture, &mut |n, captured| {

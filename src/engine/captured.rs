@@ -123,6 +123,7 @@ mod tests {
             let capture = Capture {
                 targets: vec![target],
                 layers: layers.iter().copied().collect(),
+                ..Capture::default()
             };
             needs_all(&capture, 4)
         };

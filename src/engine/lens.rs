@@ -53,6 +53,7 @@ impl Straightforward {
         let entering = Capture {
             targets: vec![Target::Input],
             layers: layers.iter().copied().collect(),
+            ..Capture::default()
         };
         let states = self.captured_of_all(tokens, &entering)?.inputs;
         let rows = rows(tokens, true);

@@ -46,7 +46,7 @@ pub use session::Session;
 pub use straightforward::Straightforward;
 pub use tokenizer::Tokenizer;
 
-use crate::hook::Captured;
+use crate::hook::{Captured, Traffic};
 use crate::intervention::{PlanError, States, Target};
 use crate::runtime::{ChatDate, Facts, RuntimeError, Text, Token};
 
@@ -141,6 +141,8 @@ pub struct Work {
     pub fallbacks: u64,
     /// See `fallbacks`.
     pub reason: Option<String>,
+    /// What passed between the host and the memory that the model is computed in.
+    pub traffic: Traffic,
 }
 
 /// Runs prompts under interventions.

@@ -33,14 +33,17 @@ impl From<&Row> for Met {
     }
 }
 
-/// What to keep of the layers of `layers`, of all rows. As many as there are layers, among the
-/// inputs, is what leaves the last one: llama.cpp computes it for rows with logits only.
+/// What to keep of the layers of `layers`, of the rows from a position on. As many as there are
+/// layers, among the inputs, is what leaves the last one: llama.cpp computes it for rows with
+/// logits only.
 #[derive(Clone, Debug, Default)]
 pub struct Capture {
     /// Which parts of layers.
     pub targets: Vec<Target>,
     /// The layers.
     pub layers: HashSet<u32>,
+    /// The first position that anything is kept of. (Weights of attention are kept of all.)
+    pub from: u32,
 }
 
 impl Capture {

@@ -9,6 +9,7 @@ mod cut;
 #[cfg(test)]
 mod fake;
 mod graph;
+mod held;
 mod kept;
 mod known;
 mod mask;
@@ -30,12 +31,13 @@ pub use asked::{Capture, Resume, Row, Start};
 pub(crate) use callback::{Silenced, Slot, trampoline};
 pub use cut::{CacheFill, Cut, CutError};
 pub(crate) use graph::Role;
+pub(crate) use held::Held;
 pub use kept::Kept;
 pub(crate) use known::{Graphs, Size};
 pub(crate) use mask::Cells;
 #[allow(unused_imports, reason = "the plugin counts layers")]
 pub(crate) use names::{layer_left, layer_named};
-pub use observed::{Captured, Observed, Touched};
+pub use observed::{Captured, Observed, Touched, Traffic};
 pub(crate) use pass::Pass;
 pub use sabotage::Sabotage;
 pub use site::{AnatomyError, NoMlp};

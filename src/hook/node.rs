@@ -86,11 +86,28 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Writes `values`, whole rows of `width`, from row `first` on.
+    /// The pointer that ggml passed.
+    #[allow(dead_code, reason = "the plugin keeps no rows on devices")]
+    pub(crate) fn raw(&self) -> NonNull<sys::ggml_tensor> {
+        self.0.raw
+    }
+
+    /// The buffer that the node's memory lies in.
+    #[allow(dead_code, reason = "the plugin keeps no rows on devices")]
+    pub(crate) fn buffer(&self) -> Option<NonNull<sys::ggml_backend_buffer>> {
+        NonNull::new(self.get().buffer)
+    }
+
+    /// (row width, rows) of a node into which `values`, whole rows, may be written from row `first`
+    /// on.
     ///
     /// # Errors
     /// [`HookFault::Layout`], also when the rows do not fit; [`HookFault::Leaf`].
-    pub fn write_rows(&self, first: usize, values: &[f32]) -> Result<(), HookFault> {
+    pub(crate) fn rows_to_write(
+        &self,
+        first: usize,
+        values: &[f32],
+    ) -> Result<(usize, usize), HookFault> {
         self.check_writable()?;
         let (width, rows) = self.rows_f32()?;
         if width == 0 || !values.len().is_multiple_of(width) || first + values.len() / width > rows
@@ -100,6 +117,15 @@ impl<'a> Node<'a> {
                 shape: self.shape(),
             });
         }
+        Ok((width, rows))
+    }
+
+    /// Writes `values`, whole rows of `width`, from row `first` on.
+    ///
+    /// # Errors
+    /// [`HookFault::Layout`], also when the rows do not fit; [`HookFault::Leaf`].
+    pub fn write_rows(&self, first: usize, values: &[f32]) -> Result<(), HookFault> {
+        let (width, _) = self.rows_to_write(first, values)?;
         // SAFETY: offset + size is within the tensor (checked above against its rows), whose
         // memory may be written to (`check_writable`).
         unsafe {

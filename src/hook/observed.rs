@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::anatomy::Anatomy;
+use super::held::Held;
 use super::mask::Cells;
 use crate::intervention::{Editor, States, Target};
 
@@ -87,6 +88,37 @@ impl Touched {
     }
 }
 
+/// What passed between the host and the memory that a graph is computed in, rows of states, of what
+/// layers add, and of keys and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How often computing was stopped for a node.
+    pub stops: u64,
+    /// Bytes read.
+    pub read: u64,
+    /// Bytes written.
+    pub written: u64,
+}
+
+impl Traffic {
+    /// Adds what passed in another decode.
+    pub fn add(&mut self, more: Self) {
+        self.stops += more.stops;
+        self.read += more.read;
+        self.written += more.written;
+    }
+
+    /// What has passed since there was so much.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            stops: self.stops - before.stops,
+            read: self.read - before.read,
+            written: self.written - before.written,
+        }
+    }
+}
+
 /// What a pass has to tell afterwards.
 #[derive(Default)]
 pub struct Observed {
@@ -98,6 +130,10 @@ pub struct Observed {
     pub touched: HashMap<u32, Vec<Touched>>,
     /// Which token is in which cell, where that is followed.
     pub cells: Option<Cells>,
+    /// What passed between the host and the graph's memory.
+    pub traffic: Traffic,
+    /// Rows kept where the graph is computed, for the next pass.
+    pub(crate) held: Option<Box<dyn Held>>,
     /// The graph that was met last.
     pub(crate) met: Option<Arc<Anatomy>>,
 }

@@ -137,6 +137,16 @@ impl<'a> Tensor<'a> {
         Ok((t.ne[0] as usize, t.ne[1] as usize))
     }
 
+    /// Fills `out` with what lies from byte `offset` on.
+    ///
+    /// # Safety
+    /// So many bytes lie there within the tensor, which has a buffer, and are values of `T`.
+    unsafe fn fill<T: Copy>(&self, offset: usize, out: &mut [T]) {
+        let (to, bytes) = (out.as_mut_ptr().cast(), size_of_val(out));
+        // SAFETY: the caller's promise; `out` is as long as is read.
+        unsafe { sys::ggml_backend_tensor_get(self.raw.as_ptr(), to, offset, bytes) };
+    }
+
     /// Reads the whole tensor into `out` (see [`Self::rows_f32`]).
     ///
     /// # Errors
@@ -147,16 +157,39 @@ impl<'a> Tensor<'a> {
         if rows > 0 {
             // SAFETY: `rows_f32` checked type, contiguity and that a buffer is there, so
             // width * rows * 4 bytes from offset 0 lie within the tensor; `out` is that long.
-            unsafe {
-                sys::ggml_backend_tensor_get(
-                    self.raw.as_ptr(),
-                    out.as_mut_ptr().cast(),
-                    0,
-                    out.len() * size_of::<f32>(),
-                );
-            }
+            unsafe { self.fill(0, out) }
         }
         Ok((width, rows))
+    }
+
+    /// Reads the marked rows one after the other into `out`, one transfer for each contiguous run
+    /// (see [`Self::rows_f32`]).
+    ///
+    /// # Errors
+    /// [`HookFault::Layout`], also when there are not as many rows.
+    pub fn read_rows(&self, wanted: &[bool], out: &mut Vec<f32>) -> Result<(), HookFault> {
+        let (width, rows) = self.rows_f32()?;
+        if wanted.len() != rows {
+            return Err(HookFault::Layout {
+                tensor: self.name(),
+                shape: self.shape(),
+            });
+        }
+        let n = wanted.iter().filter(|wanted| **wanted).count();
+        out.resize(width * n, 0.0);
+        let (mut first, mut rest) = (0, &mut out[..]);
+        while first < rows {
+            let run = wanted[first..].iter().take_while(|w| **w).count();
+            let (values, after) = rest.split_at_mut(run * width);
+            if !values.is_empty() {
+                // SAFETY: `rows_f32` checked type, contiguity and that a buffer is there, and so
+                // many rows follow the first one; `values` has as many.
+                unsafe { self.fill(first * width * size_of::<f32>(), values) }
+            }
+            rest = after;
+            first += run.max(1);
+        }
+        Ok(())
     }
 
     /// Reads a contiguous tensor of `f32` of three dimensions into `out`: its width, rows and
@@ -179,14 +212,7 @@ impl<'a> Tensor<'a> {
         if !out.is_empty() {
             // SAFETY: type, contiguity and that a buffer is there were checked, so so many bytes
             // from offset 0 lie within the tensor; `out` is that long.
-            unsafe {
-                sys::ggml_backend_tensor_get(
-                    self.raw.as_ptr(),
-                    out.as_mut_ptr().cast(),
-                    0,
-                    out.len() * size_of::<f32>(),
-                );
-            }
+            unsafe { self.fill(0, out) }
         }
         Ok([width, rows, blocks])
     }
@@ -223,14 +249,7 @@ impl<'a> Tensor<'a> {
         for (n, row) in out.chunks_exact_mut(width).enumerate() {
             // SAFETY: `strided_rows` checked that row n is `width` contiguous f32 at n * stride
             // within the tensor; `row` is that long.
-            unsafe {
-                sys::ggml_backend_tensor_get(
-                    self.raw.as_ptr(),
-                    row.as_mut_ptr().cast(),
-                    n * stride,
-                    size_of_val(row),
-                );
-            }
+            unsafe { self.fill(n * stride, row) }
         }
         Ok(width)
     }
@@ -252,14 +271,7 @@ impl<'a> Tensor<'a> {
         let mut rows = vec![0i64; places.ne[0] as usize];
         // SAFETY: the tensor holds ne[0] contiguous i64 (its element size was checked), and is
         // allocated.
-        unsafe {
-            sys::ggml_backend_tensor_get(
-                at.raw.as_ptr(),
-                rows.as_mut_ptr().cast(),
-                0,
-                size_of_val(&rows[..]),
-            );
-        }
+        unsafe { at.fill(0, &mut rows) }
         Some(rows)
     }
 
@@ -280,14 +292,7 @@ impl<'a> Tensor<'a> {
                 return None;
             }
             // SAFETY: row `row` exists (checked above) and is `width` contiguous f32.
-            unsafe {
-                sys::ggml_backend_tensor_get(
-                    self.raw.as_ptr(),
-                    values.as_mut_ptr().cast(),
-                    *row as usize * t.nb[1],
-                    size_of_val(values),
-                );
-            }
+            unsafe { self.fill(*row as usize * t.nb[1], values) }
         }
         Some(values)
     }
@@ -389,14 +394,7 @@ impl<'a> Tensor<'a> {
         }
         let mut values = vec![0i32; n];
         // SAFETY: at least n contiguous i32 are there, in memory of a buffer (checked above).
-        unsafe {
-            sys::ggml_backend_tensor_get(
-                self.raw.as_ptr(),
-                values.as_mut_ptr().cast(),
-                0,
-                n * size_of::<i32>(),
-            );
-        }
+        unsafe { self.fill(0, &mut values) }
         Some(values)
     }
 }

@@ -50,6 +50,7 @@ impl Attention {
         let capture = Capture {
             targets: vec![Target::Mask],
             layers: heads.iter().map(|(layer, _)| *layer).collect(),
+            ..Capture::default()
         };
         let captured = engine.captured_of_all(&prompt.tokens, &capture)?;
         let n = prompt.tokens.len();

@@ -168,6 +168,7 @@ fn entering(engine: &mut Planned, tokens: &[Token], n_layer: u32) -> Result<Stat
     let capture = Capture {
         targets: vec![Target::Input],
         layers: (0..=n_layer).collect(),
+        ..Capture::default()
     };
     Ok(engine.captured_of_all(tokens, &capture)?.inputs)
 }

@@ -10,10 +10,11 @@ use super::backend::backend;
 use super::log::{forget_log, reason, reported_buffers};
 use super::options::{ContextOptions, FlashAttention};
 use super::{Model, RuntimeError};
-use crate::hook::{Anatomy, Cells, Graphs, Slot, Witness, trampoline};
+use crate::hook::{Anatomy, Cells, Graphs, Held, Slot, Traffic, Witness, trampoline};
 
 mod decode;
 mod graphs;
+mod held;
 
 /// What tests and benches vary about a context.
 struct Setup {
@@ -41,6 +42,10 @@ pub struct Context {
     pub(super) spoilt: Cell<bool>,
     /// Which token is in which cell, where that is followed.
     cells: Option<Cells>,
+    /// Rows kept on a device.
+    held: Option<Box<dyn Held>>,
+    /// See [`Context::traffic`].
+    traffic: Traffic,
     pub(super) unified: bool,
     /// What to add to a sequence's number for its twin's, where there are any.
     pub(super) twins: Option<u32>,
@@ -179,6 +184,8 @@ impl Context {
             outputs: Vec::new(),
             spoilt: Cell::new(false),
             cells: None,
+            held: None,
+            traffic: Traffic::default(),
             unified: setup.unified,
             twins,
             buffers: reported_buffers(),
@@ -209,6 +216,11 @@ impl Context {
     /// Bytes of the K/V cache and the compute and output buffers, as llama.cpp reported them.
     pub fn buffers(&self) -> u64 {
         self.buffers
+    }
+
+    /// What has passed between the host and the graphs' memory since the context was made.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// How the context was made.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use classes::waves;
 use route::{Route, alone, route};
-use sorted::{Asked, Job, Sorted, jobs, needed};
+use sorted::{Asked, Job, Sorted, first_state, jobs, needed};
 
 use super::cost::{Cost, Decode, Shape};
 use super::{
@@ -304,11 +304,13 @@ impl Engine for Planned {
     }
 
     fn work(&self) -> Work {
-        let mut work = self.work.clone();
-        let whole = self.inner.work();
-        work.layer_rows += whole.layer_rows;
-        work.decodes += whole.decodes;
-        work
+        let (own, whole) = (self.work.clone(), self.inner.work());
+        Work {
+            layer_rows: own.layer_rows + whole.layer_rows,
+            decodes: own.decodes + whole.decodes,
+            traffic: whole.traffic,
+            ..own
+        }
     }
 
     fn run_all(
@@ -378,7 +380,7 @@ impl Planned {
             .iter()
             .map(|(tokens, jobs)| (&tokens[..], jobs[0].0))
             .collect();
-        let mut texts = self.run_clean(&asked)?;
+        let mut texts = self.run_clean(&asked, first_state(group))?;
         let mut jobs = jobs(requests, group);
         if self.pace == Pace::Eager {
             jobs.sort_by_key(|job| (job.route != Route::Clean, job.index));

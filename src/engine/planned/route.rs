@@ -39,6 +39,17 @@ pub(super) enum Route {
 }
 
 impl Route {
+    /// The first row of a text of `n` tokens of which the clean run's states are needed; `n` where
+    /// none is.
+    pub(super) fn first_state(self, n: u32) -> u32 {
+        match self {
+            Route::Clean | Route::Whole => n,
+            Route::Silent { .. } => n - 1,
+            Route::Rows { row, .. } => row,
+            Route::Frozen { .. } | Route::Alone { .. } => 0,
+        }
+    }
+
     /// The layer from which states differ from the clean run's.
     pub(super) fn layer(self) -> u32 {
         match self {

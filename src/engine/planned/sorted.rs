@@ -78,6 +78,16 @@ pub(super) fn jobs<'r>(requests: &'r [Request], group: &[Asked]) -> Vec<Job<'r>>
     jobs
 }
 
+/// The first position of which requests need the states of a text's clean run.
+pub(super) fn first_state(group: &[Asked]) -> u32 {
+    let of_text = |(tokens, jobs): &Asked| {
+        let n = tokens.len() as u32;
+        let needed = jobs.iter().map(|(_, route)| route.first_state(n));
+        needed.min().unwrap_or(n)
+    };
+    group.iter().map(of_text).min().unwrap_or(0)
+}
+
 /// Whether a request builds on the cells of the `n`-th text.
 pub(super) fn needed(n: usize, jobs: &[Job]) -> bool {
     jobs.iter().any(|job| job.text == n && job.needs_cells())

@@ -217,6 +217,7 @@ impl Planned {
             let capture = (kept > 0).then(|| Capture {
                 targets: vec![Target::Input],
                 layers: (0..kept).collect(),
+                ..Capture::default()
             });
             let mut observed = self.context().decode(&rows, editors, capture)?;
             self.work.layer_rows += rows.len() as u64 * u64::from(n_layer);

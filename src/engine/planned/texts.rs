@@ -15,7 +15,7 @@ pub(super) struct Text {
     pub tokens: Vec<Token>,
     /// Its cells, while requests need them.
     pub sequence: Option<u32>,
-    /// The states entering every layer, of every token.
+    /// The states entering every layer, of every token that a request needs them of.
     pub states: Arc<States>,
     /// The logits after the last token.
     pub logits: Vec<f32>,
@@ -50,9 +50,13 @@ impl Text {
 }
 
 impl Planned {
-    /// Runs the texts clean and keeps their states. Each comes with the first request on it, to
-    /// which its errors are put down.
-    pub(super) fn run_clean(&mut self, asked: &[(&[Token], usize)]) -> Result<Texts, EngineError> {
+    /// Runs the texts clean and keeps their states from position `from` on. Each comes with the
+    /// first request on it, to which its errors are put down.
+    pub(super) fn run_clean(
+        &mut self,
+        asked: &[(&[Token], usize)],
+        from: u32,
+    ) -> Result<Texts, EngineError> {
         let texts: Vec<&[Token]> = asked.iter().map(|(tokens, _)| *tokens).collect();
         let mut owners = HashMap::new();
         let common = common_prefix(&texts);
@@ -63,7 +67,7 @@ impl Planned {
             let rows: Vec<Row> = (0..common)
                 .map(|i| row(sequence, i, texts[0][i], false))
                 .collect();
-            let (mut states, _) = self.decode_clean(&rows, &owners)?;
+            let (mut states, _) = self.decode_clean(&rows, &owners, from)?;
             prefix = states.remove(&sequence).unwrap_or_default();
             base = Some(sequence);
         }
@@ -83,7 +87,7 @@ impl Planned {
         if let Some(base) = base {
             self.release(base)?;
         }
-        let (mut states, mut logits) = self.decode_clean(&rows, &owners)?;
+        let (mut states, mut logits) = self.decode_clean(&rows, &owners, from)?;
         let made = texts.iter().zip(&sequences).map(|(tokens, sequence)| {
             let mut all = prefix.clone();
             all.extend(states.remove(sequence).unwrap_or_default());
@@ -123,17 +127,21 @@ impl Planned {
         &mut self,
         rows: &[Row],
         owners: &HashMap<u32, usize>,
+        from: u32,
     ) -> Result<(HashMap<u32, States>, HashMap<u32, Vec<f32>>), EngineError> {
         let capture = Capture {
             targets: vec![Target::Input],
             layers: (0..self.n_layer()).collect(),
+            from,
         };
         let mut states: HashMap<u32, States> = HashMap::new();
         let mut logits = HashMap::new();
         let n_batch = self.context().options().n_batch as usize;
         for rows in rows.chunks(n_batch) {
             let context = self.context();
-            let observed = context.decode(rows, HashMap::new(), Some(capture.clone()))?;
+            let wanted = rows.iter().any(|row| row.position >= from);
+            let capture = wanted.then(|| capture.clone());
+            let observed = context.decode(rows, HashMap::new(), capture)?;
             for (sequence, captured) in observed.states {
                 states.entry(sequence).or_default().extend(captured.inputs);
             }

@@ -80,6 +80,7 @@ impl Straightforward {
         Capture {
             targets: targets.to_vec(),
             layers: (0..self.n_layer()).collect(),
+            ..Capture::default()
         }
     }
 
@@ -150,7 +151,10 @@ impl Engine for Straightforward {
     }
 
     fn work(&self) -> Work {
-        self.work.clone()
+        Work {
+            traffic: self.context.traffic(),
+            ..self.work.clone()
+        }
     }
 
     fn cost(&mut self, requests: &[Request]) -> Cost {

@@ -159,6 +159,7 @@ mod tests {
         let mut kept = kept.iter().map(|targets| Capture {
             targets: targets.to_vec(),
             layers: HashSet::from([0]),
+            ..Capture::default()
         });
         [graphs.first().clone(), other].map(|anatomy| {
             let capture = kept.next();

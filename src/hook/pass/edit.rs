@@ -22,7 +22,7 @@ impl Pass {
         let (target, layer) = place;
         let mut kept = std::mem::take(&mut self.kept);
         let given = self.course.role(index) == Role::Given && !self.is_there_already(place);
-        let rows = if given {
+        let rows = if given || self.is_only_held(place) {
             let (width, found) = node.rows_f32()?;
             if target != Target::Input || buffer.len() != width * found {
                 buffer.clear();
@@ -33,7 +33,10 @@ impl Pass {
             self.rows_of(*node, found)?
         } else {
             kept.clear();
-            self.read(place, *node, &mut buffer)?
+            let from = self.read_from(place);
+            let rows = self.read(place, *node, from, &mut buffer)?;
+            self.observed.traffic.read += size_of_val(&buffer[..]) as u64;
+            rows
         };
         let width = buffer.len() / rows.len().max(1);
         let by_head = self.course.anatomy.cache_site(target, layer).is_some();
@@ -82,6 +85,7 @@ impl Pass {
         for (n, (_, row)) in rows.iter().enumerate() {
             if let Some(capture) = &self.capture
                 && capture.wants(target, layer)
+                && row.position >= capture.from
             {
                 let states = self.observed.states.entry(row.sequence).or_default();
                 let values = &buffer[n * width..(n + 1) * width];
@@ -98,19 +102,55 @@ impl Pass {
         if self.sabotage == Some(Sabotage::SiteSkipped) && layer + 1 == self.n_layer() {
             written.fill(false);
         }
-        if by_head {
-            for n in (0..rows.len()).filter(|n| written[*n]) {
+        let sent = if by_head {
+            let written = || (0..rows.len()).filter(|n| written[*n]);
+            for n in written() {
                 node.write_strided(n, rows.len(), &buffer[n * width..(n + 1) * width])?;
             }
+            written().count()
         } else {
-            write_back(node, &buffer, width, &written)?;
-        }
+            let frozen = given && target == Target::Input && self.is_frozen();
+            let held = self.observed.held.as_mut();
+            let copied = match held.filter(|_| frozen && !written.contains(&false)) {
+                Some(held) => held.put(node, &buffer, &kept)?,
+                None => None,
+            };
+            match copied {
+                Some(sent) => sent,
+                None => write_back(node, &buffer, width, &written)?,
+            }
+        };
+        self.observed.traffic.written += (sent * width * size_of::<f32>()) as u64;
         if target != Target::Input {
             kept.clear();
         }
         self.buffer = buffer;
         self.kept = kept;
         Ok(())
+    }
+
+    /// The first position of which a place's rows are needed: all rows but where they are only kept.
+    fn read_from(&self, (target, layer): Place) -> u32 {
+        let editors = &mut self.observed.editors.values();
+        if self.resume.is_some() || editors.any(|editor| editor.needs(target, layer)) {
+            return 0;
+        }
+        self.capture.as_ref().map_or(0, |capture| capture.from)
+    }
+
+    /// Whether all that happens to a state entering a layer is that some rows are written whole.
+    fn is_only_held(&self, (target, layer): Place) -> bool {
+        let editors = &mut self.observed.editors.values();
+        target == Target::Input
+            && self.resume.is_some()
+            && !editors.any(|editor| editor.needs(target, layer))
+            && !(self.capture.as_ref()).is_some_and(|capture| capture.wants(target, layer))
+    }
+
+    /// Whether rows are given that are the same in several layers.
+    fn is_frozen(&self) -> bool {
+        let starts = self.resume.iter().flat_map(|resume| &resume.starts);
+        starts.into_iter().any(|start| start.frozen.is_some())
     }
 
     /// Whether the state entering a layer is that entering the layer below, and given there.

@@ -20,6 +20,7 @@ use super::HookFault;
 use super::anatomy::Anatomy;
 use super::asked::{Capture, Resume, Row};
 use super::graph::Role;
+use super::held::Held;
 use super::mask::Cells;
 use super::node::Node;
 use super::observed::{Observed, Touched};
@@ -98,6 +99,13 @@ impl Pass {
     /// The same with a fault.
     pub fn sabotaged(mut self, sabotage: Option<Sabotage>) -> Self {
         self.sabotage = sabotage;
+        self
+    }
+
+    /// The same with a place to keep rows where the graph is computed.
+    pub fn holding(mut self, mut held: Box<dyn Held>) -> Self {
+        held.forget();
+        self.observed.held = Some(held);
         self
     }
 
@@ -194,6 +202,7 @@ impl Pass {
     /// # Errors
     /// [`HookFault`] when its rows are not what they should be.
     pub fn computed(&mut self, node: Node<'_>) -> Result<(), HookFault> {
+        self.observed.traffic.stops += 1;
         self.show(self.follower.next() - 1, node)?;
         if self.is_at_end() {
             self.end_evaluation();

@@ -32,7 +32,7 @@ pub(super) fn recognise(site: &Site, node: Tensor<'_>) -> Result<(), HookFault> 
     })
 }
 
-/// Writes the marked rows back, one transfer for each contiguous run.
+/// Writes the marked rows back, one transfer for each contiguous run. Returns how many they are.
 ///
 /// # Errors
 /// [`HookFault`] for a node whose rows cannot be written.
@@ -41,7 +41,7 @@ pub(super) fn write_back(
     buffer: &[f32],
     width: usize,
     written: &[bool],
-) -> Result<(), HookFault> {
+) -> Result<usize, HookFault> {
     let mut first = 0;
     while first < written.len() {
         let run = written[first..].iter().take_while(|w| **w).count();
@@ -50,5 +50,5 @@ pub(super) fn write_back(
         }
         first += run.max(1);
     }
-    Ok(())
+    Ok(written.iter().filter(|w| **w).count())
 }

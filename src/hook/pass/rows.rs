@@ -41,11 +41,12 @@ impl Pass {
         Ok(())
     }
 
-    /// Reads a node's rows and says which they are.
+    /// Reads a node's rows from position `from` on and says which they are.
     pub(super) fn read(
         &self,
         (target, layer): Place,
         node: Tensor<'_>,
+        from: u32,
         buffer: &mut Vec<f32>,
     ) -> Result<Vec<(usize, Row)>, HookFault> {
         if self.course.anatomy.cache_site(target, layer).is_some() {
@@ -53,8 +54,13 @@ impl Pass {
             node.read_strided(rows, buffer)?;
             return self.rows_of(node, rows);
         }
-        let (_, found) = node.read_f32(buffer)?;
-        self.rows_of(node, found)
+        let (_, found) = node.rows_f32()?;
+        let mut rows = self.rows_of(node, found)?;
+        let is_wanted = |(_, row): &(usize, Row)| row.position >= from;
+        let wanted: Vec<bool> = rows.iter().map(is_wanted).collect();
+        node.read_rows(&wanted, buffer)?;
+        rows.retain(is_wanted);
+        Ok(rows)
     }
 
     /// Which rows of the batch a node with `found` rows holds, with their index in the batch.

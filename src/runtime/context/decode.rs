@@ -6,6 +6,7 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 
 use super::Context;
+use super::held::DeviceRows;
 use crate::hook::{Capture, Cut, HookFault, Observed, Pass, Resume, Role, Row, Sabotage, Start};
 use crate::intervention::Editor;
 use crate::runtime::RuntimeError;
@@ -105,7 +106,12 @@ impl Context {
         let pass = Pass::new(known[0].clone(), rows.to_vec(), editors, capture, resume)?
             .or(known)
             .sabotaged(self.options.sabotage)
-            .following(self.cells.take());
+            .following(self.cells.take())
+            .holding(
+                self.held
+                    .take()
+                    .unwrap_or_else(|| Box::new(DeviceRows::default())),
+            );
         let watch = self.slot.edit(pass);
         let decoded = self.raw_decode(rows);
         let observed = watch.observed();
@@ -116,6 +122,8 @@ impl Context {
         decoded?;
         let mut observed = observed?;
         self.cells = observed.cells.take();
+        self.held = observed.held.take();
+        self.traffic.add(observed.traffic);
         if let (Some(graphs), Some(met)) = (&mut self.graphs, observed.met.take()) {
             graphs.fitted(&met);
         }

@@ -125,6 +125,7 @@ mod tests {
         let capture = Capture {
             targets: vec![Target::Input],
             layers: HashSet::from([2]),
+            ..Capture::default()
         };
         context.clear();
         let mut seen = context.decode(&rows(), editors(), Some(capture)).unwrap();

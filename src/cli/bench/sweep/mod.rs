@@ -145,7 +145,7 @@ impl Bench<'_> {
                 case.least.cache_rows(n_layer),
             );
             self.remarks.push(format!(
-                "{}: layer-rows {} ({} least), of keys and values alone {} ({} least), {} batches; arithmetic allows {bound:.1} x, {:.0}% of that reached",
+                "{}: layer-rows {} ({} least), of keys and values alone {} ({} least), {} batches; arithmetic allows {bound:.1} x, {:.0}% of that reached; {} stops, {:.1} MB read, {:.1} MB written",
                 case.name,
                 work.layer_rows,
                 least.0,
@@ -153,6 +153,9 @@ impl Bench<'_> {
                 least.1,
                 work.decodes,
                 100.0 * seconds.0 / seconds.1 / bound,
+                work.traffic.stops,
+                work.traffic.read as f64 / 1e6,
+                work.traffic.written as f64 / 1e6,
             ));
             self.row(Line {
                 name: case.name.into(),
@@ -300,6 +303,7 @@ fn since(before: &Work, now: &Work) -> Work {
         decodes: now.decodes - before.decodes,
         fallbacks: now.fallbacks - before.fallbacks,
         reason: now.reason.clone(),
+        traffic: now.traffic.since(before.traffic),
     }
 }
 
