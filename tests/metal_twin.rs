@@ -12,8 +12,8 @@ use common::scheduled::{
 };
 use common::tiny::{CLOSE, N_LAYER, distance};
 use midlayer::engine::{Engine, Planned, Request, Straightforward};
-use midlayer::intervention::Intervention;
-use midlayer::runtime::{Architecture, FlashAttention, Synthetic, devices};
+use midlayer::intervention::{Intervention, PositionSet};
+use midlayer::runtime::{Architecture, FlashAttention, Synthetic, Token, devices};
 
 /// How many layers lie on the device: all with the output, or the upper half.
 const ON_DEVICE: [u32; 2] = [99, N_LAYER / 2 + 1];
@@ -93,6 +93,36 @@ fn an_order_of_nodes_that_the_batch_decides_is_written_down_once() {
     same_as_on_the_cpu(&mut oracle, std::slice::from_mut(&mut there), &[2, 20, 2]);
     assert_eq!(written(&there), orders, "the same shapes again");
     assert_eq!(oracle.context().recordings(), 1, "on the CPU");
+}
+
+/// Which token is in which cell is known across orders of nodes: the rows of a text's beginning, of
+/// which none has logits, come in another one than its last row.
+#[test]
+fn tokens_stay_hidden_where_the_order_of_nodes_changes() {
+    let hidden = |k| {
+        let hide = Intervention::hide(k, PositionSet::ranges([5..7]));
+        Request {
+            cuts: vec![19],
+            continuations: vec![vec![Token(4)]],
+            ..clean(20).with(hide)
+        }
+    };
+    let asked: Vec<Request> = (0..N_LAYER).map(hidden).collect();
+    let mut oracle = Straightforward::new(model(Architecture::Gptneox, 0), &exact()).unwrap();
+    let host = outcomes(&mut oracle, &asked);
+    let there = || model(Architecture::Gptneox, 99);
+    let mut slow = Straightforward::new(there(), &exact()).unwrap();
+    let mut planned = Planned::new(there(), &exact(), 16).unwrap();
+    let engines: [&mut dyn Engine; 2] = [&mut slow, &mut planned];
+    for engine in engines {
+        for (host, there) in host.iter().zip(outcomes(engine, &asked)) {
+            assert!(distance(&host.logits, &there.logits) < CLOSE);
+            for (host, there) in host.branches[0].iter().zip(&there.branches[0]) {
+                assert!(distance(host, there) < CLOSE);
+            }
+        }
+    }
+    assert!(slow.context().recordings() > 1, "one order");
 }
 
 /// Under `freeze` the same rows enter many layers. A device gets them once and copies them itself;
