@@ -1,5 +1,5 @@
-"""The eight tasks in midlayer: `python with_midlayer.py QUESTIONS ANSWERS [MODEL.gguf]`, on the peers'
-weights or on another file.
+"""The eight tasks in midlayer: `python with_midlayer.py QUESTIONS ANSWERS [MODEL.gguf]`, on the
+peers' weights or on another file.
 """
 
 import sys
