@@ -44,7 +44,7 @@ use crate::experiment::GridError;
 use crate::intervention::{LayerListError, PlanError};
 use crate::loading::{self, LoadError};
 use crate::models::ModelError;
-use crate::runtime::{ContextOptions, serve_rpc, set_verbose};
+use crate::runtime::{ContextOptions, ShapeError, serve_rpc, set_verbose};
 use crate::store::tell_waits;
 use crate::sweep::SweepError;
 use crate::tasks::data::PARQUET_THREAD;
@@ -198,6 +198,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         || matches!(
             error.downcast_ref(),
             Some(SweepError::Tokens(_) | SweepError::Grid(_))
+        )
+        || matches!(
+            error.downcast_ref(),
+            Some(ShapeError::Impossible(_) | ShapeError::Same(_))
         )
         || error.downcast_ref().is_some_and(TrialError::is_usage)
         || error.downcast_ref().is_some_and(LoadError::is_usage)

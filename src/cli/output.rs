@@ -163,6 +163,15 @@ pub fn tensor_bar(message: String) -> ProgressBar {
     bar
 }
 
+/// A bar of bytes done and the time left, on stderr, only on a terminal.
+pub fn byte_bar(message: String) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template = "{msg} {bar:24} {bytes} of {total_bytes}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
+    bar.set_message(message);
+    bar
+}
+
 /// A spinner on stderr, only on a terminal.
 pub fn spinner(message: String) -> ProgressBar {
     let spinner = ProgressBar::new_spinner();

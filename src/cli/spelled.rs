@@ -3,15 +3,17 @@
 use crate::shown::renamed;
 
 /// Settings by the names that messages of the library write between backticks, and their options.
-const OPTIONS: [(&str, &str); 35] = [
+const OPTIONS: [(&str, &str); 41] = [
     ("answer", "--answer"),
     ("cache_k", "-ctk"),
     ("cache_v", "-ctv"),
     ("chat", "--chat"),
+    ("context", "--context"),
     ("corrupt", "--corrupt"),
     ("data", "--data"),
     ("device", "--device"),
     ("direction", "--direction FILE"),
+    ("ffn", "--ffn"),
     ("flash_attention", "-fa"),
     ("foil", "--foil"),
     ("from", "--from"),
@@ -20,6 +22,7 @@ const OPTIONS: [(&str, &str); 35] = [
     ("inject_at", "--inject-at"),
     ("inject_from", "--inject-from"),
     ("inject_from_at", "--inject-from-at"),
+    ("kv_heads", "--kv-heads"),
     ("layers", "--layers"),
     ("lens", "--lens"),
     ("manipulate", "--manipulate"),
@@ -30,6 +33,7 @@ const OPTIONS: [(&str, &str); 35] = [
     ("out", "--out"),
     ("parse_special", "--parse-special"),
     ("prompt", "-p"),
+    ("rope_base", "--rope-base"),
     ("rpc", "--rpc"),
     ("scaffold", "--scaffold FILE"),
     ("scratch", "--scratch"),
@@ -39,6 +43,8 @@ const OPTIONS: [(&str, &str); 35] = [
     ("steps", "--steps"),
     ("task", "--task"),
     ("tokens", "--tokens"),
+    ("vocabulary", "--vocabulary"),
+    ("width", "--width"),
 ];
 
 /// A text of the library with options in place of settings.
@@ -66,8 +72,10 @@ mod tests {
     #[test]
     fn every_option_exists() {
         let command = Arguments::command();
+        let bench = command.find_subcommand("bench").unwrap();
         let all: BTreeSet<String> = command
             .get_subcommands()
+            .chain(bench.get_subcommands())
             .flat_map(|command| command.get_arguments())
             .flat_map(|argument| {
                 let short = argument.get_short().map(|letter| format!("-{letter}"));

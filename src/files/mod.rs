@@ -59,6 +59,12 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// Bytes that may still be written to the disk of a folder; `None` where the system does not tell.
+pub(crate) fn free_space(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    disk.f_frsize.checked_mul(disk.f_bavail)
+}
+
 /// A temporary file in the folder of `target`, to be persisted there. It gets the permissions
 /// that an ordinary new file would have.
 pub fn beside(target: &Path) -> io::Result<NamedTempFile> {

@@ -48,7 +48,7 @@ pub use quantize::{Recipe, quantize};
 pub use rpc::{RpcError, serve as serve_rpc};
 pub use signals::is_ignored;
 pub use stop::Stop;
-pub use synthetic::{Architecture, Synthetic, Vocabulary};
+pub use synthetic::{Architecture, Shape, ShapeError, Synthetic, Told, Vocabulary, Written};
 pub use text::Text;
 pub use unfit::Unfit;
 pub use weights::Weights;

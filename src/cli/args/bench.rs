@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Format, ModelArgs};
 use crate::cli::Usage;
 use crate::engine::Planned;
+use crate::runtime::Shape;
 
 #[derive(Args)]
 pub struct BenchArgs {
@@ -35,6 +36,13 @@ pub enum BenchCommand {
     Neighbours(BenchNeighboursArgs),
     /// How often intervals cover and tests are right, on simulated data: minutes, no model
     Statistics(BenchStatisticsArgs),
+    /// Write a random model of any size to a file, to measure what a model of that size costs
+    ///
+    /// It answers nothing, but each of its passes costs what one of such a model costs. It is of
+    /// llama's architecture, its weights are in Q8_0, uniformly random by the seed, its norms are
+    /// one. Its tokenizer is another model's, so tasks can be run on it. midlayer quantize makes
+    /// other levels of it: the file is written piece by piece, and so are they.
+    Model(BenchModelArgs),
     /// Keep one core busy until stdin ends (what bench neighbours runs beside itself)
     #[command(hide = true)]
     Busy,
@@ -78,6 +86,87 @@ pub struct BenchStatisticsArgs {
     /// Only the studies that have this in their name, as half-way
     #[arg(long, value_name = "TEXT")]
     pub only: Option<String>,
+}
+
+/// Sizes that have names.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ShapeName {
+    /// Mistral 7B v0.1: 32 layers, 4096 wide, MLP 14336, 32 heads, 8 of keys and values; 7.2 billion
+    /// weights, 7.7 GB
+    #[value(name = "mistral-7b")]
+    Mistral7B,
+    /// Llama 3 8B: the same layers, 128256 tokens, another rotation; 8 billion weights, 8.5 GB
+    #[value(name = "llama-3-8b")]
+    Llama38B,
+    /// 4 layers, 256 wide, MLP 512, 4 heads, 2 of keys and values: to try the command
+    Tiny,
+}
+
+impl ShapeName {
+    fn shape(self) -> Shape {
+        match self {
+            ShapeName::Mistral7B => Shape::MISTRAL_7B,
+            ShapeName::Llama38B => Shape::LLAMA_3_8B,
+            ShapeName::Tiny => Shape::TINY,
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct BenchModelArgs {
+    /// Whose tokenizer it gets: GGUF file, or alias of a pulled model
+    #[arg(short, long, value_name = "FILE|ALIAS")]
+    pub model: String,
+    /// The new file
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// A size by name; the options below change its numbers
+    #[arg(long, value_enum, value_name = "NAME", default_value = "mistral-7b")]
+    pub shape: ShapeName,
+    /// Layers
+    #[arg(long, value_name = "N")]
+    pub layers: Option<u32>,
+    /// Width of the states, a multiple of 32; k-quants need one of 256
+    #[arg(long, value_name = "N")]
+    pub width: Option<u32>,
+    /// Width of the MLP, a multiple of 32; k-quants need one of 256
+    #[arg(long, value_name = "N")]
+    pub ffn: Option<u32>,
+    /// Heads, into which the width is divided
+    #[arg(long, value_name = "N")]
+    pub heads: Option<u32>,
+    /// Heads of keys and values, which the heads share
+    #[arg(long, value_name = "N")]
+    pub kv_heads: Option<u32>,
+    /// Tokens at least: unused ones follow those of the tokenizer
+    #[arg(long, value_name = "N")]
+    pub vocabulary: Option<u32>,
+    /// Base of the rotation by position
+    #[arg(long, value_name = "X")]
+    pub rope_base: Option<f32>,
+    /// Positions that it says it was trained on
+    #[arg(long, value_name = "N")]
+    pub context: Option<u32>,
+    /// Seed of its weights
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl BenchModelArgs {
+    /// The size asked for.
+    pub fn shape(&self) -> Shape {
+        let named = self.shape.shape();
+        Shape {
+            n_layer: self.layers.unwrap_or(named.n_layer),
+            n_embd: self.width.unwrap_or(named.n_embd),
+            n_ff: self.ffn.unwrap_or(named.n_ff),
+            n_head: self.heads.unwrap_or(named.n_head),
+            n_head_kv: self.kv_heads.unwrap_or(named.n_head_kv),
+            n_vocab: self.vocabulary.unwrap_or(named.n_vocab),
+            rope_base: self.rope_base.unwrap_or(named.rope_base),
+            n_ctx: self.context.unwrap_or(named.n_ctx),
+        }
+    }
 }
 
 #[derive(Args)]

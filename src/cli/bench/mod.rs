@@ -3,6 +3,7 @@
 mod callback;
 mod generation;
 mod map;
+mod model;
 mod neighbours;
 mod one_prompt;
 mod scaling;
@@ -35,6 +36,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         BenchCommand::Scaling(args) => scaling::run(&args),
         BenchCommand::Neighbours(args) => neighbours::run(&args),
         BenchCommand::Statistics(args) => statistics::run(&args),
+        BenchCommand::Model(args) => model::run(&args),
         BenchCommand::Busy => neighbours::busy(),
     }
 }

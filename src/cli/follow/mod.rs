@@ -32,6 +32,17 @@ pub struct Stopped {
     pub code: u8,
 }
 
+impl Stopped {
+    /// By a signal, with what there is to say of it.
+    pub fn by(signal: i32, text: String) -> Self {
+        let code = match signal {
+            SIGTERM => AGAIN,
+            _ => INTERRUPTED,
+        };
+        Self { text, code }
+    }
+}
+
 /// What a program that the user stops ends with.
 const INTERRUPTED: u8 = 130;
 /// What one ends with that was told to end by TERM, as schedulers do: the work is to be queued
@@ -179,13 +190,9 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 fn on_signal(shared: &Mutex<State>, signal: i32) {
     let mut state = lock(shared);
     let waits = state.waits().filter(|_| state.stopping.is_none());
-    let code = if signal == SIGTERM {
-        AGAIN
-    } else {
-        INTERRUPTED
-    };
-    let code = *state.stopping.get_or_insert(code);
     let text = waits.clone().unwrap_or_else(|| state.leaves());
+    let Stopped { text, code } = Stopped::by(signal, text);
+    let code = *state.stopping.get_or_insert(code);
     let bar = state.bar.clone();
     drop(state);
     match bar {

@@ -1,6 +1,7 @@
 //! GGUF metadata of a model that exists only in memory.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::path::Path;
 
 use llama_cpp_sys_2 as sys;
 
@@ -25,6 +26,24 @@ pub(super) enum Value {
     LayersBut(u32),
 }
 
+/// A number that a list can have.
+pub(super) trait Number: Copy {
+    /// gguf's name of it.
+    const TYPE: sys::gguf_type;
+}
+
+impl Number for i32 {
+    const TYPE: sys::gguf_type = sys::GGUF_TYPE_INT32;
+}
+
+impl Number for u32 {
+    const TYPE: sys::gguf_type = sys::GGUF_TYPE_UINT32;
+}
+
+impl Number for f32 {
+    const TYPE: sys::gguf_type = sys::GGUF_TYPE_FLOAT32;
+}
+
 /// GGUF metadata under construction. Keys without a known prefix are the architecture's.
 pub(super) struct Metadata {
     pub(super) raw: *mut sys::gguf_context,
@@ -37,6 +56,103 @@ impl Metadata {
             // SAFETY: no arguments; freed in `drop`.
             raw: unsafe { sys::gguf_init_empty() },
             architecture,
+        }
+    }
+
+    /// The metadata of a file; `None` where it is no GGUF that can be read.
+    pub(super) fn of_file(path: &Path, architecture: &'static str) -> Option<Self> {
+        let name = CString::new(path.as_os_str().as_encoded_bytes()).ok()?;
+        let params = sys::gguf_init_params {
+            no_alloc: true,
+            ctx: std::ptr::null_mut(),
+        };
+        // SAFETY: the path is NUL-terminated; no tensor data is read without a ggml context; freed
+        // in `drop`.
+        let raw = unsafe { sys::gguf_init_from_file(name.as_ptr(), params) };
+        (!raw.is_null()).then_some(Self { raw, architecture })
+    }
+
+    /// Takes over all keys of others that begin with `prefix`, and loses all own ones that do not.
+    pub(super) fn copy(&self, from: &Metadata, prefix: &str) {
+        // SAFETY: both are live; gguf copies, and has arrays of no arrays.
+        unsafe { sys::gguf_set_kv(self.raw, from.raw) };
+        // SAFETY: the metadata are live.
+        let all = unsafe { sys::gguf_get_n_kv(self.raw) };
+        let keys: Vec<CString> = (0..all)
+            // SAFETY: the key exists; gguf's names are NUL-terminated, and copied here.
+            .map(|n| unsafe { CStr::from_ptr(sys::gguf_get_key(self.raw, n)) }.to_owned())
+            .collect();
+        let others = |key: &&CString| !key.to_bytes().starts_with(prefix.as_bytes());
+        for key in keys.iter().filter(others) {
+            // SAFETY: the metadata are live and the key is NUL-terminated.
+            unsafe { sys::gguf_remove_key(self.raw, key.as_ptr()) };
+        }
+    }
+
+    /// The number of a key that is a list of this type.
+    fn list(&self, key: &str, kind: sys::gguf_type) -> Option<i64> {
+        // SAFETY: the metadata are live and the key is NUL-terminated.
+        let n = unsafe { sys::gguf_find_key(self.raw, self.key(key).as_ptr()) };
+        // SAFETY: the key exists.
+        let is_list =
+            n >= 0 && unsafe { sys::gguf_get_kv_type(self.raw, n) } == sys::GGUF_TYPE_ARRAY;
+        // SAFETY: the key exists and is a list.
+        (is_list && unsafe { sys::gguf_get_arr_type(self.raw, n) } == kind).then_some(n)
+    }
+
+    /// The texts of a list.
+    pub(super) fn texts(&self, key: &str) -> Option<Vec<CString>> {
+        let key = self.list(key, sys::GGUF_TYPE_STRING)?;
+        // SAFETY: the key exists and is a list.
+        let n = unsafe { sys::gguf_get_arr_n(self.raw, key) };
+        // SAFETY: the key is a list of texts that has the element; it is copied.
+        let text = |i| unsafe { CStr::from_ptr(sys::gguf_get_arr_str(self.raw, key, i)) };
+        Some((0..n).map(|i| text(i).to_owned()).collect())
+    }
+
+    /// A list of texts.
+    pub(super) fn set_texts(&self, key: &str, texts: &[CString]) {
+        let mut pointers: Vec<_> = texts.iter().map(|t| t.as_ptr()).collect();
+        // SAFETY: the pointers are NUL-terminated strings that live for the call; gguf copies.
+        unsafe {
+            sys::gguf_set_arr_str(
+                self.raw,
+                self.key(key).as_ptr(),
+                pointers.as_mut_ptr(),
+                pointers.len(),
+            );
+        }
+    }
+
+    /// Puts `more` of the same number behind those of a list, if there is one of that type.
+    pub(super) fn lengthen<N: Number>(&self, key: &str, more: usize, number: N) {
+        let Some(n) = self.list(key, N::TYPE) else {
+            return;
+        };
+        // SAFETY: the key exists and is a list.
+        let old = unsafe { sys::gguf_get_arr_n(self.raw, n) };
+        // SAFETY: a list of numbers of this type, not empty, at an address aligned for any number.
+        let data = unsafe { sys::gguf_get_arr_data(self.raw, n) }.cast::<N>();
+        let mut numbers = vec![number; old + more];
+        if old > 0 {
+            // SAFETY: gguf has `old` numbers there, and `numbers` has room for more.
+            unsafe { std::ptr::copy_nonoverlapping(data, numbers.as_mut_ptr(), old) };
+        }
+        self.set_list(key, &numbers);
+    }
+
+    /// A list of numbers.
+    fn set_list<N: Number>(&self, key: &str, numbers: &[N]) {
+        // SAFETY: the key is NUL-terminated, the array has the length given, of this type; gguf
+        // copies.
+        unsafe {
+            sys::gguf_set_arr_data(
+                self.raw,
+                self.key(key).as_ptr(),
+                N::TYPE,
+                numbers.as_ptr().cast(),
+                numbers.len(),
+            );
         }
     }
 
@@ -72,16 +188,7 @@ impl Metadata {
 
     /// Numbers, as many as there are layers where a key has one for each.
     pub(super) fn numbers(&self, key: &str, values: &[u32]) {
-        // SAFETY: the key is NUL-terminated, the array has the length given, of u32; gguf copies.
-        unsafe {
-            sys::gguf_set_arr_data(
-                self.raw,
-                self.key(key).as_ptr(),
-                sys::GGUF_TYPE_UINT32,
-                values.as_ptr().cast(),
-                values.len(),
-            );
-        }
+        self.set_list(key, values);
     }
 
     fn truth_by_layer(&self, key: &str, values: &[bool]) {
@@ -134,41 +241,10 @@ impl Metadata {
             .into_iter()
             .map(|t| CString::new(t).expect("no NUL"))
             .collect();
-        let mut pointers: Vec<*const std::ffi::c_char> =
-            tokens.iter().map(|t| t.as_ptr()).collect();
         self.string("tokenizer.ggml.model", "llama");
-        let key = self.key("tokenizer.ggml.tokens");
-        // SAFETY: the pointers are NUL-terminated strings that live for the call; gguf copies.
-        unsafe {
-            sys::gguf_set_arr_str(
-                self.raw,
-                key.as_ptr(),
-                pointers.as_mut_ptr().cast(),
-                tokens.len(),
-            );
-        }
-        let key = self.key("tokenizer.ggml.token_type");
-        // SAFETY: the array has the length given, of i32; gguf copies.
-        unsafe {
-            sys::gguf_set_arr_data(
-                self.raw,
-                key.as_ptr(),
-                sys::GGUF_TYPE_INT32,
-                types.as_ptr().cast(),
-                types.len(),
-            );
-        }
-        let key = self.key("tokenizer.ggml.scores");
-        // SAFETY: the array has the length given, of f32; gguf copies.
-        unsafe {
-            sys::gguf_set_arr_data(
-                self.raw,
-                key.as_ptr(),
-                sys::GGUF_TYPE_FLOAT32,
-                scores.as_ptr().cast(),
-                scores.len(),
-            );
-        }
+        self.set_texts("tokenizer.ggml.tokens", &tokens);
+        self.set_list("tokenizer.ggml.token_type", &types);
+        self.set_list("tokenizer.ggml.scores", &scores);
     }
 }
 

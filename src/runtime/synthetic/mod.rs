@@ -4,17 +4,24 @@
 //! it does for a real model, so they are what the tests of each architecture run on. Tensors
 //! that an architecture may do without are made all the same (a bias here, a scale there), so
 //! graphs have a few nodes more than those of most files.
+//!
+//! [`Shape`] is the other kind: llama's architecture alone, of any size, written to a file, to
+//! measure what a model of that size costs.
 
 mod architectures;
+mod file;
 mod metadata;
 mod recipe;
 mod recipes;
+mod shape;
 mod weights;
 
 use llama_cpp_sys_2 as sys;
 
 pub use architectures::Architecture;
+pub use file::{ShapeError, Told, Written};
 use metadata::{Metadata, WIDTH};
+pub use shape::Shape;
 use weights::{Filling, fill};
 
 use super::backend::backend;

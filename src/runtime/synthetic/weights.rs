@@ -60,12 +60,17 @@ pub(super) unsafe extern "C" fn fill(tensor: *mut sys::ggml_tensor, user_data: *
     }
 }
 
-fn weights(name: &str, seed: u64, n: usize, width: usize) -> Vec<f32> {
-    // FNV-1a, so that a tensor's weights depend on its name and the seed alone.
+/// What a tensor's weights are drawn from: its name and the model's seed alone decide it.
+pub(super) fn generator(name: &str, seed: u64) -> ChaCha8Rng {
+    // FNV-1a.
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
         (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
     });
-    let mut rng = ChaCha8Rng::seed_from_u64(hash ^ seed.rotate_left(32));
+    ChaCha8Rng::seed_from_u64(hash ^ seed.rotate_left(32))
+}
+
+fn weights(name: &str, seed: u64, n: usize, width: usize) -> Vec<f32> {
+    let mut rng = generator(name, seed);
     let shape = |x: f32| -> f32 {
         if name.ends_with("scale") || name.ends_with(".scales") || name.contains("rope") {
             1.0
