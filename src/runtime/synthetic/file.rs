@@ -186,6 +186,11 @@ fn finish(part: TempPath, target: &Path) -> io::Result<()> {
 /// there are then.
 fn copy_tokenizer(to: &Metadata, path: &Path, least: u32) -> Result<u32, ShapeError> {
     let none = || ShapeError::NoVocabulary(path.to_path_buf());
+    let header = Header::read(path).map_err(|_| none())?;
+    // Files without a tokenizer may have a list of texts that stand for nothing.
+    if matches!(header.text("tokenizer.ggml.model"), None | Some("none")) {
+        return Err(none());
+    }
     let from = Metadata::of_file(path, "llama").ok_or_else(none)?;
     to.copy(&from, "tokenizer.");
     let tokens = to.texts("tokenizer.ggml.tokens").filter(|t| !t.is_empty());
@@ -313,4 +318,57 @@ impl Tensor {
 
 fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(ALIGN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_have_the_deviation_of_their_rows_and_norms_are_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = |tensor: &Tensor| {
+            let path = folder.path().join("tensor");
+            let mut file = std::fs::File::create(&path).unwrap();
+            let mut out = Counted {
+                out: BufWriter::new(&mut file),
+                done: 0,
+                all: 0,
+                told: &mut |_, _| ControlFlow::Continue(()),
+                stopped: false,
+            };
+            tensor.write(1, &mut out).unwrap();
+            drop(out);
+            std::fs::read(path).unwrap()
+        };
+        let tiny = Shape {
+            n_ff: 1024,
+            ..Shape::TINY
+        };
+        for tensor in tiny.tensors(96) {
+            let bytes = written(&tensor);
+            if tensor.rows.is_none() {
+                assert_eq!(bytes, 1f32.to_le_bytes().repeat(256), "{}", tensor.name);
+                continue;
+            }
+            let mut squares = 0.0;
+            for block in bytes[..tensor.bytes() as usize].as_chunks::<BYTES>().0 {
+                // SAFETY: arithmetic on a number.
+                let scale =
+                    unsafe { sys::ggml_fp16_to_fp32(u16::from_le_bytes([block[0], block[1]])) };
+                for number in block[2..].iter().map(|b| *b as i8) {
+                    assert!(number >= -127);
+                    squares += (f64::from(scale) * f64::from(number)).powi(2);
+                }
+            }
+            let deviation = (squares / tensor.numbers() as f64).sqrt();
+            let wanted = match &*tensor.name {
+                "token_embd.weight" => 0.5,
+                name if name.ends_with("ffn_down.weight") => 1.0 / 32.0,
+                _ => 1.0 / 16.0,
+            };
+            let off = (deviation / wanted - 1.0).abs();
+            assert!(off < 0.02, "{}: {deviation}, not {wanted}", tensor.name);
+        }
+    }
 }
