@@ -77,6 +77,10 @@ fn smaller(words: &[String]) -> Vec<String> {
                     site
                 });
             }
+            "--shape" => {
+                rest.next();
+                put("tiny");
+            }
             "--limit" | "-c" | "--data" | "--shots" => {
                 rest.next();
             }

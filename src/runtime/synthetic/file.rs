@@ -159,7 +159,7 @@ impl Shape {
             "general.description",
             &format!("random weights, seed {seed}, made by midlayer"),
         );
-        m.u32("general.file_type", sys::LLAMA_FTYPE_MOSTLY_Q8_0 as u32);
+        m.u32("general.file_type", sys::LLAMA_FTYPE_MOSTLY_Q8_0);
         m.u32("general.quantization_version", 2);
         m.u32("vocab_size", tokens);
         m.u32("context_length", self.n_ctx);

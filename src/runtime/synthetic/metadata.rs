@@ -78,10 +78,13 @@ impl Metadata {
         unsafe { sys::gguf_set_kv(self.raw, from.raw) };
         // SAFETY: the metadata are live.
         let all = unsafe { sys::gguf_get_n_kv(self.raw) };
-        let keys: Vec<CString> = (0..all)
-            // SAFETY: the key exists; gguf's names are NUL-terminated, and copied here.
-            .map(|n| unsafe { CStr::from_ptr(sys::gguf_get_key(self.raw, n)) }.to_owned())
-            .collect();
+        let key = |n| {
+            // SAFETY: the key exists.
+            let name = unsafe { sys::gguf_get_key(self.raw, n) };
+            // SAFETY: gguf's names are NUL-terminated, and copied here.
+            unsafe { CStr::from_ptr(name) }.to_owned()
+        };
+        let keys: Vec<CString> = (0..all).map(key).collect();
         let others = |key: &&CString| !key.to_bytes().starts_with(prefix.as_bytes());
         for key in keys.iter().filter(others) {
             // SAFETY: the metadata are live and the key is NUL-terminated.
@@ -105,9 +108,13 @@ impl Metadata {
         let key = self.list(key, sys::GGUF_TYPE_STRING)?;
         // SAFETY: the key exists and is a list.
         let n = unsafe { sys::gguf_get_arr_n(self.raw, key) };
-        // SAFETY: the key is a list of texts that has the element; it is copied.
-        let text = |i| unsafe { CStr::from_ptr(sys::gguf_get_arr_str(self.raw, key, i)) };
-        Some((0..n).map(|i| text(i).to_owned()).collect())
+        let text = |i| {
+            // SAFETY: the key is a list of texts that has the element.
+            let text = unsafe { sys::gguf_get_arr_str(self.raw, key, i) };
+            // SAFETY: gguf's texts are NUL-terminated, and copied here.
+            unsafe { CStr::from_ptr(text) }.to_owned()
+        };
+        Some((0..n).map(text).collect())
     }
 
     /// A list of texts.
