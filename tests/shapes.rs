@@ -41,7 +41,10 @@ fn a_shape_has_its_numbers_and_anothers_tokenizer() {
     let file = make("shape.gguf", 3);
     assert!(file == make("same.gguf", 3), "one seed, one file");
     let other = make("other.gguf", 4);
-    assert!(file != other && file.len() == other.len(), "another seed");
+    // The metadata say the seed, too; this is the upper half of the weights.
+    let half = file.len() / 2;
+    assert!(file[half..] != other[half..], "another seed");
+    assert_eq!(file.len(), other.len());
 
     let number = |n: u32| [4u32.to_le_bytes(), n.to_le_bytes()].concat();
     let pieces = Pieces::of(&file);
@@ -210,7 +213,7 @@ fn the_script_measures_goes_on_and_says_what_is_left() {
         "#!/bin/sh\nwhile [ \"$1\" != ./midlayer ]; do shift; done\necho profiled\nexec \"$@\"\n";
     fs::write(&nsys, text).unwrap();
     fs::set_permissions(&nsys, fs::Permissions::from_mode(0o755)).unwrap();
-    let run = |seconds: Option<&str>| {
+    let run = |gpu: &str, seconds: Option<&str>| {
         let mut command = place.command("");
         let path = std::env::var("PATH").unwrap();
         let path = format!("{}:{path}", place.path("bin").display());
@@ -222,7 +225,7 @@ fn the_script_measures_goes_on_and_says_what_is_left() {
             .arg("results")
             .current_dir(place.0.path())
             .envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))))
-            .env("MIDLAYER_GPU", "cpu")
+            .env("MIDLAYER_GPU", gpu)
             .env("MIDLAYER_SHAPE", "tiny")
             .env_remove("MIDLAYER_SECONDS")
             .envs(seconds);
@@ -234,7 +237,7 @@ fn the_script_measures_goes_on_and_says_what_is_left() {
             String::from_utf8(output.stderr).unwrap(),
         )
     };
-    let (code, said, errors) = run(None);
+    let (code, said, errors) = run("cpu", None);
     assert_eq!(code, Some(0), "{said}{errors}");
     let summary = fs::read_to_string(place.path("results/summary.txt")).unwrap();
     let mut labels: Vec<&str> = summary
@@ -262,15 +265,22 @@ fn the_script_measures_goes_on_and_says_what_is_left() {
         contains("freeze, long prompt, all layers").eval(&sweep),
         "{sweep}"
     );
+    // A module that brings no device: nothing is timed on the processor by mistake.
+    fs::write(folder.join("libggml-cuda.so"), "").unwrap();
+    let (code, _, errors) = run("cuda", None);
+    assert!(
+        code == Some(1) && errors.contains("midlayer finds no device for cuda here"),
+        "{errors}"
+    );
     // Again: nothing is measured twice, and what is missing is.
     fs::remove_file(place.path("results/tiny-q8_0-bench-callback.code")).unwrap();
-    let (code, said, _) = run(Some("0"));
+    let (code, said, _) = run("cpu", Some("0"));
     assert_eq!(code, Some(75), "{said}");
     assert!(
         said.contains("no time was left for tiny-q8_0-bench-callback;"),
         "{said}"
     );
-    let (code, said, _) = run(Some("600"));
+    let (code, said, _) = run("cpu", Some("600"));
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(
         said.matches("there already").count(),
