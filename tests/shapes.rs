@@ -118,6 +118,8 @@ fn an_impossible_shape_is_an_error_that_names_the_option() {
     one_line_error(2, "write to another file (--out)")(place.run(line));
     let line = "bench model --shape tiny -m tiny.gguf --out nowhere/no.gguf";
     one_line_error(1, "(--out)")(place.run(line));
+    let line = "bench model --shape tiny -m tiny.gguf --out .";
+    one_line_error(1, "it is no regular file (--out)")(place.run(line));
     // More than any disk has.
     let large = "--layers 512 --width 524288 --ffn 1048576 --heads 4096 --kv-heads 4096";
     let line = format!("bench model -m tiny.gguf --out no.gguf {large}");

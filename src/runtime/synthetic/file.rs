@@ -94,6 +94,11 @@ impl Shape {
         told: &mut Told<'_>,
     ) -> Result<Written, ShapeError> {
         self.check()?;
+        if let (Ok(from), Ok(to)) = (tokenizer.canonicalize(), target.canonicalize())
+            && from == to
+        {
+            return Err(ShapeError::Same(target.to_path_buf()));
+        }
         backend()?;
         let metadata = Metadata::new("llama");
         let tokens = copy_tokenizer(&metadata, tokenizer, self.n_vocab)?;
@@ -106,22 +111,22 @@ impl Shape {
             weights: tensors.iter().map(Tensor::numbers).sum(),
             tokens,
         };
-        let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
-        if same(tokenizer, target) == Some(true) {
-            return Err(ShapeError::Same(target.to_path_buf()));
-        }
         let full = |room: String| ShapeError::NoSpace {
             path: target.to_path_buf(),
             bytes: written.bytes,
             room,
         };
+        let io = |source: io::Error| ShapeError::Io {
+            path: target.to_path_buf(),
+            source,
+        };
         let failed = |error: io::Error| match is_full(&error) {
             true => full(format!("and the disk is full ({error})")),
-            false => ShapeError::Io {
-                path: target.to_path_buf(),
-                source: error,
-            },
+            false => io(error),
         };
+        if target.exists() && !target.is_file() {
+            return Err(io(io::Error::other("it is no regular file")));
+        }
         let folder = target.parent().filter(|f| !f.as_os_str().is_empty());
         let free = free_space(folder.unwrap_or(Path::new(".")));
         if let Some(free) = free.filter(|free| *free < written.bytes) {
