@@ -166,7 +166,7 @@ pub fn tensor_bar(message: String) -> ProgressBar {
 /// A bar of bytes done and the time left, on stderr, only on a terminal.
 pub fn byte_bar(message: String) -> ProgressBar {
     let bar = ProgressBar::new(0);
-    let template = "{msg} {bar:24} {bytes} of {total_bytes}, {eta} left";
+    let template = "{msg} {bar:24} {decimal_bytes} of {decimal_total_bytes}, {eta} left";
     bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
     bar.set_message(message);
     bar
