@@ -6,20 +6,13 @@ use std::time::Duration;
 
 use super::args::QuantizeArgs;
 use super::output::{print, say, table, tensor_bar};
-use super::setup::{check_caches, find};
-use crate::loading::{Settings, check};
-use crate::models::{ModelFiles, Remember, requantize};
+use super::setup::tried;
+use crate::models::requantize;
 use crate::report::Column::{Numbers, Words};
 use crate::runtime::{ContextOptions, Facts, Model, ModelOptions, model_name, quantize_progress};
 
 pub fn run(args: QuantizeArgs) -> anyhow::Result<()> {
-    check_caches()?;
-    let source = find(&args.model)?;
-    let files = ModelFiles::open(&source)?;
-    let settings = Settings::default();
-    check(&source, &files, &settings, Remember::Hash, &mut |text| {
-        say(text)
-    })?;
+    let (source, files) = tried(&args.model)?;
     std::fs::create_dir_all(&args.out)
         .map_err(|e| anyhow::anyhow!("{} cannot be made: {e} (--out)", args.out.display()))?;
     let stem = model_name(&source);

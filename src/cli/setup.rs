@@ -282,6 +282,18 @@ fn from_hub(repo: &str) -> anyhow::Result<PathBuf> {
     Ok(file?)
 }
 
+/// A model's file, held as long as the second part lives, that loads without ending the process.
+pub fn tried(name: &str) -> anyhow::Result<(PathBuf, ModelFiles)> {
+    check_caches()?;
+    let path = find(name)?;
+    let files = ModelFiles::open(&path)?;
+    let settings = Settings::default();
+    loading::check(&path, &files, &settings, Remember::Hash, &mut |text| {
+        say(text)
+    })?;
+    Ok((path, files))
+}
+
 /// Finds a model's file, requantizing where the name asks for it.
 pub fn find(name: &str) -> anyhow::Result<PathBuf> {
     Ok(loading::find(name, &mut |text| say(text))?)

@@ -9,22 +9,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::super::args::BenchModelArgs;
 use super::super::follow::Stopped;
 use super::super::output::{byte_bar, print, say};
-use super::super::setup::{check_caches, find};
-use crate::loading::{Settings, check};
-use crate::models::{ModelFiles, Remember};
+use super::super::setup::tried;
 use crate::runtime::{ShapeError, is_ignored};
 
 pub fn run(args: &BenchModelArgs) -> anyhow::Result<()> {
     let shape = args.shape();
     // Before anything is looked for.
     shape.check()?;
-    check_caches()?;
-    let source = find(&args.model)?;
-    let files = ModelFiles::open(&source)?;
-    let settings = Settings::default();
-    check(&source, &files, &settings, Remember::Hash, &mut |text| {
-        say(text)
-    })?;
+    let (source, _held) = tried(&args.model)?;
     // A stop takes the unfinished file away.
     let signal = Arc::new(AtomicUsize::new(0));
     for number in [SIGINT, SIGTERM, SIGHUP] {

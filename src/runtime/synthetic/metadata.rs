@@ -40,6 +40,11 @@ impl Number for u32 {
     const TYPE: sys::gguf_type = sys::GGUF_TYPE_UINT32;
 }
 
+/// One byte, 0 or 1, as gguf's truth values are.
+impl Number for bool {
+    const TYPE: sys::gguf_type = sys::GGUF_TYPE_BOOL;
+}
+
 impl Number for f32 {
     const TYPE: sys::gguf_type = sys::GGUF_TYPE_FLOAT32;
 }
@@ -199,17 +204,7 @@ impl Metadata {
     }
 
     fn truth_by_layer(&self, key: &str, values: &[bool]) {
-        // SAFETY: the key is NUL-terminated, the array has the length given, of one byte each,
-        // 0 or 1, as gguf's truth values are; gguf copies.
-        unsafe {
-            sys::gguf_set_arr_data(
-                self.raw,
-                self.key(key).as_ptr(),
-                sys::GGUF_TYPE_BOOL,
-                values.as_ptr().cast(),
-                values.len(),
-            );
-        }
+        self.set_list(key, values);
     }
 
     /// A key of a model with `n_layer` layers.
