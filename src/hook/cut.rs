@@ -136,11 +136,11 @@ impl Cut {
             Some(kept) if !self.can_recur() => return Err(CutError::Recurrent(kept.name.clone())),
             Some(kept) => &kept.writes,
         };
-        if let Some(name) = &edges.doubtful {
-            return Err(CutError::Doubtful(name.clone()));
-        }
         if let Some(name) = &edges.chooser {
             return Err(CutError::Chooses(name.clone()));
+        }
+        if let Some(name) = &edges.doubtful {
+            return Err(CutError::Doubtful(name.clone()));
         }
         if self.onward
             && !self.silent

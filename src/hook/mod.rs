@@ -5,6 +5,7 @@ mod added;
 mod anatomy;
 mod asked;
 mod callback;
+mod content;
 mod cut;
 #[cfg(test)]
 mod fake;

@@ -1,9 +1,10 @@
 //! One evaluation's graph, written down as the callback was asked about its nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ggml as sys;
 
+use super::content::copied_from;
 use super::tensor::Tensor;
 
 /// A tensor of the recorded graph: a node, or a leaf (weight, input, cache) that a node reads.
@@ -52,7 +53,12 @@ pub struct Recording {
     pub(super) lost: Option<String>,
     /// A copy that may be of several nodes, which have one name and one shape.
     pub(super) doubtful: Option<String>,
+    /// What each tensor of the graph stands for, known by [`Tensor::id`], copies included.
     by_id: HashMap<usize, usize>,
+    /// By what each of `tensors` is known.
+    ids: Vec<usize>,
+    /// The names of copies with what they are of.
+    copies: HashSet<(String, usize)>,
 }
 
 impl Recording {
@@ -121,6 +127,7 @@ impl Recording {
             root,
         });
         self.by_id.insert(tensor.id(), index);
+        self.ids.push(tensor.id());
         index
     }
 
@@ -135,9 +142,10 @@ impl Recording {
         tensor.is_copy() && !is_other && !original.contains('.')
     }
 
-    /// Between backends the scheduler replaces a source by a copy named `backend#name#n`
-    /// (ggml_backend_sched_split_graph); the edge continues at the latest node of that name and
-    /// of the copy's shape: names repeat within a layer.
+    /// Between backends the scheduler replaces a source by a copy named `backend#name#n`, one for
+    /// all that the backend computes (ggml_backend_sched_split_graph). Names repeat, within a layer
+    /// too: the edge continues at the node of that name that has the copy's layout, has no such
+    /// copy yet, and holds what the copy holds.
     fn original_of_copy(&mut self, source: Tensor<'_>) -> Option<usize> {
         if source.op() != sys::GGML_OP_NONE || self.by_id.contains_key(&source.id()) {
             return None;
@@ -149,15 +157,41 @@ impl Recording {
             .filter(|&n| self.tensors[n].name == original)
             .peekable();
         named.peek()?;
-        let mut alike = named.filter(|&n| self.tensors[n].shape == source.shape());
-        let found = alike.next();
-        let another = alike.next().is_some();
-        if found.is_none() {
+        let layout = (source.shape(), source.strides());
+        let alike = |&n: &usize| (self.tensors[n].shape, self.tensors[n].strides) == layout;
+        let mut alike: Vec<usize> = named.filter(alike).collect();
+        let Some(&latest) = alike.first() else {
             self.lost.get_or_insert(name);
-        } else if another {
-            self.doubtful.get_or_insert(name);
+            return None;
+        };
+        alike.retain(|&n| !self.copies.contains(&(name.clone(), n)));
+        let found = self.told(source, &alike).unwrap_or_else(|| {
+            self.doubtful.get_or_insert(name.clone());
+            latest
+        });
+        self.copies.insert((name, found));
+        // When it is read again its original may be overwritten.
+        self.by_id.insert(source.id(), found);
+        Some(found)
+    }
+
+    /// Which of several nodes, the latest first, a copy is of.
+    ///
+    /// A part of the graph that one backend computes begins with copies of all that it reads. When
+    /// its nodes are asked about, the originals are still there: they lie on another backend,
+    /// which has not gone on.
+    fn told(&self, copy: Tensor<'_>, alike: &[usize]) -> Option<usize> {
+        if let [only] = alike {
+            return Some(*only);
         }
-        found
+        let tensor = |&n: &usize| {
+            let raw = std::ptr::with_exposed_provenance_mut(self.ids[n]);
+            // SAFETY: the tensors of a recording are those of one evaluation's graph, which stands
+            // as long as its nodes are asked about.
+            unsafe { Tensor::from_raw(raw) }
+        };
+        let tensors: Option<Vec<_>> = alike.iter().map(tensor).collect();
+        copied_from(copy, &tensors?).map(|at| alike[at])
     }
 }
 
@@ -198,14 +232,44 @@ mod tests {
         assert_eq!(record(readers[0]), (Some(0), None));
         assert_eq!(record(readers[1]), (Some(1), None));
         assert_eq!(record(readers[2]), (None, Some("CPU#Qcur-3#0".into())));
-        // Where there are two, the latest is taken, and no part of the graph is left out.
-        let again = graph.node(sys::GGML_OP_RESHAPE, &[flat]);
-        graph.shape(again, [8, 3, 1, 1]);
-        graph.name(again, "Qcur-3");
-        let mut recording = Recording::default();
-        for node in [flat, again, readers[0]] {
-            recording.add_node(*graph.get(node));
-        }
-        assert_eq!(recording.doubtful, Some("CPU#Qcur-3#0".into()));
+    }
+
+    /// Nodes of one name, each followed by another backend's copy and what reads that. Without
+    /// memory nothing else tells which of them it is.
+    #[test]
+    fn a_copy_is_of_no_node_that_was_copied_before() {
+        let mut graph = Graph::default();
+        let start = graph.node(sys::GGML_OP_GET_ROWS, &[]);
+        let mut made = |op, name| {
+            let input = graph.leaf();
+            let node = graph.node(op, &[input]);
+            graph.name(node, name);
+            let copy = graph.leaf();
+            graph.name(copy, "CPU#state#0");
+            (node, copy)
+        };
+        let [first, second, third] = [(); 3].map(|()| made(sys::GGML_OP_ADD, "state"));
+        let mut reader = |copy| graph.node(sys::GGML_OP_CONT, &[copy]);
+        let readers = [first.1, second.1, third.1, first.1].map(&mut reader);
+        let read = |nodes: &[usize]| {
+            let mut recording = Recording::default();
+            recording.add_node(*graph.get(start));
+            for node in nodes {
+                recording.add_node(*graph.get(*node));
+            }
+            let of = |reader: &usize| {
+                let at = nodes.iter().position(|node| node == reader)?;
+                let source = recording.tensors[recording.nodes[at + 1]].sources[0];
+                let source = recording.nodes.iter().position(|n| *n == source)?;
+                Some(nodes[source - 1])
+            };
+            let found: Vec<_> = readers.iter().filter_map(of).collect();
+            (found, recording.doubtful.is_some())
+        };
+        let in_turn = [first.0, readers[0], second.0, readers[1], readers[3]];
+        assert_eq!(read(&in_turn), (vec![first.0, second.0, first.0], false));
+        // Of two that were not copied it may be either: no part of the graph is left out.
+        let both = [first.0, readers[0], second.0, third.0, readers[1]];
+        assert_eq!(read(&both), (vec![first.0, third.0], true));
     }
 }

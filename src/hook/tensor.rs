@@ -113,7 +113,7 @@ impl<'a> Tensor<'a> {
         self.op() == sys::GGML_OP_NONE && self.name().matches('#').count() >= 2
     }
 
-    fn has_memory(&self) -> bool {
+    pub(super) fn has_memory(&self) -> bool {
         let own = !self.get().buffer.is_null();
         own || self
             .view_source()
@@ -141,7 +141,7 @@ impl<'a> Tensor<'a> {
     ///
     /// # Safety
     /// So many bytes lie there within the tensor, which has a buffer, and are values of `T`.
-    unsafe fn fill<T: Copy>(&self, offset: usize, out: &mut [T]) {
+    pub(super) unsafe fn fill<T: Copy>(&self, offset: usize, out: &mut [T]) {
         let (to, bytes) = (out.as_mut_ptr().cast(), size_of_val(out));
         // SAFETY: the caller's promise; `out` is as long as is read.
         unsafe { sys::ggml_backend_tensor_get(self.raw.as_ptr(), to, offset, bytes) };
