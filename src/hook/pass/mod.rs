@@ -4,6 +4,7 @@ mod course;
 mod edit;
 mod follow;
 mod hide;
+mod hold;
 mod place;
 mod rows;
 mod shown;
