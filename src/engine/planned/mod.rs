@@ -22,14 +22,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use classes::waves;
-use route::{Route, alone, route};
+use route::Route;
 use sorted::{Asked, Job, Sorted, first_state, jobs, needed};
 
 use super::cost::{Cost, Decode, Shape};
 use super::{
     Engine, EngineError, Outcome, Request, Session, Straightforward, Strategy, Tokenizer, Work,
 };
-use crate::hook::{CacheFill, Captured, Cut, HookFault};
+use crate::hook::{Captured, HookFault};
 use crate::intervention::Target;
 use crate::runtime::{Context, ContextOptions, Model, RuntimeError, Token};
 
@@ -148,53 +148,6 @@ impl Planned {
         self.context().rewind(sequence, 0)?;
         self.sequences.free.push(sequence);
         Ok(())
-    }
-
-    /// Whether the graph can be cut as the route needs it.
-    fn possible(&mut self, route: Route) -> Result<(), RuntimeError> {
-        let first = route.layer();
-        let cache = match route {
-            Route::Alone { .. } => CacheFill::FromFirst,
-            _ => CacheFill::All,
-        };
-        let onward = Cut {
-            first,
-            cache,
-            silent: matches!(route, Route::Silent { .. }),
-            onward: true,
-        };
-        self.context().roles(&onward)?;
-        if matches!(route, Route::Frozen { .. }) {
-            let cache = Cut {
-                onward: false,
-                ..onward
-            };
-            self.context().roles(&cache)?;
-        }
-        Ok(())
-    }
-
-    /// The route that a request takes in this model, and why it is computed whole although a
-    /// part of the graph should do.
-    fn route(&mut self, request: &Request) -> (Route, Option<RuntimeError>) {
-        let route = route(request, self.n_layer());
-        if route == Route::Whole {
-            return (route, None);
-        }
-        let Err(error) = self.possible(route) else {
-            return (route, None);
-        };
-        if self.recurs()
-            && let Some(alone) = alone(request, route)
-        {
-            let layer = alone.layer();
-            return match self.possible(Route::Alone { layer }) {
-                Ok(()) => (alone, None),
-                Err(error) => (Route::Whole, (route != Route::Clean).then_some(error)),
-            };
-        }
-        // What is clean is computed whole either way, though not beside others.
-        (Route::Whole, (route != Route::Clean).then_some(error))
     }
 
     /// Whether layers keep a state besides keys and values.

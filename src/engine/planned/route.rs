@@ -1,7 +1,10 @@
 //! Which rows and layers a request needs computed, given a clean run of its text.
 
+use super::Planned;
 use crate::engine::Request;
+use crate::hook::{CacheFill, Cut};
 use crate::intervention::{Action, Intervention, Target};
+use crate::runtime::RuntimeError;
 
 /// How a request is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +63,55 @@ impl Route {
     }
 }
 
+impl Planned {
+    /// Whether the graph can be cut as the route needs it.
+    pub(super) fn possible(&mut self, route: Route) -> Result<(), RuntimeError> {
+        let first = route.layer();
+        let cache = match route {
+            Route::Alone { .. } => CacheFill::FromFirst,
+            _ => CacheFill::All,
+        };
+        let onward = Cut {
+            first,
+            cache,
+            silent: matches!(route, Route::Silent { .. }),
+            onward: true,
+        };
+        self.context().roles(&onward)?;
+        if matches!(route, Route::Frozen { .. }) {
+            let cache = Cut {
+                onward: false,
+                ..onward
+            };
+            self.context().roles(&cache)?;
+        }
+        Ok(())
+    }
+
+    /// The route that a request takes in this model, and why it is computed whole although a
+    /// part of the graph should do.
+    pub(super) fn route(&mut self, request: &Request) -> (Route, Option<RuntimeError>) {
+        let route = route(request, self.n_layer());
+        if route == Route::Whole {
+            return (route, None);
+        }
+        let Err(error) = self.possible(route) else {
+            return (route, None);
+        };
+        if self.recurs()
+            && let Some(alone) = alone(request, route)
+        {
+            let layer = alone.layer();
+            return match self.possible(Route::Alone { layer }) {
+                Ok(()) => (alone, None),
+                Err(error) => (Route::Whole, (route != Route::Clean).then_some(error)),
+            };
+        }
+        // What is clean is computed whole either way, though not beside others.
+        (Route::Whole, (route != Route::Clean).then_some(error))
+    }
+}
+
 /// The route of a request to a model of `n_layer` layers.
 pub(super) fn route(request: &Request, n_layer: u32) -> Route {
     let in_cache = |target| matches!(target, Target::Keys | Target::Values);
@@ -102,7 +154,7 @@ pub(super) fn route(request: &Request, n_layer: u32) -> Route {
 /// The route in a model with recurrent layers of a request that elsewhere takes `route`. `None`
 /// where tokens follow or the prompt is cut on purpose: the states of the layers left out would be
 /// missing.
-pub(super) fn alone(request: &Request, route: Route) -> Option<Route> {
+fn alone(request: &Request, route: Route) -> Option<Route> {
     if request.longest_tail() > 0 || !request.cuts.is_empty() {
         return None;
     }
