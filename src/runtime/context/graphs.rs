@@ -162,6 +162,9 @@ mod tests {
         };
         let mut context = Context::new(model, &options).unwrap();
         let before = run(&mut context);
+        let kept = |position| before.2.get(2, position).unwrap();
+        let is_zero = |position| kept(position).iter().all(|x| *x == 0.0);
+        assert!(is_zero(0) && !is_zero(N - 1), "kept as rewritten");
         assert_eq!(context.recordings(), 1);
         for _ in 0..2 {
             add_nothing(&mut context, true);
