@@ -15,7 +15,7 @@ use super::outcomes;
 use super::tiny::{N_LAYER, distance};
 
 /// Architectures whose graphs differ most for the scheduler.
-const SHORT: [Architecture; 10] = [
+const SHORT: [Architecture; 9] = [
     Architecture::Llama,
     Architecture::Gemma3,
     Architecture::Gpt2,
@@ -24,7 +24,6 @@ const SHORT: [Architecture; 10] = [
     Architecture::Phi2,
     Architecture::Qwen3Experts,
     Architecture::Deepseek2Latent,
-    Architecture::Mamba,
     Architecture::KimiLinear,
 ];
 
