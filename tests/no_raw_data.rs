@@ -5,10 +5,10 @@ use std::path::Path;
 
 /// ggml's field and functions that give a tensor's address.
 const ADDRESSES: [&str; 2] = [".data", "ggml_get_data"];
-/// Proves the layout of tensors that it made itself, in memory of the host.
-const PROOF: &str = "plugin/src/layout.rs";
+/// Deal with tensors that they made themselves: in memory of the host, and without memory.
+const OWN: [&str; 2] = ["plugin/src/layout.rs", "src/hook/fake.rs"];
 /// Tells whether two tensors have one memory.
-const COMPARED: &str = "self.has_memory() && self.get().data == other.get().data";
+const COMPARED: &str = "here.buffer == there.buffer && here.data == there.data";
 
 fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -39,7 +39,8 @@ fn no_tensor_is_read_by_its_address() {
         sources(&root.join(folder), &mut files);
     }
     assert!(files.len() > 20);
-    for (path, text) in files.iter().filter(|(path, _)| !path.ends_with(PROOF)) {
+    let others = |path: &str| !OWN.iter().any(|own| path.ends_with(own));
+    for (path, text) in files.iter().filter(|(path, _)| others(path)) {
         let lines = text.lines().filter(|line| line.trim() != COMPARED);
         let text = lines.collect::<Vec<_>>().join("\n");
         for name in ADDRESSES {

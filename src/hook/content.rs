@@ -25,9 +25,11 @@ impl Tensor<'_> {
         Some(bytes)
     }
 
-    /// Whether two tensors have one memory. The address is compared and not followed.
+    /// Whether two tensors have one memory. The address is compared and not followed; some devices
+    /// count it from the beginning of each buffer (`vk_ptr_base` of ggml-vulkan.cpp).
     fn lies_where(&self, other: Self) -> bool {
-        self.has_memory() && self.get().data == other.get().data
+        let (here, there) = (self.get(), other.get());
+        here.buffer == there.buffer && here.data == there.data
     }
 }
 
@@ -55,4 +57,29 @@ fn latest_of_one_memory<'a>(tensors: &[&Tensor<'a>]) -> Option<Tensor<'a>> {
     let (latest, earlier) = tensors.split_first()?;
     let one = earlier.iter().all(|t| t.lies_where(**latest));
     one.then_some(**latest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::fake::Graph;
+
+    /// None of these memories is read: the copy has none.
+    #[test]
+    fn one_address_is_one_memory_in_one_buffer() {
+        let mut graph = Graph::default();
+        let [copy, latest, earlier] = [(); 3].map(|()| graph.leaf());
+        let mut told = |places: [(usize, usize); 2]| {
+            for (node, (buffer, address)) in [latest, earlier].into_iter().zip(places) {
+                graph.lay(node, buffer, address);
+            }
+            let alike = [latest, earlier].map(|node| *graph.get(node));
+            copied_from(*graph.get(copy), &alike)
+        };
+        assert_eq!(told([(1, 64), (1, 64)]), Some(0));
+        assert_eq!(told([(1, 64), (1, 128)]), None);
+        assert_eq!(told([(1, 64), (2, 64)]), None);
+        // What lies nowhere was not copied.
+        assert_eq!(told([(0, 64), (2, 64)]), Some(1));
+    }
 }

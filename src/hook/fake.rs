@@ -47,6 +47,18 @@ impl Graph {
         unsafe { field.write(shape) };
     }
 
+    /// Says where a tensor lies: in a buffer of this number, at this address. There is no memory.
+    pub fn lay(&mut self, n: usize, buffer: usize, address: usize) {
+        // SAFETY: made by `add`; no reference to it is held.
+        let field = unsafe { &raw mut (*self.0[n]).buffer };
+        // SAFETY: as above.
+        unsafe { field.write(std::ptr::without_provenance_mut(buffer)) };
+        // SAFETY: as above.
+        let field = unsafe { &raw mut (*self.0[n]).data };
+        // SAFETY: as above.
+        unsafe { field.write(std::ptr::without_provenance_mut(address)) };
+    }
+
     pub fn name(&mut self, n: usize, name: &str) {
         for (at, byte) in name.bytes().chain([0]).enumerate() {
             // SAFETY: made by `add`; no reference to it is held.
