@@ -6,16 +6,17 @@ mod common;
 use std::collections::HashMap;
 use std::path::Path;
 
-use midlayer::engine::{Engine, EngineError, Mock, Request, Session, Strategy, Tokenizer};
-use midlayer::experiment::{Amount, Comparison, ModelIdentity, Outside, Spec, Variant};
+use common::specs;
+use midlayer::engine::{Engine, EngineError, Mock, Request, Session, Tokenizer};
+use midlayer::experiment::{Amount, Comparison, Spec, Variant};
 use midlayer::hook::{Captured, Touched};
-use midlayer::intervention::{Extent, Kind, Site, Target};
+use midlayer::intervention::{Kind, Target};
 use midlayer::report::{Options, Report, markdown, terminal};
-use midlayer::runtime::{ContextOptions, Token};
+use midlayer::runtime::Token;
 use midlayer::stats::{HalfWay, Margin, Until, Verdict};
 use midlayer::store::{ResultRow, Store, StoredRun};
 use midlayer::sweep::{Prepared, Progress, Summary, SweepError, run};
-use midlayer::tasks::{TaskName, TaskSpec};
+use midlayer::tasks::TaskName;
 
 const LAYERS: u32 = 24;
 const ITEMS: usize = 100;
@@ -101,42 +102,12 @@ impl Session for Held<'_> {
 
 fn spec(engine: &dyn Engine, until: Until) -> Spec {
     Spec {
-        model: ModelIdentity {
-            sha256: "0".repeat(64),
-            parts: vec![],
-            hub: None,
-            facts: engine.facts().clone(),
-        },
-        llama_cpp: "none".into(),
-        devices: vec![],
-        gpu_layers: None,
-        context: ContextOptions::default(),
-        strategy: Strategy::Straightforward,
-        parallel: None,
-        tasks: vec![TaskSpec {
-            task: TaskName::Capitals,
-            version: 1,
-            limit: ITEMS,
-            shots: 0,
-            chat: false,
-            chat_date: None,
-            parse_special: false,
-            data: None,
-            math_max: None,
-            math_seed: None,
-            own: None,
-        }],
+        tasks: vec![specs::task(TaskName::Capitals, ITEMS, 0)],
         manipulations: vec![Kind::Freeze, Kind::Random],
         layers: (0..LAYERS).collect(),
-        left_out: Vec::new(),
         seeds: vec![1, 2],
-        extent: Extent::Paper,
-        tokens: "prior".into(),
-        sites: vec![Site::Residual],
-        manipulate_generated: true,
-        from_step: 0,
         until: Some(until),
-        outside: Outside::default(),
+        ..specs::of(engine.facts().clone())
     }
 }
 

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use common::exact_options;
 use common::place::{Place, one_line_error};
+use common::specs;
 use midlayer::engine::{Cost, Decode, Engine, Planned, Request, Straightforward, Strategy};
-use midlayer::experiment::{Comparison, ModelIdentity, Outside, Spec, Variant};
+use midlayer::experiment::{Comparison, Spec, Variant};
 use midlayer::intervention::{Extent, Kind, Site};
 use midlayer::runtime::{Architecture, ContextOptions, Synthetic, Vocabulary};
 use midlayer::store::{Store, StoredRun};
 use midlayer::sweep::{Measured, Prepared, Prices, Speed, estimate, run};
-use midlayer::tasks::{TaskName, TaskSpec};
+use midlayer::tasks::TaskName;
 use predicates::prelude::*;
 use predicates::str::contains;
 
@@ -181,44 +182,16 @@ fn the_estimate_is_what_a_sweep_computes() {
             }
             Strategy::Planned => Box::new(Planned::new(model.clone(), &options, 16).unwrap()),
         };
-        let task = TaskSpec {
-            task: TaskName::Capitals,
-            version: 1,
-            limit: 6,
-            shots: 1,
-            chat: false,
-            chat_date: None,
-            parse_special: false,
-            data: None,
-            math_max: None,
-            math_seed: None,
-            own: None,
-        };
         let spec = Spec {
-            model: ModelIdentity {
-                sha256: "0".repeat(64),
-                parts: vec![],
-                hub: None,
-                facts: engine.facts().clone(),
-            },
-            llama_cpp: "none".into(),
-            devices: vec![],
-            gpu_layers: None,
             context: options.clone(),
             strategy,
-            parallel: None,
-            tasks: vec![task],
-            manipulate_generated: true,
+            tasks: vec![specs::task(TaskName::Capitals, 6, 1)],
             manipulations,
             layers: vec![1, 3],
-            left_out: vec![],
-            outside: Outside::default(),
-            seeds: vec![1],
             extent,
             tokens: tokens.into(),
             sites,
-            from_step: 0,
-            until: None,
+            ..specs::of(engine.facts().clone())
         };
         let variant = Variant::new(spec).unwrap();
         let prepared = Prepared::new(variant.clone(), engine.as_ref()).unwrap();

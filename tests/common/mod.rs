@@ -15,6 +15,7 @@ pub mod rows;
 #[cfg(target_os = "linux")]
 pub mod scheduled;
 pub mod served;
+pub mod specs;
 pub mod tiny;
 
 use std::ops::ControlFlow;

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use midlayer::engine::Strategy;
-use midlayer::experiment::{ModelIdentity, Outside, Spec, Treatment};
-use midlayer::intervention::{Extent, Kind, Site};
+use midlayer::experiment::{Spec, Treatment};
+use midlayer::intervention::Kind;
 use midlayer::report::{Options, Report, html};
-use midlayer::runtime::{ContextOptions, Facts, Weights};
+use midlayer::runtime::{Facts, Weights};
 use midlayer::store::{Planned, ResultRow, StoredCell, StoredItem, StoredRun, StoredVariant};
-use midlayer::tasks::{TaskName, TaskSpec};
+use midlayer::tasks::TaskName;
+
+use crate::specs;
 
 /// What would show itself if it ran.
 pub const HOSTILE: &str = "</script><script>window.injected = 1</script>\
@@ -25,61 +27,34 @@ pub const LAYERS: [u32; 4] = [0, 2, 4, 5];
 pub const KINDS: [Kind; 3] = [Kind::Freeze, Kind::Random, Kind::Inject];
 
 pub fn spec(name: &str, tasks: &[TaskName]) -> Spec {
-    let task = |task: &TaskName| TaskSpec {
-        task: *task,
-        version: 1,
-        limit: ITEMS,
-        shots: 1,
-        chat: false,
-        chat_date: None,
-        parse_special: false,
-        data: None,
-        math_max: None,
-        math_seed: None,
-        own: None,
-    };
-    Spec {
-        model: ModelIdentity {
-            sha256: "0".repeat(64),
-            parts: vec![],
-            hub: None,
-            facts: Facts {
-                architecture: "llama".into(),
-                name: name.into(),
-                n_layer: 6,
-                n_embd: 8,
-                n_vocab: 16,
-                n_ctx_train: 64,
-                quantization: "Q8_0".into(),
-                bytes: 1000,
-                n_params: 1000,
-                weights: Weights {
-                    requantized_from: Some("Q4_1".into()),
-                    ..Weights::default()
-                },
-                guesses_splitting: false,
-                left_out_end: None,
-                unrotated: false,
-            },
+    let facts = Facts {
+        architecture: "llama".into(),
+        name: name.into(),
+        n_layer: 6,
+        n_embd: 8,
+        n_vocab: 16,
+        n_ctx_train: 64,
+        quantization: "Q8_0".into(),
+        bytes: 1000,
+        n_params: 1000,
+        weights: Weights {
+            requantized_from: Some("Q4_1".into()),
+            ..Weights::default()
         },
+        guesses_splitting: false,
+        left_out_end: None,
+        unrotated: false,
+    };
+    let task = |task: &TaskName| specs::task(*task, ITEMS, 1);
+    Spec {
         llama_cpp: "b1".into(),
         devices: vec!["CPU".into()],
-        gpu_layers: None,
-        context: ContextOptions::default(),
         strategy: Strategy::Planned,
         parallel: Some(8),
         tasks: tasks.iter().map(task).collect(),
         manipulations: KINDS.to_vec(),
         layers: LAYERS.to_vec(),
-        left_out: Vec::new(),
-        seeds: vec![1],
-        extent: Extent::Paper,
-        tokens: "prior".into(),
-        sites: vec![Site::Residual],
-        manipulate_generated: true,
-        from_step: 0,
-        until: None,
-        outside: Outside::default(),
+        ..specs::of(facts)
     }
 }
 

@@ -2,6 +2,8 @@
 //! out of it.
 
 mod made;
+#[path = "../common/specs.rs"]
+mod specs;
 
 use std::path::PathBuf;
 

@@ -10,59 +10,27 @@ mod stored;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::exact_options;
+use common::{exact_options, specs};
 use midlayer::engine::{Engine, Mock, Planned, Straightforward, Strategy};
-use midlayer::experiment::{
-    Comparison, Grid, GridError, ModelIdentity, Outside, Spec, Treatment, Variant,
-};
-use midlayer::intervention::{Extent, Kind, Site};
+use midlayer::experiment::{Comparison, Grid, GridError, Spec, Treatment, Variant};
+use midlayer::intervention::Kind;
 use midlayer::runtime::{Architecture, ContextOptions, Synthetic, Vocabulary};
 use midlayer::store::{Machine, ResultRow, Store, StoredRun};
 use midlayer::sweep::{Prepared, Progress, SweepError, run};
 use midlayer::tasks::{TaskName, TaskSpec};
 
 fn spec(engine: &dyn Engine) -> Spec {
-    let task = |task: TaskName, math: Option<u32>| TaskSpec {
-        task,
-        version: 1,
-        limit: 4,
-        shots: 2,
-        chat: false,
-        chat_date: None,
-        parse_special: false,
-        data: None,
-        math_max: math,
-        math_seed: math.map(u64::from),
-        own: None,
+    let math = TaskSpec {
+        math_max: Some(20),
+        math_seed: Some(20),
+        ..specs::task(TaskName::Math, 4, 2)
     };
     Spec {
-        model: ModelIdentity {
-            sha256: "0".repeat(64),
-            parts: vec![],
-            hub: None,
-            facts: engine.facts().clone(),
-        },
-        llama_cpp: "none".into(),
-        devices: vec![],
-        gpu_layers: None,
-        context: ContextOptions::default(),
-        strategy: Strategy::Straightforward,
-        parallel: None,
-        tasks: vec![
-            task(TaskName::Capitals, None),
-            task(TaskName::Math, Some(20)),
-        ],
+        tasks: vec![specs::task(TaskName::Capitals, 4, 2), math],
         manipulations: FIVE.to_vec(),
         layers: vec![0, 2, 3],
-        left_out: Vec::new(),
         seeds: vec![1, 2],
-        extent: Extent::Paper,
-        tokens: "prior".into(),
-        sites: vec![Site::Residual],
-        manipulate_generated: true,
-        from_step: 0,
-        until: None,
-        outside: Outside::default(),
+        ..specs::of(engine.facts().clone())
     }
 }
 
@@ -200,17 +168,8 @@ fn both_strategies_give_the_same_rows() {
         }
         for (task, limit) in [(TaskName::Squad, 1), (TaskName::CnnDailymail, 1)] {
             spec.tasks.push(TaskSpec {
-                task,
                 version: task.built_in().unwrap().version(),
-                limit,
-                shots: 0,
-                chat: false,
-                chat_date: None,
-                parse_special: false,
-                data: None,
-                math_max: None,
-                math_seed: None,
-                own: None,
+                ..specs::task(task, limit, 0)
             });
         }
         let variant = Variant::new(spec).unwrap();
