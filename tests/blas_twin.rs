@@ -105,7 +105,10 @@ fn the_self_test_finds_nothing_wrong() {
                 let before = blas::counts().products;
                 let what = format!("{architecture:?} {on_device} {:?}", options.flash_attention);
                 examined(recipe(architecture, on_device), &options, &what);
-                assert!(blas::counts().products > before, "{what}");
+                // Requests of recurrent models go alone, and the self-test's texts are shorter than
+                // what the library takes. Texts of 33 and 250 rows are tried above.
+                let together = (0..N_LAYER).any(|layer| architecture.has_cache(layer));
+                assert!(blas::counts().products > before || !together, "{what}");
             }
         }
     });
