@@ -37,6 +37,14 @@ pub enum CheckError {
         /// The file.
         path: PathBuf,
     },
+    /// An instruction that the processor does not run.
+    #[error(
+        "llama.cpp met an instruction that this processor does not run when it loaded {path}: the program was built for another processor; build it on this machine (make build)"
+    )]
+    Processor {
+        /// The file.
+        path: PathBuf,
+    },
     /// It did not end.
     #[error(
         "{path} was not loaded within {seconds} seconds: it is damaged, or its disk is very slow, or the processor very busy; fetch it again, or repeat the command (`model`)"

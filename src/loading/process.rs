@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use super::check::CheckError;
+use crate::runtime::ILLEGAL;
 
 /// What the process says when the file loads; what else it says is an error's text.
 pub(super) const LOADS: &str = "loads";
@@ -73,6 +74,9 @@ pub(super) fn loads(
             Err(CheckError::Refused(reason.chars().map(plain).collect()))
         }
         _ if signal(status) == Some(9) => Err(CheckError::Killed { path: path.into() }),
+        _ if signal(status) == Some(4) || errors.contains(ILLEGAL) => {
+            Err(CheckError::Processor { path: path.into() })
+        }
         _ => Err(CheckError::Crash {
             path: path.into(),
             how: how(status, &errors),
@@ -176,6 +180,12 @@ mod tests {
         ] {
             let error = told(script, LONG).unwrap_err();
             assert!(error.contains(how) && error.contains("(`model`"), "{error}");
+        }
+        // Not the file's fault.
+        for script in ["kill -ILL $$", &format!("printf '{ILLEGAL}' >&2; exit 1")] {
+            let error = told(script, LONG).unwrap_err();
+            assert!(error.contains("built for another processor"), "{error}");
+            assert!(!error.contains("damaged"), "{error}");
         }
     }
 

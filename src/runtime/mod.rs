@@ -42,6 +42,7 @@ pub use log::{quantize_progress, set_verbose};
 pub use model::{Model, ModelOptions};
 pub use options::{CacheType, ContextOptions, FlashAttention};
 pub use parts::{model_name, model_parts};
+pub(crate) use processor::ILLEGAL;
 pub use processor::explain_illegal_instructions;
 pub use processors::{Limit, Processors, processors};
 pub use quantize::{Recipe, quantize};

@@ -1,8 +1,7 @@
 //! What happens where the program was built for another processor.
 
 /// What the program says when it meets an instruction that the processor lacks.
-#[cfg(unix)]
-const ILLEGAL: &str = "midlayer: this program was built for another processor and cannot run here; build it on this machine (make build)\n";
+pub(crate) const ILLEGAL: &str = "midlayer: this program was built for another processor and cannot run here; build it on this machine (make build)\n";
 
 /// From now on an instruction that this processor does not have ends the program with a message
 /// and exit code 1, instead of a bare signal. `make` builds for the processor at hand, and home
