@@ -314,7 +314,8 @@ impl<'a> Tensor<'a> {
     }
 
     /// Fills columns of a weight (elements of its innermost dimension) with zero bytes, in every
-    /// row. Returns whether that was possible: quantized elements come in blocks.
+    /// row. Returns whether that was possible: quantized elements come in blocks, and ggml takes a
+    /// weight that it arranges anew (for AMX, or by its "repack") in one piece.
     ///
     /// # Safety
     /// As for [`Self::clear`].
@@ -324,7 +325,13 @@ impl<'a> Tensor<'a> {
         let block = width * t.nb[0] / t.nb[1].max(1);
         let flat = t.ne[2] == 1 && t.ne[3] == 1;
         let whole = |at: usize| block > 0 && at.is_multiple_of(block);
-        if !flat || columns.end > width || !whole(columns.start) || !whole(columns.end) {
+        let as_stored = t.extra.is_null();
+        if !as_stored
+            || !flat
+            || columns.end > width
+            || !whole(columns.start)
+            || !whole(columns.end)
+        {
             return false;
         }
         let zeros = vec![0u8; columns.len() / block * t.nb[0]];
