@@ -1,6 +1,7 @@
 //! Products of weights and rows, which are most of what a model computes: how fast ggml multiplies
-//! them on the processor, and libraries of linear algebra, and how far a row's result depends on the
-//! rows beside it. `cargo bench --bench products` (docs/performance.md).
+//! them on the processor, and libraries of linear algebra, how far a row's result depends on the
+//! rows beside it, and how far it is from the exact product of the same weights.
+//! `cargo bench --bench products` (docs/performance.md).
 //!
 //! `MIDLAYER_BLAS` names libraries (`libopenblas.so.0`, `libmkl_rt.so.2`, `libdnnl.so.3`), divided by
 //! commas, which are loaded for F32. `MIDLAYER_SHAPE=576x1536` is the products' width and how many
@@ -42,9 +43,9 @@ fn main() {
     let (k, n): (usize, usize) = (k.parse().expect("a number"), n.parse().expect("a number"));
     println!("{k} to {n} values, {WEIGHTS} weights in turn, {THREADS} threads\n");
     println!(
-        "| weights | GFLOP/s at 1 row | 2 | 8 | 32 | 250 | a row among 250, to itself alone |"
+        "| weights | GFLOP/s at 1 row | 2 | 8 | 32 | 250 | a row among 250, to itself alone | to the exact product |"
     );
-    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let weights: Vec<Vec<f32>> = (0..WEIGHTS).map(|w| noise(k * n, w as u32)).collect();
     let rows = noise(k * ROWS[4], 99);
     let device = unsafe {
@@ -54,7 +55,7 @@ fn main() {
     for (level, name) in LEVELS {
         let block = unsafe { sys::ggml_blck_size(level) } as usize;
         if k % block != 0 {
-            println!("| {name} | its blocks of {block} do not fit into {k} | | | | | |");
+            println!("| {name} | its blocks of {block} do not fit into {k} | | | | | | |");
             continue;
         }
         for place in places(device) {
@@ -65,7 +66,8 @@ fn main() {
                     "cpu" => name.to_string(),
                     _ => format!("{name}, {place}"),
                 };
-                line(&what, (k, n), &rows, &mut |rows, out| {
+                let exact = exact(&rows[..k], &product.last);
+                line(&what, (k, n), &rows, &exact, &mut |rows, out| {
                     product.compute(rows, out)
                 });
             }
@@ -79,8 +81,24 @@ fn main() {
                 blas.multiply(rows, weights, (k, n), out);
             }
         };
-        line(&format!("F32, {library}"), (k, n), &rows, &mut compute);
+        let exact = exact(&rows[..k], &weights[WEIGHTS - 1]);
+        line(
+            &format!("F32, {library}"),
+            (k, n),
+            &rows,
+            &exact,
+            &mut compute,
+        );
     }
+}
+
+/// The products of a row and weights, summed in 64 bits.
+fn exact(row: &[f32], weights: &[f32]) -> Vec<f64> {
+    let product = |weights: &[f32]| {
+        let pairs = row.iter().zip(weights);
+        pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    weights.chunks_exact(row.len()).map(product).collect()
 }
 
 /// Measures one way of multiplying `rows` with all weights; of the last weights' products the results
@@ -89,6 +107,7 @@ fn line(
     what: &str,
     (k, n): (usize, usize),
     rows: &[f32],
+    exact: &[f64],
     multiply: &mut dyn FnMut(&[f32], &mut [f32]),
 ) {
     let mut rates = Vec::new();
@@ -112,10 +131,15 @@ fn line(
         found.push(out);
     }
     let (alone, among) = (&found[0], &found[4][..n]);
-    let size = alone.iter().map(|x| x * x).sum::<f32>() / n as f32;
+    let size = (exact.iter().map(|x| x * x).sum::<f64>() / n as f64).sqrt();
     let apart = alone.iter().zip(among).map(|(a, b)| (a - b).abs());
-    let apart = apart.fold(0.0, f32::max) / size.sqrt();
-    println!("| {what} | {} | {apart:.1e} |", rates.join(" | "));
+    let apart = f64::from(apart.fold(0.0, f32::max)) / size;
+    let off = alone.iter().zip(exact).map(|(a, b)| f64::from(*a) - b);
+    let off = (off.map(|x| x * x).sum::<f64>() / n as f64).sqrt() / size;
+    println!(
+        "| {what} | {} | {apart:.1e} | {off:.1e} |",
+        rates.join(" | ")
+    );
 }
 
 /// Values between -1 and 1 that follow from a number.
@@ -156,6 +180,8 @@ fn places(device: sys::ggml_backend_dev_t) -> Vec<sys::ggml_backend_buffer_type_
 /// Products by ggml.
 struct Ggml {
     backend: sys::ggml_backend_t,
+    /// The values that the last weight stands for.
+    last: Vec<f32>,
     weights: Vec<*mut sys::ggml_tensor>,
     context: *mut sys::ggml_context,
     buffer: *mut sys::ggml_backend_buffer,
@@ -209,6 +235,7 @@ impl Ggml {
                 return None;
             }
             let buffer = sys::ggml_backend_alloc_ctx_tensors_from_buft(context, place);
+            let mut last = Vec::new();
             for (weight, values) in weights.iter().zip(values) {
                 let bytes = sys::ggml_row_size(level, k as i64) * n;
                 let mut packed = vec![0u8; bytes];
@@ -216,11 +243,16 @@ impl Ggml {
                 let none = std::ptr::null();
                 sys::ggml_quantize_chunk(level, values.as_ptr(), to, 0, n as i64, k as i64, none);
                 sys::ggml_backend_tensor_set(*weight, packed.as_ptr().cast(), 0, bytes);
+                last.clone_from(values);
+                if let Some(unpack) = (*sys::ggml_get_type_traits(level)).to_float {
+                    unpack(packed.as_ptr().cast(), last.as_mut_ptr(), (k * n) as i64);
+                }
             }
             let backend = sys::ggml_backend_dev_init(device, std::ptr::null());
             sys::ggml_backend_cpu_set_n_threads(backend, THREADS);
             Some(Self {
                 backend,
+                last,
                 weights,
                 context,
                 buffer,
