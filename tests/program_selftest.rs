@@ -31,6 +31,27 @@ fn a_sound_model_passes() {
     assert!(["exact", "within"].contains(&verdict), "{verdict}");
 }
 
+/// ggml arranges weights anew for AMX, and at Q4_0 by its "repack", and takes them in one piece then:
+/// a head's columns cannot be made zero there, and the rest is examined.
+#[test]
+fn weights_that_ggml_arranges_anew_are_examined() {
+    let place = Place::new();
+    let model =
+        "bench model --shape tiny --layers 2 --width 256 --heads 8 --kv-heads 2 -m tiny.gguf";
+    place.run(&format!("{model} --out heads.gguf")).success();
+    for level in ["q8_0", "q4_0"] {
+        let line = format!("selftest -m heads.gguf:{level} -t 1 -o json");
+        let findings = json_lines(place.run(&line).success());
+        assert!(findings.iter().all(|f| f["verdict"] != "wrong"), "{level}");
+        let zeroed: Vec<_> = findings
+            .iter()
+            .filter(|f| f["check"] == "zero-weights")
+            .collect();
+        let examined = |f: &&serde_json::Value| f["verdict"] != "not-supported";
+        assert!(zeroed.iter().any(examined), "{zeroed:?}");
+    }
+}
+
 #[test]
 fn every_fault_fails_the_command() {
     let place = Place::new();
