@@ -1,11 +1,14 @@
 //! One evaluation's graph, written down as the callback was asked about its nodes.
 
+mod copied;
+
 use std::collections::{HashMap, HashSet};
 
 use crate::ggml as sys;
 
-use super::content::copied_from;
+use super::graph::is_view;
 use super::tensor::Tensor;
+use copied::Copied;
 
 /// A tensor of the recorded graph: a node, or a leaf (weight, input, cache) that a node reads.
 #[derive(Clone, Debug)]
@@ -59,6 +62,8 @@ pub struct Recording {
     ids: Vec<usize>,
     /// The names of copies with what they are of.
     copies: HashSet<(String, usize)>,
+    /// Copies that are read in the part of the graph that is being asked about.
+    read_here: Vec<Copied>,
 }
 
 impl Recording {
@@ -91,6 +96,9 @@ impl Recording {
         }
         let index = self.intern(node);
         self.nodes.push(index);
+        if is_view(node.op()) {
+            self.settle(node, index);
+        }
     }
 
     fn starts_again(&self, node: Tensor<'_>) -> bool {
@@ -129,147 +137,5 @@ impl Recording {
         self.by_id.insert(tensor.id(), index);
         self.ids.push(tensor.id());
         index
-    }
-
-    /// Whether this is another backend's copy of an input of the graph. Of what no node computes,
-    /// only weights and caches are read besides inputs; those of llama.cpp's have a dot or
-    /// `cache_` in their names, and what has no name of its own (`leaf_N`) is no input.
-    fn is_copied_input(tensor: Tensor<'_>) -> bool {
-        let name = tensor.name();
-        let original = name.split('#').nth(1).unwrap_or_default();
-        let other = ["cache_", "leaf_", "node_"];
-        let is_other = original.is_empty() || other.iter().any(|p| original.starts_with(p));
-        tensor.is_copy() && !is_other && !original.contains('.')
-    }
-
-    /// Between backends the scheduler replaces a source by a copy named `backend#name#n`, one for
-    /// all that the backend computes (ggml_backend_sched_split_graph). Names repeat, within a layer
-    /// too: the edge continues at the node of that name that has the copy's layout, has no such
-    /// copy yet, and holds what the copy holds.
-    fn original_of_copy(&mut self, source: Tensor<'_>) -> Option<usize> {
-        if source.op() != sys::GGML_OP_NONE || self.by_id.contains_key(&source.id()) {
-            return None;
-        }
-        let name = source.name();
-        let original = name.split('#').nth(1)?;
-        let nodes = self.nodes.iter().rev().copied();
-        let mut named = nodes
-            .filter(|&n| self.tensors[n].name == original)
-            .peekable();
-        named.peek()?;
-        let layout = (source.shape(), source.strides());
-        let alike = |&n: &usize| (self.tensors[n].shape, self.tensors[n].strides) == layout;
-        let mut alike: Vec<usize> = named.filter(alike).collect();
-        let Some(&latest) = alike.first() else {
-            self.lost.get_or_insert(name);
-            return None;
-        };
-        alike.retain(|&n| !self.copies.contains(&(name.clone(), n)));
-        let found = self.told(source, &alike).unwrap_or_else(|| {
-            self.doubtful.get_or_insert(name.clone());
-            latest
-        });
-        self.copies.insert((name, found));
-        // When it is read again its original may be overwritten.
-        self.by_id.insert(source.id(), found);
-        Some(found)
-    }
-
-    /// Which of several nodes, the latest first, a copy is of.
-    ///
-    /// A part of the graph that one backend computes begins with copies of all that it reads. When
-    /// its nodes are asked about, the originals are still there: they lie on another backend,
-    /// which has not gone on.
-    fn told(&self, copy: Tensor<'_>, alike: &[usize]) -> Option<usize> {
-        if let [only] = alike {
-            return Some(*only);
-        }
-        let tensor = |&n: &usize| {
-            let raw = std::ptr::with_exposed_provenance_mut(self.ids[n]);
-            // SAFETY: the tensors of a recording are those of one evaluation's graph, which stands
-            // as long as its nodes are asked about.
-            unsafe { Tensor::from_raw(raw) }
-        };
-        let tensors: Option<Vec<_>> = alike.iter().map(tensor).collect();
-        copied_from(copy, &tensors?).map(|at| alike[at])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hook::fake::Graph;
-
-    /// A layer gives several tensors one name. Another backend's copy is of the one of its shape.
-    #[test]
-    fn a_copy_is_of_the_latest_node_of_its_name_and_shape() {
-        let mut graph = Graph::default();
-        let input = graph.leaf();
-        let flat = graph.node(sys::GGML_OP_MUL_MAT, &[input]);
-        let heads = graph.node(sys::GGML_OP_RESHAPE, &[flat]);
-        graph.shape(flat, [8, 3, 1, 1]);
-        graph.shape(heads, [4, 2, 3, 1]);
-        for node in [flat, heads] {
-            graph.name(node, "Qcur-3");
-        }
-        let mut copy = |shape| {
-            let copy = graph.leaf();
-            graph.name(copy, "CPU#Qcur-3#0");
-            graph.shape(copy, shape);
-            graph.node(sys::GGML_OP_CONT, &[copy])
-        };
-        let readers = [[8, 3, 1, 1], [4, 2, 3, 1], [2, 4, 3, 1]].map(&mut copy);
-        let record = |reader| {
-            let mut recording = Recording::default();
-            for node in [flat, heads, reader] {
-                recording.add_node(*graph.get(node));
-            }
-            let sources = recording.tensors[recording.nodes[2]].sources.clone();
-            let read = recording.nodes.iter().position(|n| *n == sources[0]);
-            assert_eq!(recording.doubtful, None);
-            (read, recording.lost)
-        };
-        assert_eq!(record(readers[0]), (Some(0), None));
-        assert_eq!(record(readers[1]), (Some(1), None));
-        assert_eq!(record(readers[2]), (None, Some("CPU#Qcur-3#0".into())));
-    }
-
-    /// Nodes of one name, each followed by another backend's copy and what reads that. Without
-    /// memory nothing else tells which of them it is.
-    #[test]
-    fn a_copy_is_of_no_node_that_was_copied_before() {
-        let mut graph = Graph::default();
-        let start = graph.node(sys::GGML_OP_GET_ROWS, &[]);
-        let mut made = |op, name| {
-            let input = graph.leaf();
-            let node = graph.node(op, &[input]);
-            graph.name(node, name);
-            let copy = graph.leaf();
-            graph.name(copy, "CPU#state#0");
-            (node, copy)
-        };
-        let [first, second, third] = [(); 3].map(|()| made(sys::GGML_OP_ADD, "state"));
-        let mut reader = |copy| graph.node(sys::GGML_OP_CONT, &[copy]);
-        let readers = [first.1, second.1, third.1, first.1].map(&mut reader);
-        let read = |nodes: &[usize]| {
-            let mut recording = Recording::default();
-            recording.add_node(*graph.get(start));
-            for node in nodes {
-                recording.add_node(*graph.get(*node));
-            }
-            let of = |reader: &usize| {
-                let at = nodes.iter().position(|node| node == reader)?;
-                let source = recording.tensors[recording.nodes[at + 1]].sources[0];
-                let source = recording.nodes.iter().position(|n| *n == source)?;
-                Some(nodes[source - 1])
-            };
-            let found: Vec<_> = readers.iter().filter_map(of).collect();
-            (found, recording.doubtful.is_some())
-        };
-        let in_turn = [first.0, readers[0], second.0, readers[1], readers[3]];
-        assert_eq!(read(&in_turn), (vec![first.0, second.0, first.0], false));
-        // Of two that were not copied it may be either: no part of the graph is left out.
-        let both = [first.0, readers[0], second.0, third.0, readers[1]];
-        assert_eq!(read(&both), (vec![first.0, third.0], true));
     }
 }
