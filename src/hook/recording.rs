@@ -54,6 +54,8 @@ pub struct Recording {
     pub nodes: Vec<usize>,
     /// A copy of a node that could not be told: what it is computed from is not known.
     pub(super) lost: Option<String>,
+    /// How many such copies there are.
+    n_lost: usize,
     /// A copy that may be of several nodes, which have one name and one shape.
     pub(super) doubtful: Option<String>,
     /// What each tensor of the graph stands for, known by [`Tensor::id`], copies included.
