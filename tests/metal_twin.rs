@@ -14,6 +14,7 @@ use common::tiny::{CLOSE, N_LAYER, distance};
 use midlayer::engine::{Engine, Planned, Request, Straightforward};
 use midlayer::intervention::{Intervention, PositionSet};
 use midlayer::runtime::{Architecture, FlashAttention, Synthetic, Token, devices};
+use midlayer::selftest::{Check, Verdict};
 
 /// How many layers lie on the device: all with the output, or the upper half.
 const ON_DEVICE: [u32; 2] = [99, N_LAYER / 2 + 1];
@@ -171,4 +172,17 @@ fn the_self_test_finds_nothing_wrong() {
         }
     });
     println!("{:?}", midlayer_twin::counts());
+}
+
+/// Where a node is asked for in the midst of what the device computes in one piece, it computes the
+/// pieces, which round otherwise. The self-test tells that from something wrong.
+#[test]
+fn what_the_device_rounds_otherwise_where_nodes_are_asked_for_is_not_wrong() {
+    let on_callback = |layers, what: &str| {
+        let found = examined(recipe(Architecture::Falcon, layers), &exact(), what);
+        found.of_check(Check::Callback).cloned()
+    };
+    let there = on_callback(N_LAYER, "three layers and the output");
+    assert!(matches!(there, Some(Verdict::Within { .. })), "{there:?}");
+    assert_eq!(on_callback(0, "the CPU"), Some(Verdict::Exact));
 }

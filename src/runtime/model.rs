@@ -43,6 +43,8 @@ pub struct Model {
     pub(super) tokenizer: Option<Tokenizer>,
     /// Whether weights lie in memory of their own.
     writable: bool,
+    /// Whether layers may lie on devices that are not the processor.
+    on_devices: bool,
 }
 
 // `LlamaModel` keeps its pointer private. It is `repr(transparent)` over it in the version of
@@ -83,10 +85,10 @@ impl Model {
         let backend = backend()?;
         add_servers(&options.rpc)?;
         let mut params = LlamaModelParams::default();
-        if let Some(names) = &options.devices {
-            let numbers = chosen(Some(names))?;
+        let devices = chosen(options.devices.as_deref())?;
+        if options.devices.is_some() {
             params = params
-                .with_devices(&numbers)
+                .with_devices(&devices)
                 .map_err(|error| RuntimeError::Backend(error.to_string()))?;
         }
         if let Some(layers) = options.gpu_layers {
@@ -110,6 +112,7 @@ impl Model {
         } = &model.facts;
         model.heads = Heads::of_file(path, architecture, *n_layer);
         model.writable = options.unmapped;
+        model.on_devices = options.gpu_layers != Some(0) && !devices.is_empty();
         match model.unfit() {
             None => Ok(model),
             Some(why) => Err(why.error(path.display().to_string(), &model.facts.architecture)),
@@ -124,12 +127,14 @@ impl Model {
         pointer: *mut sys::llama_model,
         name: &str,
         heads: Heads,
+        on_devices: bool,
     ) -> Self {
         // SAFETY: the caller's promise.
         let inner = unsafe { model_of(pointer) };
         let mut model = Self::describe(inner, name.to_string());
         model.heads = heads;
         model.writable = true;
+        model.on_devices = on_devices;
         model
     }
 
@@ -171,6 +176,7 @@ impl Model {
             heads: Heads::default(),
             tokenizer,
             writable: false,
+            on_devices: false,
             inner,
         };
         let end = model.tokenizer.as_ref().and_then(|t| t.behind);
@@ -200,6 +206,11 @@ impl Model {
     /// Whether weights may be changed: they lie in memory of their own, not in a mapped file.
     pub(super) fn is_writable(&self) -> bool {
         self.writable
+    }
+
+    /// Whether layers may lie on devices that are not the processor.
+    pub fn may_be_on_devices(&self) -> bool {
+        self.on_devices
     }
 
     /// Whether layers keep a state that is no cache of keys and values (recurrent models, and

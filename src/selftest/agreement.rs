@@ -19,16 +19,6 @@ const PIECE: u32 = 5;
 type Cell = (Kind, Site, u32);
 
 impl Examined<'_> {
-    /// The callback must not change a clean run.
-    pub fn callback(&mut self) -> Result<(), EngineError> {
-        let mut bare = Context::without_callback(self.model.clone(), &self.options)?;
-        let rows = rows_of(0, &self.prompt.tokens);
-        bare.decode(&rows, HashMap::new(), None)?;
-        let off = distance(bare.logits(rows.len() - 1)?, &self.clean);
-        self.note_all(Check::Callback, None, Verdict::of(off, 0.0));
-        Ok(())
-    }
-
     /// Freeze leaves the same keys and values whichever way it is done.
     pub fn freeze_by_cache(&mut self) -> Result<(), EngineError> {
         let by_cache = |(kind, site, _): &Cell| {

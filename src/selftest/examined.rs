@@ -31,6 +31,8 @@ pub(super) struct Clean {
     pub witness: Witness,
     /// Through the analysed graph.
     pub captured: Captured,
+    /// By llama.cpp's own names, in the run that was captured (see [`super::asked`]).
+    pub beside: Witness,
     /// After the last token, with caches of F32.
     pub logits: Vec<f32>,
 }
@@ -55,6 +57,8 @@ pub(super) struct Examined<'s> {
     pub found: SelfTest,
     /// The noise floor by cuts of the batch alone, before any other measure of noise.
     floor_of_cuts: f64,
+    /// See [`Self::clean_beside`].
+    pub beside: HashMap<(Site, u32), Arc<[f32]>>,
     /// Logits that the straightforward strategy gave after the prompt alone.
     pub known: HashMap<(Kind, Site, u32), Vec<f32>>,
     /// For more measures of noise, once they are needed.
@@ -117,6 +121,7 @@ impl<'s> Examined<'s> {
                 findings: Vec::new(),
             },
             floor_of_cuts: noise_floor,
+            beside: HashMap::new(),
             known: HashMap::new(),
             crowd: None,
             patience: PATIENCE,
@@ -210,7 +215,8 @@ impl<'s> Examined<'s> {
         let tolerance = self.allowed(request, logits, difference);
         let verdict = Verdict::of(difference, tolerance);
         if matches!(verdict, Verdict::Within { .. }) && request.tokens == self.prompt.tokens {
-            let effect = distance(logits, &self.clean);
+            let clean = self.clean_beside(&request.plan);
+            let effect = clean.map_or(0.0, |clean| distance(logits, &clean));
             self.found.drowned += u32::from(effect > 0.0 && effect <= tolerance);
         }
         verdict
@@ -336,10 +342,12 @@ impl Clean {
         let witness = without_padding(engine.context());
         let targets = Site::ALL.map(Site::target);
         let captured = engine.captured(&tokens, 0, &targets)?;
+        let beside = without_padding(engine.context());
         Ok(Self {
             tokens,
             witness,
             captured,
+            beside,
             logits,
         })
     }

@@ -9,6 +9,7 @@
 
 mod added;
 mod agreement;
+mod asked;
 mod examined;
 mod noise;
 mod planned;

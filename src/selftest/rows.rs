@@ -9,7 +9,7 @@ use super::{Check, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::hook::Witness;
 use crate::intervention::{
-    Action, Intervention, Kind, Known, LayerSpan, Place, PositionSet, RowEdit, Site, States, Target,
+    Action, Intervention, Kind, Known, Place, PositionSet, RowEdit, Site, States, Target,
 };
 
 impl Examined<'_> {
@@ -20,7 +20,7 @@ impl Examined<'_> {
             let mut worst: f64 = 0.0;
             let mut compared = 0;
             for layer in 0..self.n_layer() {
-                let Some(seen) = seen(&self.prompt.witness, site, layer) else {
+                let Some(seen) = seen(&self.prompt.beside, site, layer) else {
                     continue;
                 };
                 let rows = rows(self.prompt.captured.of(site.target()), layer, n);
@@ -92,68 +92,6 @@ impl Examined<'_> {
         Ok(())
     }
 
-    /// Every row of every layer rewritten with itself.
-    pub fn identity(&mut self) {
-        let sites = self.scope.sites.clone();
-        for site in sites {
-            let layers = (0..self.n_layer()).filter(|layer| self.has(site, *layer));
-            let itself = |layer| {
-                let action = Action::Custom(Arc::new(|_, _, _: &mut [f32]| {}));
-                Intervention::new(action, LayerSpan::only(layer)).on(site)
-            };
-            let plan: Vec<Intervention> = layers.map(itself).collect();
-            let request = self.request(plan);
-            let verdict = if request.plan.is_empty() {
-                Verdict::NotSupported {
-                    reason: format!("no layer keeps {site} of its own"),
-                }
-            } else {
-                let clean = self.clean_asked_at(site);
-                let tolerance = self.tolerance_at(site);
-                match (self.slow.logits(&request), clean) {
-                    (Ok(logits), Ok(clean)) => Verdict::of(distance(&logits, &clean), tolerance),
-                    (Err(error), _) | (_, Err(error)) => failed(&error),
-                }
-            };
-            self.note_all(Check::Identity, Some(site), verdict);
-        }
-    }
-
-    /// What rewriting rows with themselves may change: nothing; but backends that compute some
-    /// nodes in one piece do not do so where one in their midst is asked for, and round otherwise.
-    fn tolerance_at(&self, site: Site) -> f64 {
-        match site.target().is_added() {
-            true => self.clean_tolerance(),
-            false => 0.0,
-        }
-    }
-
-    /// The clean run's logits where the nodes of a site are asked for.
-    fn clean_asked_at(&mut self, site: Site) -> Result<Vec<f32>, EngineError> {
-        if !site.target().is_added() {
-            return Ok(self.clean.clone());
-        }
-        let tokens = &self.prompt.tokens;
-        self.slow.captured(tokens, 0, &[site.target()])?;
-        Ok(self.slow.context().logits(tokens.len() - 1)?.to_vec())
-    }
-
-    /// Whether a layer has the site at all.
-    pub fn has(&self, site: Site, layer: u32) -> bool {
-        let Some(anatomy) = self.exact.context().anatomy() else {
-            return false;
-        };
-        match site {
-            Site::Residual => true,
-            Site::Keys => anatomy.keys[layer as usize].is_some(),
-            Site::Values => anatomy.values[layer as usize].is_some(),
-            Site::AttnOut | Site::MlpOut | Site::Heads(_) => {
-                let itself = Intervention::custom(layer, |_, _, _| {}).on(site);
-                anatomy.admits(&itself).is_ok()
-            }
-        }
-    }
-
     /// Every manipulation's rows, and whether it can be seen in the logits.
     pub fn rows(&mut self) -> Result<(), EngineError> {
         for cell in self.scope.cells() {
@@ -163,9 +101,13 @@ impl Examined<'_> {
             let request = self.request(vec![made.clone()]);
             // Keys and values can be compared where caches are of F32; under the user's settings
             // they are held against other ways at one layer of each.
-            let (engine, unmanipulated) = match site.is_cached() {
-                false => (&mut self.slow, &self.clean),
-                true => (&mut self.exact, &self.prompt.logits),
+            let unmanipulated = match site.is_cached() {
+                false => self.clean_beside(&request.plan),
+                true => Ok(self.prompt.logits.as_slice().into()),
+            };
+            let engine = match site.is_cached() {
+                false => &mut self.slow,
+                true => &mut self.exact,
             };
             let logits = match engine.logits(&request) {
                 Ok(logits) => logits,
@@ -174,7 +116,7 @@ impl Examined<'_> {
                     continue;
                 }
             };
-            let effect = distance(&logits, unmanipulated);
+            let effect = unmanipulated.map_or(f64::INFINITY, |clean| distance(&logits, &clean));
             let off = match site.is_cached() {
                 false => {
                     let after = engine.context().testimony();
@@ -274,8 +216,8 @@ impl Examined<'_> {
             below(&self.clean_rows, layer).or_else(|| first().map(<[f32]>::to_vec))
         };
         let donor = || match site {
-            Site::Residual => below(&self.donor.witness, k),
-            _ => of(seen(&self.donor.witness, site, k)?),
+            Site::Residual => below(&self.donor.beside, k),
+            _ => of(seen(&self.donor.beside, site, k)?),
         };
         let part = match site.is_cached() {
             false => Some(width),

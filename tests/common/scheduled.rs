@@ -255,6 +255,7 @@ pub fn examined(recipe: Synthetic, options: &ContextOptions, what: &str) -> Self
     }
     // Of hundreds of comparisons; some experts and caches of F16 are noisy. With a device that
     // computes wrongly it is fifty and more.
-    assert!(found.drowned <= 20, "{what}: {} drowned", found.drowned);
+    let (drowned, floor) = (found.drowned, found.noise_floor);
+    assert!(drowned <= 20, "{what}: {drowned} drowned, floor {floor:e}");
     found
 }

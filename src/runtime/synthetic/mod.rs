@@ -24,7 +24,7 @@ use metadata::{Metadata, WIDTH};
 pub use shape::Shape;
 use weights::{Filling, fill};
 
-use super::backend::backend;
+use super::backend::{backend, chosen};
 use super::log::{forget_log, reason};
 use super::{Heads, Model, RuntimeError};
 
@@ -110,6 +110,7 @@ impl Synthetic {
             silent_from: self.silent_from,
             architecture: self.architecture,
         };
+        let on_devices = self.gpu_layers != Some(0) && !chosen(None)?.is_empty();
         forget_log();
         // SAFETY: the metadata outlives the call; `fill` matches the callback's type, never
         // unwinds, and its user data is a filling that outlives the call.
@@ -129,7 +130,7 @@ impl Synthetic {
         // SAFETY: the metadata are live.
         let heads = unsafe { Heads::of(metadata.raw, architecture, self.n_layer) };
         // SAFETY: not null, and nothing else frees it.
-        Ok(unsafe { Model::from_pointer(raw, &name, heads) })
+        Ok(unsafe { Model::from_pointer(raw, &name, heads, on_devices) })
     }
 
     fn describe(&self, m: &Metadata) {

@@ -200,6 +200,24 @@ void poison(const ggml_metal_fusion * fusion, ggml_cgraph * graph, const int * n
     }
 }
 
+// A fused kernel rounds otherwise than the kernels of its parts (it multiplies and adds in one
+// step), so some of its results have their neighbours' last bit here. Which do, their own bits say,
+// and so it does not depend on the batch.
+void round_otherwise(const ggml_tensor * result) {
+    const bool there = is_twin(result->view_src ? result->view_src->buffer : result->buffer);
+    if (!there || result->type != GGML_TYPE_F32 || !ggml_is_contiguous(result)) {
+        return;
+    }
+    char * data = place(result, 0);
+    for (int64_t i = 0, n = ggml_nelements(result); i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, data + i * sizeof(bits), sizeof(bits));
+        const bool finite = (bits & 0x7f800000) != 0x7f800000;
+        bits ^= finite && (bits & 8);
+        memcpy(data + i * sizeof(bits), &bits, sizeof(bits));
+    }
+}
+
 ggml_status part(ggml_backend_t cpu, ggml_cgraph * graph, int from, int to) {
     ggml_cgraph view = ggml_graph_view(graph, from, to);
     unveiled here(&view);
@@ -230,6 +248,7 @@ ggml_status command_buffer(ggml_backend_t cpu, ggml_cgraph * graph, int from, in
         }
         if (fusion) {
             counts.fused++;
+            round_otherwise(graph->nodes[nodes[i + length - 1]]);
             poison(fusion, graph, nodes.data() + i);
         }
         i += length;
