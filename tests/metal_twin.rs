@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use common::outcomes;
 use common::scheduled::{
-    There, clean, each, exact, examined, flash, model, recipe, same_as_on_the_cpu, whole,
+    There, clean, each, exact, examined, flash, model, recipe, same_as_on_the_cpu, self_test, whole,
 };
 use common::tiny::{CLOSE, N_LAYER, distance};
 use midlayer::engine::{Engine, Planned, Request, Straightforward};
+use midlayer::hook::Sabotage;
 use midlayer::intervention::{Intervention, PositionSet};
-use midlayer::runtime::{Architecture, FlashAttention, Synthetic, Token, devices};
+use midlayer::runtime::{Architecture, ContextOptions, FlashAttention, Synthetic, Token, devices};
 use midlayer::selftest::{Check, Verdict};
 
 /// How many layers lie on the device: all with the output, or the upper half.
@@ -185,4 +186,17 @@ fn what_the_device_rounds_otherwise_where_nodes_are_asked_for_is_not_wrong() {
     let there = on_callback(N_LAYER, "three layers and the output");
     assert!(matches!(there, Some(Verdict::Within { .. })), "{there:?}");
     assert_eq!(on_callback(0, "the CPU"), Some(Verdict::Exact));
+}
+
+/// What is allowed there hides no fault.
+#[test]
+fn the_self_test_finds_faults_on_the_device() {
+    for sabotage in Sabotage::ALL {
+        let options = ContextOptions {
+            sabotage: Some(sabotage),
+            ..exact()
+        };
+        let found = self_test(recipe(Architecture::Gemma2, 99), &options);
+        assert!(found.wrong().next().is_some(), "{sabotage}");
+    }
 }

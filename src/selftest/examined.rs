@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::asked::{Asked, Beside};
 use super::noise::Crowd;
 use super::texts::{LENGTH, rows_of, texts};
 use super::verdict::distance;
@@ -16,9 +17,11 @@ use crate::runtime::{CacheType, Context, ContextOptions, FlashAttention, Model, 
 /// Tolerances are so many times the noise, and never less than what F32 leaves.
 pub(super) const NOISE_FACTOR: f64 = 6.0;
 const LEAST_TOLERANCE: f64 = 1e-3;
-/// What one cached value of sixteen bits can make that rounds to its neighbour: a thousandth of a
-/// logit was seen, where caches of F32 left five millionths.
-const CACHE_TOLERANCE: f64 = 4e-3;
+/// What one value of sixteen bits can make that rounds to its neighbour, in a cache or where the
+/// processor looks GELU up in ggml's table: a thousandth of a logit was seen, where all else left
+/// five millionths. Which of them do is no matter of shapes alone, so that measuring noise may meet
+/// none.
+const SIXTEEN_BITS: f64 = 4e-3;
 /// More measures than the usual one are made of so many cells: a model with which all is wrong
 /// should not take forever.
 const PATIENCE: u32 = 24;
@@ -57,8 +60,8 @@ pub(super) struct Examined<'s> {
     pub found: SelfTest,
     /// The noise floor by cuts of the batch alone, before any other measure of noise.
     floor_of_cuts: f64,
-    /// See [`Self::clean_beside`].
-    pub beside: HashMap<(Site, u32), Arc<[f32]>>,
+    /// See [`Self::beside`].
+    pub beside: HashMap<Asked, Arc<Beside>>,
     /// Logits that the straightforward strategy gave after the prompt alone.
     pub known: HashMap<(Kind, Site, u32), Vec<f32>>,
     /// For more measures of noise, once they are needed.
@@ -215,8 +218,7 @@ impl<'s> Examined<'s> {
         let tolerance = self.allowed(request, logits, difference);
         let verdict = Verdict::of(difference, tolerance);
         if matches!(verdict, Verdict::Within { .. }) && request.tokens == self.prompt.tokens {
-            let clean = self.clean_beside(&request.plan);
-            let effect = clean.map_or(0.0, |clean| distance(logits, &clean));
+            let effect = self.effect(request, logits);
             self.found.drowned += u32::from(effect > 0.0 && effect <= tolerance);
         }
         verdict
@@ -233,7 +235,7 @@ impl<'s> Examined<'s> {
             return tolerance;
         }
         self.measure_clean_noise();
-        let tolerance = tolerance.max(self.clean_tolerance()).max(self.of_caches());
+        let tolerance = tolerance.max(self.clean_tolerance()).max(SIXTEEN_BITS);
         if difference <= tolerance || self.patience == 0 {
             return tolerance;
         }
@@ -242,18 +244,10 @@ impl<'s> Examined<'s> {
         tolerance.max(NOISE_FACTOR * noise)
     }
 
-    /// What values may make that a cache rounds: which of them do is no matter of shapes alone, so
-    /// that measuring noise may meet none.
-    fn of_caches(&self) -> f64 {
-        match (self.options.cache_k, self.options.cache_v) {
-            (CacheType::F32, CacheType::F32) => 0.0,
-            _ => CACHE_TOLERANCE,
-        }
-    }
-
     /// Takes into the floor, once, what clean texts among copies of themselves differ by.
     fn measure_clean_noise(&mut self) {
-        if self.crowd.is_some() {
+        // What never shares a batch is not judged by what it would do there.
+        if self.crowd.is_some() || self.runs_alone() {
             return;
         }
         self.crowd = Some(Crowd::new(&self.model, &self.options));

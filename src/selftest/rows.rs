@@ -1,7 +1,5 @@
 //! Rows in the model, read by llama.cpp's own names, against what they should be.
 
-use std::sync::Arc;
-
 use super::examined::{Examined, SEED, without_padding};
 use super::verdict::{distance, failed};
 use super::watch::passes;
@@ -9,7 +7,7 @@ use super::{Check, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::hook::Witness;
 use crate::intervention::{
-    Action, Intervention, Kind, Known, Place, PositionSet, RowEdit, Site, States, Target,
+    Action, Intervention, Kind, Known, Place, RowEdit, Site, States, Target,
 };
 
 impl Examined<'_> {
@@ -74,24 +72,6 @@ impl Examined<'_> {
         }
     }
 
-    /// The state that another token enters layer 0 with, put in place of the prompt's own, must
-    /// be as good as that token in the prompt: layer 0's input has no name of its own.
-    pub fn first_layer(&mut self) -> Result<(), EngineError> {
-        let at = PositionSet::all();
-        let donor = Arc::new(self.donor.captured.inputs.clone());
-        let mut direct = self.request(vec![]);
-        let last = direct.tokens.len() - 1;
-        direct.tokens[..last].copy_from_slice(&self.donor.tokens[..last]);
-        let direct = self.slow.logits(&direct)?;
-        let injected = self.request(vec![Intervention::given(0, donor, at)]);
-        let verdict = match self.slow.logits(&injected) {
-            Ok(injected) => Verdict::of(distance(&injected, &direct), 0.0),
-            Err(error) => failed(&error),
-        };
-        self.note_all(Check::FirstLayer, Some(Site::Residual), verdict);
-        Ok(())
-    }
-
     /// Every manipulation's rows, and whether it can be seen in the logits.
     pub fn rows(&mut self) -> Result<(), EngineError> {
         for cell in self.scope.cells() {
@@ -99,39 +79,37 @@ impl Examined<'_> {
             self.check("rows in the model", passes(kind, site))?;
             let made = self.intervention(kind, site, k);
             let request = self.request(vec![made.clone()]);
-            // Keys and values can be compared where caches are of F32; under the user's settings
-            // they are held against other ways at one layer of each.
-            let unmanipulated = match site.is_cached() {
-                false => self.clean_beside(&request.plan),
-                true => Ok(self.prompt.logits.as_slice().into()),
-            };
-            let engine = match site.is_cached() {
-                false => &mut self.slow,
-                true => &mut self.exact,
-            };
-            let logits = match engine.logits(&request) {
+            // Under the user's settings keys and values are held against other ways at one layer
+            // of each.
+            let logits = match self.engine_of(site).logits(&request) {
                 Ok(logits) => logits,
                 Err(error) => {
                     self.note(Check::Effect, cell, failed(&error));
                     continue;
                 }
             };
-            let effect = unmanipulated.map_or(f64::INFINITY, |clean| distance(&logits, &clean));
+            let after = match site.is_cached() {
+                false => self.slow.context().testimony(),
+                true => without_padding(self.exact.context()),
+            };
+            let clean = match self.beside(&request.plan) {
+                Ok(clean) => clean,
+                Err(error) => {
+                    self.note(Check::Effect, cell, failed(&error));
+                    continue;
+                }
+            };
+            let effect = distance(&logits, &clean.logits);
             let off = match site.is_cached() {
-                false => {
-                    let after = engine.context().testimony();
-                    self.states_off((kind, k), &made, &self.clean_rows, &after)
-                }
-                true => {
-                    let after = without_padding(engine.context());
-                    self.cache_off((kind, k), &made, &self.prompt.witness, &after)
-                }
+                false => self.states_off((kind, k), &made, &clean.rows, &after),
+                true => self.cache_off((kind, k), &made, &clean.rows, &after),
             };
             if site == Site::Residual {
                 self.known.insert(cell, logits);
             }
             if let Some(off) = off {
-                self.note(Check::Rows, cell, Verdict::of(off, 0.0));
+                let tolerance = self.tolerance_of_rows(&clean.rows);
+                self.note(Check::Rows, cell, Verdict::of(off, tolerance));
             }
             let verdict = match effect {
                 off if kind.manipulation().changes_nothing() => {
@@ -174,7 +152,7 @@ impl Examined<'_> {
             let mut should = own.clone();
             if manipulated {
                 for (position, row) in (0..).zip(should[..prior].chunks_mut(width)) {
-                    self.expect((kind, Site::Residual, k), made, position, row)?;
+                    self.expect((kind, Site::Residual, k), made, clean, position, row)?;
                 }
             }
             // Above the manipulation the last token's own state is its consequence, and so are
@@ -193,11 +171,13 @@ impl Examined<'_> {
         worst
     }
 
-    /// What a prior token's row should become at layer `k`; `None` where no name tells.
+    /// What a prior token's row of a clean run should become at layer `k`; `None` where no name
+    /// tells.
     fn expect(
         &self,
         (kind, site, k): (Kind, Site, u32),
         made: &Intervention,
+        clean: &Witness,
         position: u32,
         row: &mut [f32],
     ) -> Option<()> {
@@ -213,7 +193,7 @@ impl Examined<'_> {
         let entered = |layer| {
             // What enters layer 0 has no name; that it is right, another check tells.
             let first = || self.prompt.captured.inputs.get(layer, position);
-            below(&self.clean_rows, layer).or_else(|| first().map(<[f32]>::to_vec))
+            below(clean, layer).or_else(|| first().map(<[f32]>::to_vec))
         };
         let donor = || match site {
             Site::Residual => below(&self.donor.beside, k),
@@ -281,7 +261,7 @@ impl Examined<'_> {
                         continue;
                     }
                     for (position, row) in (0..).zip(should.chunks_mut(width)) {
-                        self.expect((kind, site, k), made, position, row)?;
+                        self.expect((kind, site, k), made, clean, position, row)?;
                     }
                 }
                 let off = distance(&should, &found[..should.len()]);

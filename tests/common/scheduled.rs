@@ -234,8 +234,8 @@ pub fn same_as_on_the_cpu(oracle: &mut Straightforward, devices: &mut [There], r
 /// The self-test of a recipe; in short, of the first and the last layer.
 ///
 /// # Panics
-/// Where it finds something wrong; `what` says on what.
-pub fn examined(recipe: Synthetic, options: &ContextOptions, what: &str) -> SelfTest {
+/// What the self-test finds of a model, in short or whole.
+pub fn self_test(recipe: Synthetic, options: &ContextOptions) -> SelfTest {
     let model: Arc<Model> = Arc::new(recipe.build().unwrap());
     let subject = Subject {
         model,
@@ -243,7 +243,12 @@ pub fn examined(recipe: Synthetic, options: &ContextOptions, what: &str) -> Self
         silent: Some(Silent::new(move || recipe.build())),
     };
     let layers = if whole() { N_LAYER } else { 2 };
-    let found = run(subject, &Scope::spread(N_LAYER, layers), &mut ()).unwrap();
+    run(subject, &Scope::spread(N_LAYER, layers), &mut ()).unwrap()
+}
+
+/// Where it finds something wrong; `what` says on what.
+pub fn examined(recipe: Synthetic, options: &ContextOptions, what: &str) -> SelfTest {
+    let found = self_test(recipe, options);
     let wrong: Vec<_> = found.wrong().collect();
     assert!(wrong.is_empty(), "{what}: {wrong:#?}");
     if let Some(whole) = &found.computed_whole {
