@@ -7,6 +7,7 @@
 
 mod common;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -172,17 +173,16 @@ fn a_process_on_another_mount_is_refused_and_reads_without_harm() {
     }
 }
 
-/// Whether it holds SQLite's lock of a writer, on any file.
-fn is_writing(child: &Child) -> bool {
-    // `1: POSIX  ADVISORY  WRITE 1234 00:2f:56 1073741825 1073741825`
-    const RESERVED: &str = "1073741825";
+/// Whether it holds a lock of SQLite's on any file: it looks at the version under one.
+fn is_locking(child: &Child) -> bool {
+    // `1: POSIX  ADVISORY  READ 1234 00:2f:56 1073741826 1073742335`, from PENDING_BYTE on.
+    const LOCKS: Range<u64> = 0x4000_0000..0x4000_0200;
     let pid = child.id().to_string();
     let locks = std::fs::read_to_string("/proc/locks").unwrap();
     locks.lines().any(|lock| {
         let words: Vec<_> = lock.split_whitespace().collect();
-        words
-            .get(3..7)
-            .is_some_and(|w| w[0] == "WRITE" && w[1] == pid && w[3] == RESERVED)
+        let first = words.get(6).and_then(|first| first.parse().ok());
+        words.get(4) == Some(&&*pid) && first.is_some_and(|first: u64| LOCKS.contains(&first))
     })
 }
 
@@ -205,7 +205,7 @@ fn what_another_wrote_is_noticed_before_the_next_commit() {
         // Between two commits: a journal that SQLite finds below it would roll back, and what is
         // written after a look at the version and before the commit is not noticed by a writer
         // whose lock is not seen.
-        while run.join(format!("{DATABASE}-journal")).exists() || is_writing(&child) {
+        while run.join(format!("{DATABASE}-journal")).exists() || is_locking(&child) {
             send("CONT", &child);
             stop_midway(&mut child, &run);
         }
