@@ -231,10 +231,7 @@ pub fn same_as_on_the_cpu(oracle: &mut Straightforward, devices: &mut [There], r
     }
 }
 
-/// The self-test of a recipe; in short, of the first and the last layer.
-///
-/// # Panics
-/// What the self-test finds of a model, in short or whole.
+/// What the self-test finds of a recipe; in short, at the first and the last layer.
 pub fn self_test(recipe: Synthetic, options: &ContextOptions) -> SelfTest {
     let model: Arc<Model> = Arc::new(recipe.build().unwrap());
     let subject = Subject {
@@ -246,7 +243,10 @@ pub fn self_test(recipe: Synthetic, options: &ContextOptions) -> SelfTest {
     run(subject, &Scope::spread(N_LAYER, layers), &mut ()).unwrap()
 }
 
-/// Where it finds something wrong; `what` says on what.
+/// The same, for a model with which nothing should be wrong.
+///
+/// # Panics
+/// Where something is; `what` says on what.
 pub fn examined(recipe: Synthetic, options: &ContextOptions, what: &str) -> SelfTest {
     let found = self_test(recipe, options);
     let wrong: Vec<_> = found.wrong().collect();
